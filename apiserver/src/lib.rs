@@ -1,1 +1,19 @@
-//! 
+//! The Kubernetes API over the replicated store.
+//!
+//! ```text
+//! doors::rest ─┐                                                       ┌─ registry::<group>::<kind>
+//!              ├─► authentication ─► corridor::Request ─► authorization ─► admission ─► registry ─► store
+//! doors::grpc ─┘                                                       └─ corridor::Response ◄───┘
+//! ```
+//!
+//! | module | what it is |
+//! | --- | --- |
+//! | [`doors`] | REST and gRPC: they translate, and decide nothing |
+//! | [`corridor`] | what every request passes, whichever door it came through |
+//! | [`registry`] | the kinds: defaults, validation, what may change; and the verbs over the store |
+//!
+//! Invariant: a door never touches the store, and nothing about one kind stands outside its room in the registry.
+
+pub mod corridor;
+pub mod doors;
+pub mod registry;

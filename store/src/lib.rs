@@ -11,8 +11,8 @@ pub mod event;
 pub mod key;
 pub mod origin;
 pub mod state;
-pub mod transaction;
 mod store;
+pub mod transaction;
 
 pub use event::{Change, Event};
 pub use key::{Key, Topic};

@@ -1,0 +1,5 @@
+//! What every request passes, whichever door it came through.
+
+pub mod request;
+
+pub use request::{Body, ListOptions, Options, Request, Response, User, Verb};

@@ -1,0 +1,1 @@
+//! REST and gRPC: they translate, and decide nothing.
