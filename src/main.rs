@@ -2,12 +2,14 @@
 //!
 //! | module | what it is |
 //! | --- | --- |
+//! | [`bench`] | measures any Kubernetes endpoint |
 //! | [`commands`] | one command a file |
 //! | [`lab`] | a lab on disk: what it consists of, its certificates, its processes' flags |
 //! | [`supervisor`] | keeps a lab's processes as they should be |
 //! | [`front_door`] | the lab's one stable address, balanced over the live apiservers |
 //! | [`component`] | the processes themselves, which this binary runs as well |
 
+mod bench;
 mod commands;
 mod component;
 mod front_door;
@@ -71,6 +73,8 @@ enum Command {
     Remove(commands::act::Remove),
     /// Tell why an object is as it is, back to the command that began it
     Why(commands::why::Why),
+    /// Measure any Kubernetes endpoint: create, get, update, list, watch, deployment
+    Bench(bench::Bench),
     #[command(flatten)]
     Component(component::Component),
 }
@@ -109,6 +113,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Add(add) => add.run().await,
         Command::Remove(remove) => remove.run().await,
         Command::Why(why) => why.run().await,
+        Command::Bench(bench) => bench.run().await,
         Command::Component(component) => component.run(),
     }
 }
