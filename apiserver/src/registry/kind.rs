@@ -57,7 +57,7 @@ pub enum NameRule {
 pub struct Column {
     /// The heading: `Ready`.
     pub name: &'static str,
-    /// `string`, `integer`, `boolean`, `date`.
+    /// `string`, `integer`, `boolean`, `date`. Ages are strings.
     pub kind: &'static str,
     /// 0 is always shown, 1 with `-o wide`.
     pub priority: u8,
@@ -128,7 +128,7 @@ pub trait Kind: Send + Sync + 'static {
     }
 
     /// The printed columns; the first is `Name`.
-    const COLUMNS: &'static [Column] = &[column("Name", "string"), column("Age", "date")];
+    const COLUMNS: &'static [Column] = &[column("Name", "string"), column("Age", "string")];
 
     /// The cells of the columns, `-o wide` included. Ages are written as [`age`] does.
     fn cells(object: &Self::Object, now: Timestamp) -> Vec<Value> {
