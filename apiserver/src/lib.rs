@@ -17,3 +17,10 @@
 pub mod corridor;
 pub mod doors;
 pub mod registry;
+/// Placeholder until the component lands.
+#[derive(clap::Args)]
+pub struct Options {}
+/// Placeholder until the component lands.
+pub async fn run(_: Options) -> anyhow::Result<()> {
+    unimplemented!()
+}
