@@ -8,6 +8,13 @@ use jiff::Timestamp;
 use kubelab_api::{Error, Resource};
 use serde_json::Value;
 
+pub mod apps;
+pub mod cells;
+pub mod claims;
+pub mod coordination;
+pub mod core;
+pub mod defaults;
+pub mod discovery;
 pub mod kind;
 pub mod kinds;
 pub mod watch;
