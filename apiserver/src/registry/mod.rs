@@ -328,3 +328,6 @@ fn answer(response: Response) -> Answer {
 fn object(json: Bytes) -> Answer {
     answer(Response::Object { json, created: false })
 }
+
+#[cfg(test)]
+mod tests;

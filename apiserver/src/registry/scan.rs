@@ -284,9 +284,9 @@ mod tests {
     fn the_stamp_goes_into_the_top_level_metadata() {
         let cases = [
             (r#"{"metadata":{"resourceVersion":""}}"#, Some(32)),
-            (r#"{"data":{"metadata":"{\"resourceVersion\":\"\"}"},"metadata":{"name":"a","resourceVersion":""}}"#, Some(90)),
+            (r#"{"data":{"metadata":"{\"resourceVersion\":\"\"}"},"metadata":{"name":"a","resourceVersion":""}}"#, Some(92)),
             (r#"{"data":{"metadata":{"resourceVersion":""}},"metadata":{"labels":{"resourceVersion":"x"}}}"#, None),
-            (r#"{"data":{"a":"\\\"},\"metadata\""},"metadata":{"annotations":{"resourceVersion":""},"resourceVersion":""},"z":1}"#, Some(100)),
+            (r#"{"data":{"a":"\\\"},\"metadata\""},"metadata":{"annotations":{"resourceVersion":""},"resourceVersion":""},"z":1}"#, Some(103)),
             ("[]", None),
             ("", None),
             (r#"{"metadata"#, None),

@@ -2,15 +2,18 @@
 //! `pkg/registry/core/service/strategy.go` and its `storage`.
 
 pub mod allocation;
+pub mod claim;
 mod defaults;
 
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{LoadBalancerStatus, Service, ServicePort, ServiceSpec, ServiceStatus};
+use kubelab_api::field::Errors;
 use serde_json::Value;
 
 use crate::registry::{
+    claims::Claims,
     cells::{self, AGE, NAME, NONE, SELECTOR, cells, list, name, text, text_or},
     kind::{Column, Kind, NameRule, age, column},
 };
@@ -43,6 +46,10 @@ impl Kind for ServiceKind {
 
     fn prepare_status_update(new: &mut Service, old: &Service) {
         new.spec.clone_from(&old.spec);
+    }
+
+    fn claim(new: Option<&mut Service>, old: Option<&Service>, claims: &mut Claims, errors: &mut Errors) {
+        claim::claim(new, old, claims, errors);
     }
 
     const COLUMNS: &'static [Column] = &[
