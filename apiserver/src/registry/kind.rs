@@ -114,6 +114,9 @@ pub trait Kind: Send + Sync + 'static {
     /// What is wrong with a new or updated object.
     fn validate(_object: &Self::Object, _errors: &mut Errors) {}
 
+    /// What is wrong with a new object, beyond [`Kind::validate`].
+    fn validate_create(_object: &Self::Object, _errors: &mut Errors) {}
+
     /// What is wrong with this change, beyond [`Kind::validate`].
     fn validate_update(_new: &Self::Object, _old: &Self::Object, _errors: &mut Errors) {}
 

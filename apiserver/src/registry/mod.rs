@@ -10,4 +10,5 @@ pub mod defaults;
 pub mod discovery;
 pub mod kind;
 pub mod kinds;
+pub mod validation;
 pub mod watch;

@@ -3,11 +3,16 @@
 
 pub mod allocation;
 mod defaults;
+mod validation;
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{LoadBalancerStatus, Service, ServicePort, ServiceSpec, ServiceStatus};
+use kubelab_api::field::Errors;
 use serde_json::Value;
 
 use crate::registry::{
@@ -43,6 +48,14 @@ impl Kind for ServiceKind {
 
     fn prepare_status_update(new: &mut Service, old: &Service) {
         new.spec.clone_from(&old.spec);
+    }
+
+    fn validate(service: &Service, errors: &mut Errors) {
+        validation::service(service, errors);
+    }
+
+    fn validate_update(new: &Service, old: &Service, errors: &mut Errors) {
+        validation::update(new, old, errors);
     }
 
     const COLUMNS: &'static [Column] = &[
