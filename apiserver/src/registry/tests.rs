@@ -183,46 +183,95 @@ async fn an_object_lives_from_create_to_delete() {
 async fn bad_input_is_refused_in_upstreams_words() {
     let lab = Lab::start().await;
     let cases = [
-        ("configmaps", r#"{"metadata":{"name":"a"},"data":{"x":1}}"#, 400,
-         "ConfigMap in version \"v1\" cannot be handled as a ConfigMap: json: cannot unmarshal number into Go struct field \
-          ConfigMap.data of type string"),
-        ("deployments", r#"{"metadata":{"name":"a"},"spec":{"replicas":"three"}}"#, 400,
-         "Deployment in version \"v1\" cannot be handled as a Deployment: json: cannot unmarshal string into Go struct field \
-          DeploymentSpec.spec.replicas of type int32"),
-        ("pods", r#"{"metadata":{"name":"a"},"spec":{"containers":[{"name":"c","env":[{"name":"a","value":1}]}]}}"#, 400,
-         "Pod in version \"v1\" cannot be handled as a Pod: json: cannot unmarshal number into Go struct field \
-          EnvVar.spec.containers.env.value of type string"),
-        ("configmaps", r#"{"metadata":{"name":"a","nam":"b"},"data":{"x":"1","x":"2"},"spec":{}}"#, 400,
-         "ConfigMap in version \"v1\" cannot be handled as a ConfigMap: strict decoding error: unknown field \
-          \"metadata.nam\", unknown field \"spec\", duplicate field \"data.x\""),
-        ("configmaps", r#"{"metadata":"#, 400,
-         "the object provided is unrecognized (must be of type ConfigMap): couldn't get version/kind; json parse error: \
-          unexpected end of JSON input ({\"metadata\":)"),
-        ("configmaps", "hello", 400,
-         "the object provided is unrecognized (must be of type ConfigMap): couldn't get version/kind; json parse error: \
-          invalid character 'h' looking for beginning of value (68656c6c6f)"),
-        ("configmaps", r#"{"apiVersion":"v2","metadata":{"name":"a"}}"#, 400,
-         "the API version in the data (v2) does not match the expected API version (v1)"),
-        ("secrets", r#"{"metadata":{"name":"a"},"data":{"x":"a?b"}}"#, 400,
-         "Secret in version \"v1\" cannot be handled as a Secret: illegal base64 data at input byte 1"),
-        ("configmaps", r#"{"metadata":{"name":"A"}}"#, 422,
-         "ConfigMap \"A\" is invalid: metadata.name: Invalid value: \"A\": a lowercase RFC 1123 subdomain must consist of \
+        (
+            "configmaps",
+            r#"{"metadata":{"name":"a"},"data":{"x":1}}"#,
+            400,
+            "ConfigMap in version \"v1\" cannot be handled as a ConfigMap: json: cannot unmarshal number into Go struct field \
+          ConfigMap.data of type string",
+        ),
+        (
+            "deployments",
+            r#"{"metadata":{"name":"a"},"spec":{"replicas":"three"}}"#,
+            400,
+            "Deployment in version \"v1\" cannot be handled as a Deployment: json: cannot unmarshal string into Go struct field \
+          DeploymentSpec.spec.replicas of type int32",
+        ),
+        (
+            "pods",
+            r#"{"metadata":{"name":"a"},"spec":{"containers":[{"name":"c","env":[{"name":"a","value":1}]}]}}"#,
+            400,
+            "Pod in version \"v1\" cannot be handled as a Pod: json: cannot unmarshal number into Go struct field \
+          EnvVar.spec.containers.env.value of type string",
+        ),
+        (
+            "configmaps",
+            r#"{"metadata":{"name":"a","nam":"b"},"data":{"x":"1","x":"2"},"spec":{}}"#,
+            400,
+            "ConfigMap in version \"v1\" cannot be handled as a ConfigMap: strict decoding error: unknown field \
+          \"metadata.nam\", unknown field \"spec\", duplicate field \"data.x\"",
+        ),
+        (
+            "configmaps",
+            r#"{"metadata":"#,
+            400,
+            "the object provided is unrecognized (must be of type ConfigMap): couldn't get version/kind; json parse error: \
+          unexpected end of JSON input ({\"metadata\":)",
+        ),
+        (
+            "configmaps",
+            "hello",
+            400,
+            "the object provided is unrecognized (must be of type ConfigMap): couldn't get version/kind; json parse error: \
+          invalid character 'h' looking for beginning of value (68656c6c6f)",
+        ),
+        (
+            "configmaps",
+            r#"{"apiVersion":"v2","metadata":{"name":"a"}}"#,
+            400,
+            "the API version in the data (v2) does not match the expected API version (v1)",
+        ),
+        (
+            "secrets",
+            r#"{"metadata":{"name":"a"},"data":{"x":"a?b"}}"#,
+            400,
+            "Secret in version \"v1\" cannot be handled as a Secret: illegal base64 data at input byte 1",
+        ),
+        (
+            "configmaps",
+            r#"{"metadata":{"name":"A"}}"#,
+            422,
+            "ConfigMap \"A\" is invalid: metadata.name: Invalid value: \"A\": a lowercase RFC 1123 subdomain must consist of \
           lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. \
-          'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"),
-        ("configmaps", r#"{"metadata":{}}"#, 422,
-         "ConfigMap \"\" is invalid: metadata.name: Required value: name or generateName is required"),
-        ("configmaps", r#"{"metadata":{"name":"a","namespace":"other"}}"#, 400,
-         "the namespace of the provided object does not match the namespace sent on the request"),
-        ("configmaps", r#"{"metadata":{"name":"a","resourceVersion":"7"}}"#, 400,
-         "resourceVersion should not be set on objects to be created"),
+          'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')",
+        ),
+        (
+            "configmaps",
+            r#"{"metadata":{}}"#,
+            422,
+            "ConfigMap \"\" is invalid: metadata.name: Required value: name or generateName is required",
+        ),
+        (
+            "configmaps",
+            r#"{"metadata":{"name":"a","namespace":"other"}}"#,
+            400,
+            "the namespace of the provided object does not match the namespace sent on the request",
+        ),
+        (
+            "configmaps",
+            r#"{"metadata":{"name":"a","resourceVersion":"7"}}"#,
+            400,
+            "resourceVersion should not be set on objects to be created",
+        ),
     ];
     for (plural, json, code, message) in cases {
         let body = Body::Json(Bytes::from_static(json.as_bytes()));
         let error = lab.object(Request { body, ..lab.request(Verb::Create, plural, "default", "") }).await.unwrap_err();
         assert_eq!((error.code(), &*error.message), (code, message), "{json}");
     }
-    let huge = config("huge", json!({"x": "y".repeat(plan::OBJECT_LIMIT)}));
-    assert_eq!(lab.create("configmaps", "default", huge).await.unwrap_err().message, "etcdserver: request is too large");
+    let mut huge = pod("huge");
+    huge["spec"]["containers"][0]["env"] = json!([{"name": "a", "value": "x".repeat(plan::OBJECT_LIMIT)}]);
+    assert_eq!(lab.create("pods", "default", huge).await.unwrap_err().message, "etcdserver: request is too large");
     let body = Body::Json(format!("{{\"x\":{}", "[".repeat(1_000_000)).into());
     assert!(lab.object(Request { body, ..lab.request(Verb::Create, "configmaps", "default", "") }).await.is_err());
     assert_eq!(lab.list("configmaps", ListOptions::default()).await.unwrap()["items"], json!([]));
@@ -261,7 +310,10 @@ async fn names_are_generated_and_dry_runs_store_nothing() {
     request.body = Body::Json(object.to_string().into());
     request.options.dry_run = true;
     assert!(lab.object(request).await.unwrap()["metadata"]["uid"].is_string());
-    assert_eq!(lab.list("configmaps", ListOptions::default()).await.unwrap()["items"].as_array().map(Vec::len), Some(1));
+    assert_eq!(
+        lab.list("configmaps", ListOptions::default()).await.unwrap()["items"].as_array().map(Vec::len),
+        Some(1)
+    );
 }
 
 #[tokio::test]
@@ -321,7 +373,8 @@ async fn selectors_choose_by_labels_and_fields() {
         let options =
             ListOptions { label_selector: labels.into(), field_selector: fields.into(), ..Default::default() };
         let list = lab.list("pods", options).await.unwrap();
-        let names: Vec<_> = list["items"].as_array().unwrap().iter().map(|pod| pod["metadata"]["name"].clone()).collect();
+        let names: Vec<_> =
+            list["items"].as_array().unwrap().iter().map(|pod| pod["metadata"]["name"].clone()).collect();
         assert_eq!(names, wanted, "{labels} {fields}");
     }
     let unknown = ListOptions { field_selector: "spec.color=red".into(), ..Default::default() };
@@ -387,13 +440,28 @@ async fn patches_of_all_types_apply() {
     assert_eq!(patched["spec"]["containers"].as_array().map(Vec::len), Some(1));
 
     let cases = [
-        (patch::MERGE, json!({"data": {"x": 1}}), 422, "cannot unmarshal number into Go struct field ConfigMap.data of type string"),
+        (
+            patch::MERGE,
+            json!({"data": {"x": 1}}),
+            422,
+            "cannot unmarshal number into Go struct field ConfigMap.data of type string",
+        ),
         (patch::MERGE, json!({"dat": {}}), 422, "strict decoding error: unknown field \"dat\""),
         (patch::MERGE, json!([]), 400, "Invalid JSON Patch"),
-        (patch::JSON, json!([{"op": "remove", "path": "/none"}]), 422, "the server rejected our request due to an error in our request"),
+        (
+            patch::JSON,
+            json!([{"op": "remove", "path": "/none"}]),
+            422,
+            "the server rejected our request due to an error in our request",
+        ),
         (patch::APPLY, json!({}), 415, "server-side apply is not served yet"),
         ("text/plain", json!({}), 415, "the body of the request was in an unknown format"),
-        (patch::MERGE, json!({"metadata": {"name": "b"}}), 422, "metadata.name: Invalid value: \"b\": field is immutable"),
+        (
+            patch::MERGE,
+            json!({"metadata": {"name": "b"}}),
+            422,
+            "metadata.name: Invalid value: \"b\": field is immutable",
+        ),
         (patch::MERGE, json!({"metadata": {"resourceVersion": "1"}}), 409, "the object has been modified"),
     ];
     for (media_type, changes, code, message) in cases {
@@ -428,7 +496,12 @@ async fn finalizers_hold_and_their_end_frees() {
     }
     lab.create("configmaps", "default", config("b", json!({}))).await.unwrap();
     let error = lab.delete("configmaps", "b", json!({"preconditions": {"uid": "x"}})).await.unwrap_err();
-    assert!(error.message.starts_with("Operation cannot be fulfilled on ConfigMap \"b\": the UID in the precondition (x) does not match"), "{error}");
+    assert!(
+        error.message.starts_with(
+            "Operation cannot be fulfilled on ConfigMap \"b\": the UID in the precondition (x) does not match"
+        ),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -446,7 +519,10 @@ async fn pods_end_gracefully() {
     let twice = lab.create("pods/binding", "default", binding).await.unwrap_err();
     assert_eq!(
         (twice.code(), &*twice.message),
-        (409, "Operation cannot be fulfilled on pods/binding \"running\": pod running is already assigned to node \"node-1\"")
+        (
+            409,
+            "Operation cannot be fulfilled on pods/binding \"running\": pod running is already assigned to node \"node-1\""
+        )
     );
     let bound = lab.get("pods", "running").await.unwrap();
     assert_eq!(bound["spec"]["nodeName"], "node-1");
@@ -481,10 +557,19 @@ async fn evictions_respect_the_budget() {
     let mut budget = lab.get("poddisruptionbudgets", "web").await.unwrap();
     budget["status"] = json!({"observedGeneration": budget["metadata"]["generation"], "disruptionsAllowed": 1, "currentHealthy": 2, "desiredHealthy": 1, "expectedPods": 2});
     lab.update("poddisruptionbudgets/status", budget).await.unwrap();
-    let evict = |name: &str| lab.create("pods/eviction", "default", json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name}}));
+    let evict = |name: &str| {
+        lab.create(
+            "pods/eviction",
+            "default",
+            json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name}}),
+        )
+    };
     assert_eq!(evict("a").await.unwrap()["status"], "Success");
     let refused = evict("b").await.unwrap_err();
-    assert_eq!((refused.code(), &*refused.message), (429, "Cannot evict pod as it would violate the pod's disruption budget."));
+    assert_eq!(
+        (refused.code(), &*refused.message),
+        (429, "Cannot evict pod as it would violate the pod's disruption budget.")
+    );
 }
 
 #[tokio::test]
@@ -494,13 +579,17 @@ async fn scale_is_a_view_of_the_replicas() {
         "template": {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "nginx"}]}}}});
     lab.create("deployments", "default", deployment).await.unwrap();
     let scale = lab.get("deployments/scale", "web").await.unwrap();
-    assert_eq!((&scale["kind"], &scale["spec"]["replicas"], &scale["status"]["selector"]), (&json!("Scale"), &json!(2), &json!("a=b")));
+    assert_eq!(
+        (&scale["kind"], &scale["spec"]["replicas"], &scale["status"]["selector"]),
+        (&json!("Scale"), &json!(2), &json!("a=b"))
+    );
     let scaled = lab.patch("deployments/scale", "web", patch::MERGE, json!({"spec": {"replicas": 5}})).await.unwrap();
     assert_eq!(scaled["spec"]["replicas"], 5);
     let mut stale = scale;
     stale["spec"]["replicas"] = 7.into();
     assert_eq!(lab.update("deployments/scale", stale).await.unwrap_err().code(), 409);
-    let negative = lab.patch("deployments/scale", "web", patch::MERGE, json!({"spec": {"replicas": -1}})).await.unwrap_err();
+    let negative =
+        lab.patch("deployments/scale", "web", patch::MERGE, json!({"spec": {"replicas": -1}})).await.unwrap_err();
     assert_eq!(
         negative.message,
         "Scale.autoscaling \"web\" is invalid: spec.replicas: Invalid value: -1: must be greater than or equal to 0"
@@ -515,7 +604,10 @@ async fn namespaces_end_when_they_are_finalized() {
     let missing = lab.create("configmaps", "none", json!({"metadata": {"name": "a"}})).await.unwrap_err();
     assert_eq!((missing.code(), &*missing.message), (404, "namespaces \"none\" not found"));
     let immortal = lab.object(lab.request(Verb::Delete, "namespaces", "", "default")).await.unwrap_err();
-    assert_eq!((immortal.code(), &*immortal.message), (403, "namespaces \"default\" is forbidden: this namespace may not be deleted"));
+    assert_eq!(
+        (immortal.code(), &*immortal.message),
+        (403, "namespaces \"default\" is forbidden: this namespace may not be deleted")
+    );
 
     lab.create("namespaces", "", json!({"metadata": {"name": "team"}})).await.unwrap();
     let ending = lab.object(lab.request(Verb::Delete, "namespaces", "", "team")).await.unwrap();
@@ -523,7 +615,10 @@ async fn namespaces_end_when_they_are_finalized() {
     let refused = lab.create("configmaps", "team", json!({"metadata": {"name": "a"}})).await.unwrap_err();
     assert_eq!(
         (refused.code(), &*refused.message),
-        (403, "configmaps \"a\" is forbidden: unable to create new content in namespace team because it is being terminated")
+        (
+            403,
+            "configmaps \"a\" is forbidden: unable to create new content in namespace team because it is being terminated"
+        )
     );
     let mut finalized = ending;
     finalized["spec"]["finalizers"] = json!([]);
@@ -564,9 +659,9 @@ async fn writers_that_meet_all_get_their_turn() {
     lab.create("configmaps", "default", config("a", json!({}))).await.unwrap();
     let writers = (0..20).map(|n| {
         let lab = Arc::clone(&lab);
-        tokio::spawn(async move {
-            lab.patch("configmaps", "a", patch::MERGE, json!({"data": {n.to_string(): "x"}})).await
-        })
+        tokio::spawn(
+            async move { lab.patch("configmaps", "a", patch::MERGE, json!({"data": {n.to_string(): "x"}})).await },
+        )
     });
     for writer in writers.collect::<Vec<_>>() {
         writer.await.unwrap().unwrap();
@@ -582,6 +677,9 @@ async fn a_missing_account_is_told() {
     let refused = lab.create("pods", "default", wanted).await.unwrap_err();
     assert_eq!(
         (refused.code(), &*refused.message),
-        (403, "pods \"a\" is forbidden: error looking up service account default/robot: serviceaccount \"robot\" not found")
+        (
+            403,
+            "pods \"a\" is forbidden: error looking up service account default/robot: serviceaccount \"robot\" not found"
+        )
     );
 }

@@ -121,7 +121,8 @@ fn claim_ports(spec: &mut ServiceSpec, claims: &mut Claims, errors: &mut Errors)
 
 fn free_port(claims: &Claims) -> Option<i32> {
     let start = rand::random_range(FIRST_PORT + ASKED_FOR_PORTS..=LAST_PORT);
-    let mut all = (start..=LAST_PORT).chain(FIRST_PORT + ASKED_FOR_PORTS..start).chain(FIRST_PORT..FIRST_PORT + ASKED_FOR_PORTS);
+    let mut all =
+        (start..=LAST_PORT).chain(FIRST_PORT + ASKED_FOR_PORTS..start).chain(FIRST_PORT..FIRST_PORT + ASKED_FOR_PORTS);
     all.find(|port| claims.is_free(PORTS, &port.to_string()))
 }
 

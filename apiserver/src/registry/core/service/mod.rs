@@ -4,6 +4,10 @@
 pub mod allocation;
 pub mod claim;
 mod defaults;
+mod validation;
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
 
@@ -13,8 +17,8 @@ use kubelab_api::field::Errors;
 use serde_json::Value;
 
 use crate::registry::{
-    claims::Claims,
     cells::{self, AGE, NAME, NONE, SELECTOR, cells, list, name, text, text_or},
+    claims::Claims,
     kind::{Column, Kind, NameRule, age, column},
 };
 
@@ -25,6 +29,8 @@ impl Kind for ServiceKind {
     type Object = Service;
 
     const NAME: NameRule = NameRule::Label1035;
+
+    const RETURNS_DELETED: bool = true;
 
     fn default(service: &mut Service) {
         defaults::service(service);
@@ -50,6 +56,14 @@ impl Kind for ServiceKind {
 
     fn claim(new: Option<&mut Service>, old: Option<&Service>, claims: &mut Claims, errors: &mut Errors) {
         claim::claim(new, old, claims, errors);
+    }
+
+    fn validate(service: &Service, errors: &mut Errors) {
+        validation::service(service, errors);
+    }
+
+    fn validate_update(new: &Service, old: &Service, errors: &mut Errors) {
+        validation::update(new, old, errors);
     }
 
     const COLUMNS: &'static [Column] = &[
