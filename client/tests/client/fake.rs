@@ -74,7 +74,8 @@ impl FakeServer {
 
     fn end(&mut self) {
         if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
+            // On a thread of its own, since it waits for the server's tasks to be gone.
+            let _ = std::thread::spawn(move || runtime.shutdown_timeout(Duration::from_secs(10))).join();
         }
     }
 }
