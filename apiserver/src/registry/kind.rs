@@ -7,6 +7,8 @@ use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
+use super::claims::Claims;
+
 /// A k8s-openapi type.
 pub trait Object:
     Resource
@@ -55,7 +57,7 @@ pub enum NameRule {
 pub struct Column {
     /// The heading: `Ready`.
     pub name: &'static str,
-    /// `string`, `integer`, `boolean`, `date`.
+    /// `string`, `integer`, `boolean`, `date`. Ages are strings.
     pub kind: &'static str,
     /// 0 is always shown, 1 with `-o wide`.
     pub priority: u8,
@@ -126,7 +128,7 @@ pub trait Kind: Send + Sync + 'static {
     }
 
     /// The printed columns; the first is `Name`.
-    const COLUMNS: &'static [Column] = &[column("Name", "string"), column("Age", "date")];
+    const COLUMNS: &'static [Column] = &[column("Name", "string"), column("Age", "string")];
 
     /// The cells of the columns, `-o wide` included. Ages are written as [`age`] does.
     fn cells(object: &Self::Object, now: Timestamp) -> Vec<Value> {
@@ -155,6 +157,49 @@ pub trait Kind: Send + Sync + 'static {
 
     /// Sets the wanted replicas.
     fn set_replicas(_object: &mut Self::Object, _replicas: i32) {}
+
+    /// A `PUT` may create an object: Leases, Endpoints, Events, RBAC's kinds, ….
+    /// Source: `AllowCreateOnUpdate` of the kinds' strategies.
+    const CREATE_ON_UPDATE: bool = false;
+
+    /// A `PUT` need not say which version it replaces. Source: `AllowUnconditionalUpdate` of the kinds' strategies.
+    const UNCONDITIONAL_UPDATE: bool = true;
+
+    /// A deletion is answered with the object that is gone instead of a Status.
+    /// Source: `ReturnDeletedObject` of the kinds' stores.
+    const RETURNS_DELETED: bool = false;
+
+    /// A deletion that does not say what becomes of dependents leaves them as orphans: Jobs and
+    /// ReplicationControllers, for clients older than garbage collection.
+    const ORPHANS_DEPENDENTS: bool = false;
+
+    /// How long a deleted object may take to end by itself, given what the caller asked for; `None` for kinds that
+    /// are gone at once. A pod: see `CheckGracefulDelete` in `pkg/registry/core/pod/strategy.go`.
+    fn grace_seconds(_object: &Self::Object, _asked: Option<i64>) -> Option<i64> {
+        None
+    }
+
+    /// Something beside `metadata.finalizers` keeps a deleted object: a namespace's `spec.finalizers`.
+    fn finalizing(_object: &Self::Object) -> bool {
+        false
+    }
+
+    /// What it means to be deleted and not yet gone, beside `metadata.deletionTimestamp`: a namespace's phase.
+    fn prepare_delete(_object: &mut Self::Object) {}
+
+    /// Carries over what an update of this other part (`resize`, `ephemeralcontainers`, `finalize`, `approval`) must not
+    /// change: nearly everything.
+    fn prepare_part(_part: &str, _new: &mut Self::Object, _old: &Self::Object) {}
+
+    /// Claims what the new object needs and there is one of each of in the cluster, and gives back what the old one held:
+    /// a Service's addresses and ports. `new` is `None` when the object goes, `old` when it comes.
+    fn claim(
+        _new: Option<&mut Self::Object>,
+        _old: Option<&Self::Object>,
+        _claims: &mut Claims,
+        _errors: &mut Errors,
+    ) {
+    }
 
     /// How long an object lives by itself, in seconds: Events.
     fn ttl_seconds(_object: &Self::Object) -> Option<u32> {
