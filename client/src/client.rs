@@ -24,7 +24,7 @@ use tonic::{
 
 use crate::{
     Cause, Scope,
-    endpoints::{Choice, Endpoints, Failure},
+    endpoints::{Choice, Endpoints, Failure, is_about_server},
     process::Connection,
     request::{self, Repeat},
 };
@@ -290,7 +290,7 @@ impl Client {
     fn watch_failed(&self, choice: &Choice, status: &tonic::Status) -> Error {
         match Failure::of(status) {
             Failure::Refused(error) => {
-                if error.reason == Reason::ServiceUnavailable {
+                if is_about_server(&error) {
                     self.endpoints.failed(choice, &error.message);
                 }
                 error

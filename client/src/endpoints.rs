@@ -131,6 +131,11 @@ impl Failure {
     }
 }
 
+/// Another server may do better: this one has no quorum, or none in time.
+pub(crate) fn is_about_server(error: &Error) -> bool {
+    matches!(error.reason, Reason::ServiceUnavailable | Reason::Timeout | Reason::ServerTimeout)
+}
+
 fn never_sent(error: &(dyn StdError + 'static)) -> bool {
     error.is::<ConnectError>() || error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_canceled)
 }

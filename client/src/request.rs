@@ -23,7 +23,7 @@ use crate::{
     Patch,
     backoff::Backoff,
     clock,
-    endpoints::{Endpoints, Failure},
+    endpoints::{Endpoints, Failure, is_about_server},
 };
 
 /// How long a request may take, all attempts together.
@@ -123,15 +123,19 @@ where
             Err(status) => status,
         };
         match Failure::of(&status) {
-            Failure::Refused(error) => {
-                let elsewhere = error.reason == Reason::ServiceUnavailable;
-                if elsewhere {
+            Failure::Refused(error) => match wait_asked_for(&error) {
+                Some(wait) if clock::instant() + wait < deadline => {
+                    clock::sleep(wait).await;
+                    continue;
+                }
+                _ if is_about_server(&error) => {
                     endpoints.failed(&choice, &error.message);
+                    if repeat != Repeat::Read {
+                        return Err(error);
+                    }
                 }
-                if !elsewhere || repeat != Repeat::Read {
-                    return Err(error);
-                }
-            }
+                _ => return Err(error),
+            },
             Failure::NotSent(why) => endpoints.failed(&choice, &why),
             Failure::Unknown(why) => {
                 endpoints.failed(&choice, &why);
@@ -150,6 +154,13 @@ where
             clock::sleep(wait).await;
         }
     }
+}
+
+/// The server is busy and says when it will take the request, which it has not begun.
+fn wait_asked_for(error: &Error) -> Option<Duration> {
+    let seconds = error.details.as_ref()?.retry_after_seconds?;
+    let wait = Duration::from_secs(u64::try_from(seconds).ok()?);
+    (error.reason == Reason::TooManyRequests && !wait.is_zero()).then_some(wait)
 }
 
 fn unknown_fate(why: &str) -> Error {

@@ -117,11 +117,7 @@ impl Cache<Partial> {
 
 impl<K: Mirrored> Cache<K> {
     fn start_target(client: &Client, target: Target, scope: Scope) -> Self {
-        let shared = Arc::new(Shared {
-            index: RwLock::default(),
-            handlers: Mutex::default(),
-            synced: watch::Sender::new(false),
-        });
+        let shared = Arc::new(Shared::default());
         let request = WatchRequest {
             target: Some(target),
             label_selector: scope.labels,
@@ -172,6 +168,12 @@ impl<K: Mirrored> Cache<K> {
             cause_of(&*object).sync_scope(|| handler(&Change::Added(object)));
         }
         handlers.push(Box::new(handler));
+    }
+}
+
+impl<K> Default for Shared<K> {
+    fn default() -> Self {
+        Self { index: RwLock::default(), handlers: Mutex::default(), synced: watch::Sender::new(false) }
     }
 }
 
