@@ -16,6 +16,7 @@
 //!
 //! Invariant: a door never touches the store, and nothing about one kind stands outside its room in the registry.
 
+pub mod admission;
 pub mod corridor;
 pub mod discovery;
 pub mod doors;
