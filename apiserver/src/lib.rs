@@ -23,10 +23,8 @@ pub mod doors;
 pub mod metrics;
 pub mod openapi;
 pub mod registry;
-/// Placeholder until the component lands.
-#[derive(clap::Args)]
-pub struct Options {}
-/// Placeholder until the component lands.
-pub async fn run(_: Options) -> anyhow::Result<()> {
-    unimplemented!()
-}
+pub mod server;
+pub mod why;
+mod options;
+
+pub use options::Options;
