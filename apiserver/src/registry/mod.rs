@@ -58,6 +58,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, Preconditions};
 use kubelab_api::{Error, Reason, Resource, resource};
 use kubelab_store::{Origin, Outcome, Revision, State, Store, Transaction};
+use schemars::{Schema, SchemaGenerator};
 use serde_json::Value;
 
 use crate::{
@@ -121,6 +122,11 @@ impl Registry {
     /// The printed columns.
     pub fn columns(&self, resource: &Resource) -> &'static [Column] {
         self.table.get(resource).map_or(&[], |handler| handler.rules.columns())
+    }
+
+    /// Adds the schema of a resource's objects to a collection of schemas.
+    pub fn schema(&self, resource: &Resource, generator: &mut SchemaGenerator) -> Option<Schema> {
+        self.table.get(resource).ok().map(|handler| handler.schema(generator))
     }
 
     /// The cells of one object.
