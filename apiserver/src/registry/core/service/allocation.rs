@@ -2,7 +2,10 @@
 //! wanted, kept or given back is decided here, purely. Source: `pkg/registry/core/service/storage/{storage,alloc}.go`,
 //! `pkg/registry/core/service/strategy.go`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::RangeInclusive,
+};
 
 use k8s_openapi::api::core::v1::ServiceSpec;
 
@@ -14,6 +17,9 @@ use crate::registry::{
 
 /// The `clusterIP` of a service that wants none.
 pub const HEADLESS: &str = "None";
+
+/// The node ports that may be given. Source: the apiserver's default `--service-node-port-range`.
+pub const NODE_PORTS: RangeInclusive<i32> = 30000..=32767;
 
 /// It has cluster addresses (`None` counts as one).
 pub fn has_cluster_ip(spec: &ServiceSpec) -> bool {
