@@ -183,7 +183,7 @@ fn send_packed(headers: &HeaderMap, media_type: &'static str, packed: Bytes) -> 
     let mut plain = Vec::new();
     match GzDecoder::new(&packed[..]).read_to_end(&mut plain) {
         Ok(_) => finish(headers, media_type, plain.into(), &etag),
-        Err(error) => answer::error(&Error::internal(error)),
+        Err(error) => answer::error(&Error::internal(error), answer::Wrapping::default()),
     }
 }
 

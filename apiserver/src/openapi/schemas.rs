@@ -113,6 +113,7 @@ impl Schemas {
         }
         for (name, gvk) in named {
             if let Some(definition) = definitions.get_mut(&name) {
+                make_metadata_optional(definition);
                 definition["x-kubernetes-group-version-kind"] = json!([gvk]);
             }
         }
@@ -150,6 +151,17 @@ fn list_schema(of_kind: &str, resource: &Resource, list_meta: &str, dialect: Dia
         },
         "required": ["items"],
     })
+}
+
+/// `k8s-openapi` always has metadata, and says so; clients may leave it out.
+fn make_metadata_optional(definition: &mut Value) {
+    let Some(object) = definition.as_object_mut() else { return };
+    if let Some(Value::Array(required)) = object.get_mut("required") {
+        required.retain(|name| name != "metadata");
+        if required.is_empty() {
+            object.remove("required");
+        }
+    }
 }
 
 type ListType = [&'static str; 6];
@@ -276,6 +288,7 @@ mod tests {
             schemas.definitions["io.k8s.api.apps.v1.Deployment"]["x-kubernetes-group-version-kind"],
             json!([{ "group": "apps", "version": "v1", "kind": "Deployment" }])
         );
+        assert_eq!(schemas.definitions["io.k8s.api.apps.v1.Deployment"]["required"], json!(["spec"]));
         let items = &schemas.definitions["io.k8s.api.apps.v1.DeploymentList"]["properties"]["items"]["items"];
         assert_eq!(items["$ref"], "#/components/schemas/io.k8s.api.apps.v1.Deployment");
     }
