@@ -3,12 +3,7 @@
 use std::{collections::HashMap, sync::LazyLock};
 
 use k8s_openapi::{
-    api::{
-        authentication::v1::TokenRequest,
-        autoscaling::v1::Scale,
-        core::v1::Binding,
-        policy::v1::Eviction,
-    },
+    api::{authentication::v1::TokenRequest, autoscaling::v1::Scale, core::v1::Binding, policy::v1::Eviction},
     apimachinery::pkg::apis::meta::v1::{DeleteOptions, ListMeta, Status},
     schemars::{Schema, SchemaGenerator, generate::SchemaSettings},
 };
@@ -85,10 +80,9 @@ impl Schemas {
                     "scale" => (generator.subschema_for::<Scale>(), gvk("autoscaling", "v1", "Scale")),
                     "binding" => (generator.subschema_for::<Binding>(), gvk("", "v1", "Binding")),
                     "eviction" => (generator.subschema_for::<Eviction>(), gvk("policy", "v1", "Eviction")),
-                    "token" => (
-                        generator.subschema_for::<TokenRequest>(),
-                        gvk("authentication.k8s.io", "v1", "TokenRequest"),
-                    ),
+                    "token" => {
+                        (generator.subschema_for::<TokenRequest>(), gvk("authentication.k8s.io", "v1", "TokenRequest"))
+                    }
                     _ => continue,
                 };
                 let of_part = name(&of_part);

@@ -14,7 +14,10 @@ mod watch;
 
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderValue, Request, Response, header::{ACCEPT_ENCODING, USER_AGENT}};
+use http::{
+    HeaderMap, HeaderValue, Request, Response,
+    header::{ACCEPT_ENCODING, USER_AGENT},
+};
 use hyper::body::Incoming;
 use uuid::Uuid;
 

@@ -40,7 +40,8 @@ pub(super) fn serve(
     if let Some(response) = doors.openapi.answer(registry, path, headers) {
         return response;
     }
-    let wrapping = Wrapping { pretty: wants_pretty(headers, query), gzip: accepts_gzip(headers), ..Wrapping::default() };
+    let wrapping =
+        Wrapping { pretty: wants_pretty(headers, query), gzip: accepts_gzip(headers), ..Wrapping::default() };
     match path {
         "/version" | "/version/" => Ok(answer::object(StatusCode::OK, version().to_string().into(), wrapping)),
         "/metrics" => {
