@@ -6,7 +6,9 @@ use std::{collections::BTreeMap, time::Duration};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container as ContainerSpec, PodSpec};
 
-use super::memory::{Memory, is_sidecar};
+use kubelab_api::pod::is_sidecar;
+
+use super::Memory;
 use crate::{
     probe::Kind,
     runtime::{Container, Exit, Sandbox},
@@ -79,6 +81,15 @@ pub fn terminate(spec: &PodSpec, sandbox: &Sandbox, grace: Duration) -> Vec<Kill
     ending.into_iter().map(kill).collect()
 }
 
+/// Whether all containers have ended for good; only sidecars may still run.
+pub fn is_finished(spec: &PodSpec, sandbox: &Sandbox) -> bool {
+    let policy = spec.restart_policy.as_deref().unwrap_or("Always");
+    spec.containers.iter().all(|container| {
+        let exit = sandbox.latest(&container.name).and_then(|run| run.exit.as_ref());
+        exit.is_some_and(|exit| !restarts(policy, exit))
+    })
+}
+
 /// How long a pod's containers have between SIGTERM and SIGKILL.
 pub fn grace(spec: &PodSpec) -> Duration {
     seconds(spec.termination_grace_period_seconds.unwrap_or(30))
@@ -144,6 +155,9 @@ impl Planner<'_> {
                 }
             }
         }
+        if is_finished(self.spec, self.sandbox) {
+            self.plan.kill = terminate(self.spec, self.sandbox, grace(self.spec));
+        }
     }
 
     /// Restarts or kills a container that has run, where needed. Says whether it has started and stays.
@@ -186,8 +200,8 @@ impl Planner<'_> {
 
     fn start(&mut self, container: &ContainerSpec, last: Option<&Container>) {
         if let Some(failure) = self.memory.failures.get(&container.name) {
-            if let Some((later, ..)) = &failure.later {
-                self.wake_at(*later);
+            if let Some(later) = &failure.later {
+                self.wake_at(later.at);
             }
             if self.now < failure.retry_at {
                 self.wake_at(failure.retry_at);

@@ -13,7 +13,7 @@ use k8s_openapi::{
 };
 use serde_json::{Map, Value, json};
 
-pub use containers::container_id;
+pub use containers::{container_id, first_reason};
 
 use super::Memory;
 use crate::runtime::Sandbox;
@@ -59,6 +59,9 @@ pub fn status(input: &Input<'_>) -> PodStatus {
         Some(_) => "Failed",
         None => phase::phase(spec, &init_statuses, &statuses, input.over),
     };
+    // Source: the status manager, which reports the last phase only once nothing runs any more (KEP-3329).
+    let still_runs = input.sandbox.is_some_and(Sandbox::is_running);
+    let phase = if still_runs && is_last(Some(phase)) { "Running" } else { phase };
     let conditions = conditions::conditions(input, spec, &init_statuses, &statuses, phase);
     let address = if spec.host_network == Some(true) {
         Some(input.host_ip.to_string())

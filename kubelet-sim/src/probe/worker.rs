@@ -88,6 +88,11 @@ impl Worker {
         self.verdict
     }
 
+    /// When the next question is due, after the first one.
+    pub fn due(&self) -> Option<Timestamp> {
+        self.due
+    }
+
     /// Says what is to be done now. After [`Next::Probe`], an answer must be [`Worker::record`]ed.
     pub fn next(&mut self, view: View, now: Timestamp) -> Next {
         let quiet = match self.kind {

@@ -224,7 +224,7 @@ impl Runtime for Simulated {
 
     fn create(&self, pod: PodRef, address: IpAddr) {
         let uid = pod.uid.clone();
-        let room = Room { sandbox: Sandbox { pod, address, containers: Vec::new() }, processes: BTreeMap::new() };
+        let room = Room { sandbox: Sandbox { pod, address, released: false, containers: Vec::new() }, processes: BTreeMap::new() };
         self.shared.checkpoint.save_pod(&uid, &room);
         self.shared.lock().pods.insert(uid, room);
     }
@@ -244,6 +244,14 @@ impl Runtime for Simulated {
             }
         }
         if changed {
+            self.shared.checkpoint.save_pod(uid, room);
+        }
+    }
+
+    fn release(&self, uid: &str) {
+        let mut state = self.shared.lock();
+        if let Some(room) = state.pods.get_mut(uid).filter(|room| !room.sandbox.released) {
+            room.sandbox.released = true;
             self.shared.checkpoint.save_pod(uid, room);
         }
     }
@@ -344,7 +352,7 @@ impl Runtime for Simulated {
 
     fn dial(&self, address: SocketAddr) -> Result<DuplexStream, DialError> {
         let mut state = self.shared.lock();
-        let mut rooms = state.pods.values_mut().filter(|room| room.sandbox.address == address.ip()).peekable();
+        let mut rooms = state.pods.values_mut().filter(|room| room.sandbox.address == address.ip() && !room.sandbox.released).peekable();
         if rooms.peek().is_none() {
             return Err(DialError::NoRoute(address));
         }

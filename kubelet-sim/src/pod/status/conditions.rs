@@ -4,9 +4,9 @@ use k8s_openapi::{
     api::core::v1::{ContainerStatus, PodCondition, PodSpec},
     apimachinery::pkg::apis::meta::v1::Time,
 };
+use kubelab_api::pod::is_sidecar;
 
 use super::Input;
-use crate::pod::memory::is_sidecar;
 
 /// A condition's verdict: whether it holds, and otherwise why not.
 #[derive(Default)]
