@@ -11,11 +11,16 @@
 //! | [`doors`] | REST and gRPC: they translate, and decide nothing |
 //! | [`corridor`] | what every request passes, whichever door it came through |
 //! | [`registry`] | the kinds: defaults, validation, what may change; and the verbs over the store |
+//! | [`discovery`], [`openapi`] | what is served, and how it looks |
+//! | [`metrics`] | what is counted |
 //!
 //! Invariant: a door never touches the store, and nothing about one kind stands outside its room in the registry.
 
 pub mod corridor;
+pub mod discovery;
 pub mod doors;
+pub mod metrics;
+pub mod openapi;
 pub mod registry;
 /// Placeholder until the component lands.
 #[derive(clap::Args)]
