@@ -57,10 +57,11 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         .with_context(|| format!("cannot listen on {}: give a free port with --listen", options.listen))?;
     let tls = server::Tls::load(&options)?;
     let node = Node::new(client, options.config(listener.local_addr()?.port()), runtime.clone());
+    let ready = node.ready();
     tokio::select! {
         () = node.run() => Ok(()),
         served = server::serve(listener, tls, runtime) => served,
-        served = options.process.serve_health(node.ready()) => Ok(served?),
+        served = options.process.serve_health(ready) => Ok(served?),
         () = Process::shutdown() => Ok(()),
     }
 }

@@ -1,6 +1,11 @@
 //! The process's flags.
 
-use std::{collections::BTreeMap, net::{IpAddr, SocketAddr}, path::PathBuf, str::FromStr};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    str::FromStr,
+};
 
 use clap::Args;
 use kubelab_api::Quantity;
@@ -102,7 +107,8 @@ mod tests {
 
     #[test]
     fn capacity_is_completed_and_checked() {
-        let cpu = |text: &str| text.parse::<Capacity>().map(|capacity| (capacity.0["cpu"].to_string(), capacity.0.len()));
+        let cpu =
+            |text: &str| text.parse::<Capacity>().map(|capacity| (capacity.0["cpu"].to_string(), capacity.0.len()));
         assert_eq!(cpu(""), Ok(("4".to_owned(), 4)));
         assert_eq!(cpu("cpu=500m,example.com/gpu=1"), Ok(("500m".to_owned(), 5)));
         for bad in ["cpu", "cpu=lots", "cpu=-1"] {

@@ -72,7 +72,8 @@ impl Node for Service {
 
     async fn dial(&self, request: Request<Streaming<DialRequest>>) -> Result<Response<Replies>, Status> {
         let mut sent = request.into_inner();
-        let first = sent.message().await?.ok_or_else(|| Status::invalid_argument("the first message names an address"))?;
+        let first =
+            sent.message().await?.ok_or_else(|| Status::invalid_argument("the first message names an address"))?;
         let address: SocketAddr = first
             .address
             .parse()

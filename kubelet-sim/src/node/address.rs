@@ -55,9 +55,8 @@ impl Pool {
         let after = u32::from(self.last).saturating_add(1).max(first);
         let free = (after..=last).chain(first..after.min(last + 1)).map(Ipv4Addr::from);
         let mut free = free.filter(|address| !self.taken.contains(address));
-        let address = free
-            .next()
-            .ok_or_else(|| Exhausted { first: Self::gateway(self.network), last: Ipv4Addr::from(last) })?;
+        let address =
+            free.next().ok_or_else(|| Exhausted { first: Self::gateway(self.network), last: Ipv4Addr::from(last) })?;
         self.taken.insert(address);
         self.last = address;
         Ok(address.into())

@@ -71,7 +71,9 @@ impl Node {
 
     /// The Lease goes with its Node.
     fn own(&self, lease: &mut ObjectMeta) {
-        let Some(uid) = self.object.get("", &self.config.name).and_then(|node| node.metadata.uid.clone()) else { return };
+        let Some(uid) = self.object.get("", &self.config.name).and_then(|node| node.metadata.uid.clone()) else {
+            return;
+        };
         lease.owner_references = Some(vec![OwnerReference {
             api_version: "v1".to_owned(),
             kind: "Node".to_owned(),

@@ -31,7 +31,7 @@ use std::{
 
 use ipnet::Ipv4Net;
 use k8s_openapi::api::core::v1::{Node as NodeObject, Pod};
-use kubelab_client::{Cache, Client, Queue, Recorder, Scope};
+use kubelab_client::{Cache, Client, Recorder, Scope, queue::Queue};
 use tokio::{
     sync::{Notify, watch},
     task::JoinSet,

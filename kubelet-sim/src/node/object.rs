@@ -53,7 +53,9 @@ pub fn node(config: &Config, status: NodeStatus) -> Node {
         metadata: ObjectMeta {
             name: Some(config.name.clone()),
             labels: Some(labels(config)),
-            annotations: Some([("volumes.kubernetes.io/controller-managed-attach-detach".into(), "true".into())].into()),
+            annotations: Some(
+                [("volumes.kubernetes.io/controller-managed-attach-detach".into(), "true".into())].into(),
+            ),
             ..Default::default()
         },
         status: Some(status),
@@ -127,7 +129,8 @@ fn conditions(has_network: bool, old: Option<&NodeStatus>, now: &Time) -> Vec<No
     ]
     .map(|(type_, status, reason, message)| {
         let before = old.and_then(|old| old.conditions.iter().flatten().find(|before| before.type_ == type_));
-        let since = before.filter(|before| before.status == status).and_then(|before| before.last_transition_time.clone());
+        let since =
+            before.filter(|before| before.status == status).and_then(|before| before.last_transition_time.clone());
         NodeCondition {
             type_: type_.to_owned(),
             status: status.to_owned(),

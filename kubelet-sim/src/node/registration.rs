@@ -99,7 +99,7 @@ impl Node {
         let patch = Patch::Strategic(json!({"status": status}));
         self.client.patch_status::<NodeObject>("", &self.config.name, patch).await?;
         if became_ready {
-            self.tell(node, "NodeReady");
+            self.announce_status(node, "NodeReady");
         }
         Ok(())
     }
@@ -107,11 +107,11 @@ impl Node {
     fn announce(&self, node: &NodeObject) {
         self.recorder.event(node, Kind::Normal, "Starting", "Starting kubelet.");
         for reason in ["NodeHasSufficientMemory", "NodeHasNoDiskPressure", "NodeHasSufficientPID"] {
-            self.tell(node, reason);
+            self.announce_status(node, reason);
         }
     }
 
-    fn tell(&self, node: &NodeObject, reason: &str) {
+    fn announce_status(&self, node: &NodeObject, reason: &str) {
         let message = format!("Node {} status is now: {reason}", self.config.name);
         self.recorder.event(node, Kind::Normal, reason, message);
     }

@@ -13,7 +13,8 @@ impl Node {
     /// Makes the API's status of a pod this one. Returns the pod as it is then.
     pub(super) async fn report(&self, worker: &Worker, pod: Arc<Pod>, new: PodStatus) -> Result<Arc<Pod>, Error> {
         let meta = &pod.metadata;
-        let (namespace, name) = (meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default());
+        let (namespace, name) =
+            (meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default());
         let uid = meta.uid.as_deref().unwrap_or_default();
         let empty = PodStatus::default();
         let Some(patch) = status::patch(uid, pod.status.as_ref().unwrap_or(&empty), &new) else { return Ok(pod) };

@@ -106,7 +106,8 @@ impl Node {
         let policy = container.image_pull_policy.as_deref().unwrap_or("IfNotPresent");
         let is_here = self.runtime.image(image).is_some();
         if is_here && policy != "Always" {
-            let message = format!("Container image {image:?} already present on machine and can be accessed by the pod");
+            let message =
+                format!("Container image {image:?} already present on machine and can be accessed by the pod");
             tell(Kind::Normal, "Pulled", message);
             return Ok(());
         }

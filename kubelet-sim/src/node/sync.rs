@@ -118,7 +118,10 @@ impl Node {
         let mut plan = Plan::default();
         let mut wake = deadline;
         if let Some(sandbox) = &sandbox {
-            state.memory.stopping.retain(|id, _| sandbox.containers.iter().any(|run| run.id == *id && run.is_running()));
+            state
+                .memory
+                .stopping
+                .retain(|id, _| sandbox.containers.iter().any(|run| run.id == *id && run.is_running()));
             let (questions, next_question) = state.memory.questions(pod, sandbox, now);
             for question in questions {
                 self.ask(key, worker, pod, question);

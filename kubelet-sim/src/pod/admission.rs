@@ -87,8 +87,7 @@ mod tests {
             ("0", json!({"disk": "hdd"}), ("1", "110"), Err(("NodeAffinity", "Predicate NodeAffinity failed"))),
         ] {
             let other = pod("500m", json!({}));
-            let admitted =
-                admit(&pod(request, selector), [other].iter(), &allocatable(offered.0, offered.1), &labels);
+            let admitted = admit(&pod(request, selector), [other].iter(), &allocatable(offered.0, offered.1), &labels);
             let admitted = admitted.as_ref().map(|()| ()).map_err(|no| (no.reason.as_str(), no.message.as_str()));
             assert_eq!(admitted, expected);
         }

@@ -144,8 +144,12 @@ fn from_source(
     facts: &Facts,
 ) -> Result<Option<String>, Error> {
     let namespace = || pod.metadata.namespace.clone().unwrap_or_default();
-    let missing_key =
-        |kind, name: &str, key: &str| Error::MissingKey { kind, namespace: namespace(), name: name.into(), key: key.into() };
+    let missing_key = |kind, name: &str, key: &str| Error::MissingKey {
+        kind,
+        namespace: namespace(),
+        name: name.into(),
+        key: key.into(),
+    };
     if let Some(from) = &source.config_map_key_ref {
         let value = sources.config_map(&from.name).and_then(|found| {
             let value = found.data.as_ref().and_then(|data| data.get(&from.key));
@@ -337,9 +341,15 @@ mod tests {
     #[test]
     fn variables_expand_as_in_upstream() {
         let env = BTreeMap::from([("A".to_owned(), "1".to_owned())]);
-        for (text, expected) in
-            [("$(A)", "1"), ("$$(A)", "$(A)"), ("$(B)", "$(B)"), ("$A", "$A"), ("a$", "a$"), ("$(A", "$(A"), ("x$(A)y$(A)", "x1y1")]
-        {
+        for (text, expected) in [
+            ("$(A)", "1"),
+            ("$$(A)", "$(A)"),
+            ("$(B)", "$(B)"),
+            ("$A", "$A"),
+            ("a$", "a$"),
+            ("$(A", "$(A"),
+            ("x$(A)y$(A)", "x1y1"),
+        ] {
             assert_eq!(expand(text, &env), expected, "{text}");
         }
     }

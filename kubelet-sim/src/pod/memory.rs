@@ -90,8 +90,7 @@ pub struct Question {
 impl Memory {
     /// Whether this container counts as started: it runs and its startup probe, if any, has succeeded.
     pub fn has_started(&self, spec: &ContainerSpec, container: &Container) -> bool {
-        container.is_running()
-            && (spec.startup_probe.is_none() || self.verdict(container, Kind::Startup) == Some(true))
+        container.is_running() && (spec.startup_probe.is_none() || self.verdict(container, Kind::Startup) == Some(true))
     }
 
     /// Whether this container counts as ready: it has started and its readiness probe, if any, succeeds.

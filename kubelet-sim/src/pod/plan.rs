@@ -53,6 +53,9 @@ pub struct Kill {
 
 /// What a pod that is to run needs next.
 pub fn plan(spec: &PodSpec, sandbox: &Sandbox, memory: &Memory, now: Timestamp) -> Plan {
+    if is_finished(spec, sandbox) {
+        return Plan { kill: terminate(spec, sandbox, grace(spec)), ..Plan::default() };
+    }
     let mut planner = Planner { spec, sandbox, memory, now, plan: Plan::default() };
     if planner.initialize() {
         planner.run();
@@ -81,13 +84,15 @@ pub fn terminate(spec: &PodSpec, sandbox: &Sandbox, grace: Duration) -> Vec<Kill
     ending.into_iter().map(kill).collect()
 }
 
-/// Whether all containers have ended for good; only sidecars may still run.
+/// Whether all containers have ended for good, or will never start; only sidecars may still run.
 pub fn is_finished(spec: &PodSpec, sandbox: &Sandbox) -> bool {
     let policy = spec.restart_policy.as_deref().unwrap_or("Always");
-    spec.containers.iter().all(|container| {
-        let exit = sandbox.latest(&container.name).and_then(|run| run.exit.as_ref());
-        exit.is_some_and(|exit| !restarts(policy, exit))
-    })
+    let exit = |container: &ContainerSpec| sandbox.latest(&container.name).and_then(|run| run.exit.clone());
+    let mut init = spec.init_containers.iter().flatten().filter(|container| !is_sidecar(container));
+    let has_run = |container: &ContainerSpec| sandbox.latest(&container.name).is_some();
+    let init_failed = policy == "Never" && init.any(|container| exit(container).is_some_and(|exit| exit.code != 0));
+    init_failed && !spec.containers.iter().any(has_run)
+        || spec.containers.iter().all(|container| exit(container).is_some_and(|exit| !restarts(policy, &exit)))
 }
 
 /// How long a pod's containers have between SIGTERM and SIGKILL.
@@ -154,9 +159,6 @@ impl Planner<'_> {
                     self.keep(container, run, &policy);
                 }
             }
-        }
-        if is_finished(self.spec, self.sandbox) {
-            self.plan.kill = terminate(self.spec, self.sandbox, grace(self.spec));
         }
     }
 

@@ -120,8 +120,11 @@ pub fn patch(uid: &str, old: &PodStatus, new: &PodStatus) -> Option<Value> {
             new.insert("conditions".to_owned(), Value::Array(changed));
         }
     }
-    let mut changes: Map<String, Value> =
-        new.iter().filter(|(name, value)| old.get(*name) != Some(*value)).map(|(n, v)| (n.clone(), v.clone())).collect();
+    let mut changes: Map<String, Value> = new
+        .iter()
+        .filter(|(name, value)| old.get(*name) != Some(*value))
+        .map(|(n, v)| (n.clone(), v.clone()))
+        .collect();
     for name in OWNED {
         if old.contains_key(name) && !new.contains_key(name) {
             changes.insert(name.to_owned(), Value::Null);

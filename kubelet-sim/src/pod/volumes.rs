@@ -44,7 +44,11 @@ pub fn check(pod: &Pod, sources: &Sources) -> Result<(), String> {
             None => return Err(failed(format!("{kind} {:?} not found", part.name))),
             Some(keys) => {
                 let missing = part.items.iter().find(|item| !keys.contains(&item.key.as_str()));
-                let reference = if part.is_secret { "references non-existent secret key" } else { "configmap references non-existent config key" };
+                let reference = if part.is_secret {
+                    "references non-existent secret key"
+                } else {
+                    "configmap references non-existent config key"
+                };
                 if let Some(item) = missing {
                     return Err(failed(format!("{reference}: {}", item.key)));
                 }

@@ -214,7 +214,9 @@ mod tests {
     #[test]
     fn after_the_verdict_to_restart_it_asks_no_more() {
         let mut worker = worker(Kind::Liveness);
-        (0..3).for_each(|_| drop(worker.record(&failure())));
+        for changes in [false, false, true] {
+            assert_eq!(worker.record(&failure()), changes);
+        }
         assert_eq!(worker.next(view(), at(60)), Next::Idle);
     }
 

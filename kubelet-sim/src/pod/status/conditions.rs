@@ -36,7 +36,8 @@ pub fn conditions(
     let has_sandbox = input.sandbox.is_some() && !input.over;
     let sandbox = Verdict { holds: has_sandbox, ..Verdict::default() };
     let ready = containers_ready(spec, init, statuses, phase);
-    let pod_ready = if ready.holds { readiness_gates(input, spec) } else { containers_ready(spec, init, statuses, phase) };
+    let pod_ready =
+        if ready.holds { readiness_gates(input, spec) } else { containers_ready(spec, init, statuses, phase) };
     [
         ("PodReadyToStartContainers", sandbox),
         ("Initialized", initialized(spec, init, statuses, phase)),

@@ -3,7 +3,6 @@
 use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, PodSpec};
 use kubelab_api::pod::is_sidecar;
 
-
 /// The phase of a pod whose containers have these statuses. `over`: nothing will run any more, whatever the policy says.
 pub fn phase(spec: &PodSpec, init: &[ContainerStatus], statuses: &[ContainerStatus], over: bool) -> &'static str {
     let policy = spec.restart_policy.as_deref().unwrap_or("Always");
