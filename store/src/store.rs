@@ -50,6 +50,10 @@ pub struct Member {
     pub revision: Revision,
     /// Who votes.
     pub voters: Vec<u64>,
+    /// Who only follows, as new members do at first.
+    pub learners: Vec<u64>,
+    /// The alarm: this member's disk is full, so it refuses writes.
+    pub disk_full: bool,
 }
 
 /// One member of the replicated store. Cheap to clone; it stops when the last clone is dropped.
@@ -111,6 +115,8 @@ impl Store {
             term: 0,
             revision: 0,
             voters: founders.voters,
+            learners: Vec::new(),
+            disk_full: false,
         };
         let (member_sender, member) = watch::channel(unknown);
         let reports = inbox.clone();

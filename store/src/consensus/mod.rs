@@ -15,6 +15,8 @@ mod log;
 mod node;
 mod proposals;
 mod reads;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use io::{Input, LogWrite, Output, Persist};
 #[cfg(test)]

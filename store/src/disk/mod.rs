@@ -13,6 +13,8 @@ mod files;
 mod frame;
 mod recover;
 mod snapshots;
+#[cfg(test)]
+mod tests;
 mod wal;
 mod writer;
 
