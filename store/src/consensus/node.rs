@@ -214,7 +214,7 @@ impl Node {
             Input::SnapshotSent { to, ok } => {
                 self.raw.report_snapshot(to, if ok { SnapshotStatus::Finish } else { SnapshotStatus::Failure });
             }
-            Input::Connected { .. } => self.insist(),
+            Input::Connected => self.insist(),
             Input::Unreachable { to } => self.raw.report_unreachable(to),
             Input::DiskFull(full) => self.disk_full = full,
             Input::Expire { now_ms } => self.expire(now_ms),
