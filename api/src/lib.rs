@@ -1,1 +1,35 @@
-//! 
+//! The object model of Kubernetes, without I/O.
+//!
+//! | module | what it is |
+//! | --- | --- |
+//! | [`resource`] | the table of built-in resources: what discovery, routing, RBAC and garbage collection are served from |
+//! | [`error`] | a refusal, as every door of the API shows it |
+//! | [`field`] | paths into an object and what is wrong there |
+//! | [`name`] | what names, labels and keys must look like |
+//! | [`selector`] | choosing objects by labels and by fields |
+//! | [`quantity`] | amounts of CPU, memory and the like |
+//! | [`intstr`] | numbers or percentages |
+//! | [`patch`] | JSON merge patch and strategic merge patch |
+//! | [`meta`] | owners, conditions and other things that all objects have |
+//! | [`pod`] | what a pod's fields say about it |
+//! | [`hash`] | the hashes in generated names |
+//! | [`well_known`] | labels, taints and annotations with a meaning |
+//!
+//! Invariant: nothing here reads a clock, a socket or a file.
+
+pub mod error;
+pub mod field;
+pub mod hash;
+pub mod intstr;
+pub mod meta;
+pub mod name;
+pub mod patch;
+pub mod pod;
+pub mod quantity;
+pub mod resource;
+pub mod selector;
+pub mod well_known;
+
+pub use error::{Error, Reason};
+pub use quantity::Quantity;
+pub use resource::Resource;

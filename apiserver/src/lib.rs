@@ -1,1 +1,30 @@
-//! 
+//! The Kubernetes API over the replicated store.
+//!
+//! ```text
+//! doors::rest ─┐                                                       ┌─ registry::<group>::<kind>
+//!              ├─► authentication ─► corridor::Request ─► authorization ─► admission ─► registry ─► store
+//! doors::grpc ─┘                                                       └─ corridor::Response ◄───┘
+//! ```
+//!
+//! | module | what it is |
+//! | --- | --- |
+//! | [`doors`] | REST and gRPC: they translate, and decide nothing |
+//! | [`corridor`] | what every request passes, whichever door it came through |
+//! | [`registry`] | the kinds: defaults, validation, what may change; and the verbs over the store |
+//! | [`discovery`], [`openapi`] | what is served, and how it looks |
+//! | [`metrics`] | what is counted |
+//!
+//! Invariant: a door never touches the store, and nothing about one kind stands outside its room in the registry.
+
+pub mod admission;
+pub mod corridor;
+pub mod discovery;
+pub mod doors;
+pub mod metrics;
+pub mod openapi;
+pub mod registry;
+pub mod server;
+pub mod why;
+mod options;
+
+pub use options::Options;

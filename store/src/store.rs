@@ -97,8 +97,7 @@ impl Store {
         let (inbox, requests) = Inbox::new();
         let runtime = tokio::runtime::Handle::current();
         let peers = options.peers.iter().filter(|(id, _)| **id != options.id).map(|(to, address)| {
-            let route =
-                Route { from: options.id, epoch, to: *to, address: address.clone(), tls: tls.clone() };
+            let route = Route { from: options.id, epoch, to: *to, address: address.clone(), tls: tls.clone() };
             (*to, Sender::spawn(route, inbox.clone(), &runtime))
         });
         let (stop, stopping) = watch::channel(false);
@@ -120,7 +119,8 @@ impl Store {
         };
         let (member_sender, member) = watch::channel(unknown);
         let reports = inbox.clone();
-        let writer = Writer::spawn(wal, files.clone(), move |report| reports.disk(report)).map_err(|error| disk(&error))?;
+        let writer =
+            Writer::spawn(wal, files.clone(), move |report| reports.disk(report)).map_err(|error| disk(&error))?;
         let driver = Driver {
             node,
             view: Arc::clone(&view),

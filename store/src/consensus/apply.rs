@@ -67,7 +67,9 @@ impl Node {
                 }
                 Ok(())
             }
-            EntryType::EntryConfChange => Err(Malformed("change of members of the first form, which is never proposed")),
+            EntryType::EntryConfChange => {
+                Err(Malformed("change of members of the first form, which is never proposed"))
+            }
             EntryType::EntryConfChangeV2 => {
                 let change = ConfChangeV2::parse_from_bytes(&entry.data).map_err(|_| Malformed("change of members"))?;
                 self.change_members(&change, entry.index, outputs)

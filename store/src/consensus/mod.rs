@@ -18,7 +18,7 @@ mod reads;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use io::{Input, LogWrite, Output, Persist};
 #[cfg(test)]
 pub(crate) use io::Refusal;
+pub(crate) use io::{Input, LogWrite, Output, Persist};
 pub(crate) use node::{Config, Node, Recovered};

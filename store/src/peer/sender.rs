@@ -207,7 +207,8 @@ impl Connection<'_> {
             offset += length;
         }
         let message = Bytes::from(message.write_to_bytes().unwrap_or_default());
-        let end = SnapshotChunk { index: frozen.index, term: frozen.term, offset, data: Bytes::new(), last: true, message };
+        let end =
+            SnapshotChunk { index: frozen.index, term: frozen.term, offset, data: Bytes::new(), last: true, message };
         self.send(Vec::new(), Some(end)).await
     }
 

@@ -1,0 +1,366 @@
+//! The table of resources. Custom resources take the same shape, so nothing else needs to tell them apart.
+
+use std::{borrow::Cow, sync::LazyLock};
+
+/// Text that is static for a built-in resource and owned for a custom one.
+pub type Text = Cow<'static, str>;
+
+/// What can be asked of a resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verbs {
+    /// Everything: create, delete, deletecollection, get, list, patch, update, watch.
+    All,
+    /// Only create: reviews and bindings, which are answered and never stored.
+    Create,
+}
+
+impl Verbs {
+    /// The verbs in discovery's order.
+    pub fn names(self) -> &'static [&'static str] {
+        match self {
+            Verbs::All => &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"],
+            Verbs::Create => &["create"],
+        }
+    }
+}
+
+/// One resource in one version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resource {
+    /// The API group; empty for the core group.
+    pub group: Text,
+    /// The version: `v1`.
+    pub version: Text,
+    /// The kind of its objects: `Deployment`.
+    pub kind: Text,
+    /// The plural, lower-case name in URLs: `deployments`.
+    pub plural: Text,
+    /// The singular, lower-case name: `deployment`.
+    pub singular: Text,
+    /// Names for impatient people: `deploy`.
+    pub short_names: Cow<'static, [&'static str]>,
+    /// Groups of resources it belongs to: `all`.
+    pub categories: Cow<'static, [&'static str]>,
+    /// Its objects live in a namespace.
+    pub namespaced: bool,
+    /// What can be asked of it.
+    pub verbs: Verbs,
+    /// `status`, `scale`, ….
+    pub subresources: Cow<'static, [&'static str]>,
+}
+
+impl Resource {
+    /// `apps/v1`, or `v1` for the core group.
+    pub fn api_version(&self) -> String {
+        match &*self.group {
+            "" => self.version.to_string(),
+            group => format!("{group}/{}", self.version),
+        }
+    }
+
+    /// `deployments.apps`, or `pods` for the core group: how messages name a resource.
+    pub fn group_resource(&self) -> String {
+        match &*self.group {
+            "" => self.plural.to_string(),
+            group => format!("{}.{group}", self.plural),
+        }
+    }
+
+    /// The store's topic of this resource: the same for all its versions.
+    pub fn topic(&self) -> String {
+        format!("{}/{}", if self.group.is_empty() { "core" } else { &self.group }, self.plural)
+    }
+
+    /// It is served with this subresource.
+    pub fn has(&self, subresource: &str) -> bool {
+        self.subresources.contains(&subresource)
+    }
+}
+
+fn row(
+    group: &'static str,
+    version: &'static str,
+    kind: &'static str,
+    plural: &'static str,
+    singular: &'static str,
+    namespaced: bool,
+) -> Resource {
+    Resource {
+        group: Cow::Borrowed(group),
+        version: Cow::Borrowed(version),
+        kind: Cow::Borrowed(kind),
+        plural: Cow::Borrowed(plural),
+        singular: Cow::Borrowed(singular),
+        short_names: Cow::Borrowed(&[]),
+        categories: Cow::Borrowed(&[]),
+        namespaced,
+        verbs: Verbs::All,
+        subresources: Cow::Borrowed(&[]),
+    }
+}
+
+impl Resource {
+    fn short(mut self, names: &'static [&'static str]) -> Self {
+        self.short_names = Cow::Borrowed(names);
+        self
+    }
+    fn all(mut self) -> Self {
+        self.categories = Cow::Borrowed(&["all"]);
+        self
+    }
+    fn category(mut self, names: &'static [&'static str]) -> Self {
+        self.categories = Cow::Borrowed(names);
+        self
+    }
+    fn sub(mut self, names: &'static [&'static str]) -> Self {
+        self.subresources = Cow::Borrowed(names);
+        self
+    }
+    fn create_only(mut self) -> Self {
+        self.verbs = Verbs::Create;
+        self
+    }
+}
+
+const CLUSTER: bool = false;
+const NAMESPACED: bool = true;
+const STATUS: &[&str] = &["status"];
+const SCALED: &[&str] = &["scale", "status"];
+const EXTENSIONS: &[&str] = &["api-extensions"];
+
+const ADMISSION: &str = "admissionregistration.k8s.io";
+const AUTHENTICATION: &str = "authentication.k8s.io";
+const AUTHORIZATION: &str = "authorization.k8s.io";
+const NETWORKING: &str = "networking.k8s.io";
+const RBAC: &str = "rbac.authorization.k8s.io";
+const STORAGE: &str = "storage.k8s.io";
+
+/// Every built-in resource that kubelab serves, in the order in which discovery lists it. Within a group, the preferred
+/// version comes first. Names, scopes and categories: the discovery documents of Kubernetes v1.37.
+pub static BUILT_IN: LazyLock<Vec<Resource>> = LazyLock::new(|| {
+    vec![
+        row("", "v1", "Binding", "bindings", "binding", NAMESPACED).create_only(),
+        row("", "v1", "ConfigMap", "configmaps", "configmap", NAMESPACED).short(&["cm"]),
+        row("", "v1", "Endpoints", "endpoints", "endpoints", NAMESPACED).short(&["ep"]),
+        row("", "v1", "Event", "events", "event", NAMESPACED).short(&["ev"]),
+        row("", "v1", "LimitRange", "limitranges", "limitrange", NAMESPACED).short(&["limits"]),
+        row("", "v1", "Namespace", "namespaces", "namespace", CLUSTER).short(&["ns"]).sub(&["finalize", "status"]),
+        row("", "v1", "Node", "nodes", "node", CLUSTER).short(&["no"]).sub(&["proxy", "status"]),
+        row("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims", "persistentvolumeclaim", NAMESPACED)
+            .short(&["pvc"])
+            .sub(STATUS),
+        row("", "v1", "PersistentVolume", "persistentvolumes", "persistentvolume", CLUSTER).short(&["pv"]).sub(STATUS),
+        row("", "v1", "Pod", "pods", "pod", NAMESPACED).short(&["po"]).all().sub(&[
+            "binding",
+            "ephemeralcontainers",
+            "eviction",
+            "resize",
+            "status",
+        ]),
+        row("", "v1", "PodTemplate", "podtemplates", "podtemplate", NAMESPACED),
+        row("", "v1", "ReplicationController", "replicationcontrollers", "replicationcontroller", NAMESPACED)
+            .short(&["rc"])
+            .all()
+            .sub(SCALED),
+        row("", "v1", "ResourceQuota", "resourcequotas", "resourcequota", NAMESPACED).short(&["quota"]).sub(STATUS),
+        row("", "v1", "Secret", "secrets", "secret", NAMESPACED),
+        row("", "v1", "ServiceAccount", "serviceaccounts", "serviceaccount", NAMESPACED).short(&["sa"]).sub(&["token"]),
+        row("", "v1", "Service", "services", "service", NAMESPACED).short(&["svc"]).all().sub(STATUS),
+        row("apiregistration.k8s.io", "v1", "APIService", "apiservices", "apiservice", CLUSTER)
+            .category(EXTENSIONS)
+            .sub(STATUS),
+        row("apps", "v1", "ControllerRevision", "controllerrevisions", "controllerrevision", NAMESPACED),
+        row("apps", "v1", "DaemonSet", "daemonsets", "daemonset", NAMESPACED).short(&["ds"]).all().sub(STATUS),
+        row("apps", "v1", "Deployment", "deployments", "deployment", NAMESPACED).short(&["deploy"]).all().sub(SCALED),
+        row("apps", "v1", "ReplicaSet", "replicasets", "replicaset", NAMESPACED).short(&["rs"]).all().sub(SCALED),
+        row("apps", "v1", "StatefulSet", "statefulsets", "statefulset", NAMESPACED).short(&["sts"]).all().sub(SCALED),
+        row("events.k8s.io", "v1", "Event", "events", "event", NAMESPACED).short(&["ev"]),
+        row(AUTHENTICATION, "v1", "SelfSubjectReview", "selfsubjectreviews", "selfsubjectreview", CLUSTER)
+            .create_only(),
+        row(AUTHENTICATION, "v1", "TokenReview", "tokenreviews", "tokenreview", CLUSTER).create_only(),
+        row(
+            AUTHORIZATION,
+            "v1",
+            "LocalSubjectAccessReview",
+            "localsubjectaccessreviews",
+            "localsubjectaccessreview",
+            NAMESPACED,
+        )
+        .create_only(),
+        row(
+            AUTHORIZATION,
+            "v1",
+            "SelfSubjectAccessReview",
+            "selfsubjectaccessreviews",
+            "selfsubjectaccessreview",
+            CLUSTER,
+        )
+        .create_only(),
+        row(
+            AUTHORIZATION,
+            "v1",
+            "SelfSubjectRulesReview",
+            "selfsubjectrulesreviews",
+            "selfsubjectrulesreview",
+            CLUSTER,
+        )
+        .create_only(),
+        row(AUTHORIZATION, "v1", "SubjectAccessReview", "subjectaccessreviews", "subjectaccessreview", CLUSTER)
+            .create_only(),
+        row(
+            "autoscaling",
+            "v2",
+            "HorizontalPodAutoscaler",
+            "horizontalpodautoscalers",
+            "horizontalpodautoscaler",
+            NAMESPACED,
+        )
+        .short(&["hpa"])
+        .all()
+        .sub(STATUS),
+        row(
+            "autoscaling",
+            "v1",
+            "HorizontalPodAutoscaler",
+            "horizontalpodautoscalers",
+            "horizontalpodautoscaler",
+            NAMESPACED,
+        )
+        .short(&["hpa"])
+        .all()
+        .sub(STATUS),
+        row("batch", "v1", "CronJob", "cronjobs", "cronjob", NAMESPACED).short(&["cj"]).all().sub(STATUS),
+        row("batch", "v1", "Job", "jobs", "job", NAMESPACED).all().sub(STATUS),
+        row(
+            "certificates.k8s.io",
+            "v1",
+            "CertificateSigningRequest",
+            "certificatesigningrequests",
+            "certificatesigningrequest",
+            CLUSTER,
+        )
+        .short(&["csr"])
+        .sub(&["approval", "status"]),
+        row(NETWORKING, "v1", "IngressClass", "ingressclasses", "ingressclass", CLUSTER),
+        row(NETWORKING, "v1", "Ingress", "ingresses", "ingress", NAMESPACED).short(&["ing"]).sub(STATUS),
+        row(NETWORKING, "v1", "NetworkPolicy", "networkpolicies", "networkpolicy", NAMESPACED).short(&["netpol"]),
+        row("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets", "poddisruptionbudget", NAMESPACED)
+            .short(&["pdb"])
+            .sub(STATUS),
+        row(RBAC, "v1", "ClusterRoleBinding", "clusterrolebindings", "clusterrolebinding", CLUSTER),
+        row(RBAC, "v1", "ClusterRole", "clusterroles", "clusterrole", CLUSTER),
+        row(RBAC, "v1", "RoleBinding", "rolebindings", "rolebinding", NAMESPACED),
+        row(RBAC, "v1", "Role", "roles", "role", NAMESPACED),
+        row(STORAGE, "v1", "CSIDriver", "csidrivers", "csidriver", CLUSTER),
+        row(STORAGE, "v1", "CSINode", "csinodes", "csinode", CLUSTER),
+        row(STORAGE, "v1", "CSIStorageCapacity", "csistoragecapacities", "csistoragecapacity", NAMESPACED),
+        row(STORAGE, "v1", "StorageClass", "storageclasses", "storageclass", CLUSTER).short(&["sc"]),
+        row(STORAGE, "v1", "VolumeAttachment", "volumeattachments", "volumeattachment", CLUSTER).sub(STATUS),
+        row(
+            ADMISSION,
+            "v1",
+            "MutatingWebhookConfiguration",
+            "mutatingwebhookconfigurations",
+            "mutatingwebhookconfiguration",
+            CLUSTER,
+        )
+        .category(EXTENSIONS),
+        row(
+            ADMISSION,
+            "v1",
+            "ValidatingAdmissionPolicy",
+            "validatingadmissionpolicies",
+            "validatingadmissionpolicy",
+            CLUSTER,
+        )
+        .category(EXTENSIONS)
+        .sub(STATUS),
+        row(
+            ADMISSION,
+            "v1",
+            "ValidatingAdmissionPolicyBinding",
+            "validatingadmissionpolicybindings",
+            "validatingadmissionpolicybinding",
+            CLUSTER,
+        )
+        .category(EXTENSIONS),
+        row(
+            ADMISSION,
+            "v1",
+            "ValidatingWebhookConfiguration",
+            "validatingwebhookconfigurations",
+            "validatingwebhookconfiguration",
+            CLUSTER,
+        )
+        .category(EXTENSIONS),
+        row(
+            "apiextensions.k8s.io",
+            "v1",
+            "CustomResourceDefinition",
+            "customresourcedefinitions",
+            "customresourcedefinition",
+            CLUSTER,
+        )
+        .short(&["crd", "crds"])
+        .category(EXTENSIONS)
+        .sub(STATUS),
+        row("scheduling.k8s.io", "v1", "PriorityClass", "priorityclasses", "priorityclass", CLUSTER).short(&["pc"]),
+        row("coordination.k8s.io", "v1", "Lease", "leases", "lease", NAMESPACED),
+        row("node.k8s.io", "v1", "RuntimeClass", "runtimeclasses", "runtimeclass", CLUSTER),
+        row("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices", "endpointslice", NAMESPACED),
+        row("flowcontrol.apiserver.k8s.io", "v1", "FlowSchema", "flowschemas", "flowschema", CLUSTER).sub(STATUS),
+        row(
+            "flowcontrol.apiserver.k8s.io",
+            "v1",
+            "PriorityLevelConfiguration",
+            "prioritylevelconfigurations",
+            "prioritylevelconfiguration",
+            CLUSTER,
+        )
+        .sub(STATUS),
+    ]
+});
+
+/// The built-in resource with this group, version and plural name.
+pub fn find(group: &str, version: &str, plural: &str) -> Option<&'static Resource> {
+    BUILT_IN.iter().find(|r| r.group == group && r.version == version && r.plural == plural)
+}
+
+/// The resource that a person means by `name`: plural, singular, short name or kind, with or without `.group`.
+pub fn named(name: &str) -> Option<&'static Resource> {
+    let (name, group) = name.split_once('.').map_or((name, None), |(name, group)| (name, Some(group)));
+    let name = name.to_lowercase();
+    BUILT_IN.iter().find(|r| {
+        group.is_none_or(|group| r.group == group)
+            && (r.plural == name
+                || r.singular == name
+                || r.short_names.contains(&name.as_str())
+                || r.kind.to_lowercase() == name)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn people_name_resources_in_many_ways() {
+        for (name, plural) in
+            [("po", "pods"), ("Pod", "pods"), ("deploy", "deployments"), ("ingresses.networking.k8s.io", "ingresses")]
+        {
+            assert_eq!(named(name).map(|r| &*r.plural), Some(plural), "{name}");
+        }
+        assert_eq!(named("nothing"), None);
+    }
+
+    #[test]
+    fn no_row_stands_twice() {
+        for (i, a) in BUILT_IN.iter().enumerate() {
+            assert!(
+                !BUILT_IN[..i].iter().any(|b| (&a.group, &a.version, &a.plural) == (&b.group, &b.version, &b.plural)),
+                "{}",
+                a.group_resource()
+            );
+        }
+    }
+}

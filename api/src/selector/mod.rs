@@ -1,0 +1,9 @@
+//! Choosing objects by their labels and by their fields.
+
+pub mod field;
+pub mod label;
+
+/// Why a text is not a selector, in upstream's words.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Error(pub(crate) String);

@@ -1,0 +1,60 @@
+//! The Kubernetes REST API.
+
+pub mod answer;
+pub mod body;
+pub mod negotiate;
+pub mod path;
+pub mod query;
+mod resource;
+mod shape;
+mod system;
+mod table;
+mod watch;
+
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderValue, Request, Response, header::ACCEPT_ENCODING};
+use hyper::body::Incoming;
+use uuid::Uuid;
+
+use super::{Body, Connection, Doors};
+use query::Query;
+
+/// Names a request in the answer and in logs.
+const AUDIT_ID: &str = "audit-id";
+
+/// Answers one REST request.
+pub(super) async fn serve(
+    doors: Arc<Doors>,
+    connection: Arc<Connection>,
+    request: Request<Incoming>,
+) -> Response<Body> {
+    let audit_id = request.headers().get(AUDIT_ID).cloned().unwrap_or_else(new_audit_id);
+    let mut response = match doors.authenticate(&connection, request.headers()) {
+        Err(error) => answer::error(&error),
+        Ok(user) => {
+            let query = Query::parse(request.uri().query());
+            match path::parse(request.uri().path()) {
+                Some(target) => resource::serve(&doors, user, target, query, request).await,
+                None => system::serve(&doors, &user, &query, &request).unwrap_or_else(|error| answer::error(&error)),
+            }
+        }
+    };
+    response.headers_mut().insert(AUDIT_ID, audit_id);
+    response
+}
+
+fn new_audit_id() -> HeaderValue {
+    HeaderValue::from_str(&Uuid::new_v4().to_string()).unwrap_or_else(|_| HeaderValue::from_static(""))
+}
+
+fn header<'a>(headers: &'a HeaderMap, name: http::header::HeaderName) -> Option<&'a str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+/// The caller can decompress gzip.
+pub(crate) fn accepts_gzip(headers: &HeaderMap) -> bool {
+    header(headers, ACCEPT_ENCODING).is_some_and(|accepted| {
+        accepted.split(',').any(|coding| coding.split(';').next().is_some_and(|name| name.trim() == "gzip"))
+    })
+}

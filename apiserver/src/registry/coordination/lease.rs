@@ -1,0 +1,37 @@
+//! Lease. Source: `pkg/apis/coordination/validation/validation.go`, `pkg/registry/coordination/lease/strategy.go`.
+
+use jiff::Timestamp;
+use k8s_openapi::api::coordination::v1::Lease;
+use serde_json::Value;
+
+use crate::registry::{
+    cells::{AGE, NAME, cells, name, text},
+    kind::{Column, Kind, age, column},
+};
+
+/// Lease.
+pub struct LeaseKind;
+
+fn holder(lease: &Lease) -> &str {
+    lease.spec.as_ref().map_or("", |spec| text(&spec.holder_identity))
+}
+
+impl Kind for LeaseKind {
+    type Object = Lease;
+
+    const CREATE_ON_UPDATE: bool = true;
+    const UNCONDITIONAL_UPDATE: bool = false;
+
+    const COLUMNS: &'static [Column] = &[NAME, column("Holder", "string"), AGE];
+
+    fn cells(lease: &Lease, now: Timestamp) -> Vec<Value> {
+        cells![name(&lease.metadata), holder(lease), age(&lease.metadata, now)]
+    }
+
+    fn note(new: &Lease, old: Option<&Lease>) -> String {
+        match old.map(holder) {
+            Some(before) if before == holder(new) => String::new(),
+            _ => format!("held by {}", holder(new)),
+        }
+    }
+}

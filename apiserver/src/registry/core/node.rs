@@ -1,0 +1,129 @@
+//! Node. Source: `pkg/registry/core/node/strategy.go`, `printNode` in `pkg/printers/internalversion/printers.go`.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Node, NodeStatus};
+use serde_json::Value;
+
+use crate::registry::{
+    cells::{AGE, NAME, NONE, cells, list, name},
+    core::resources,
+    kind::{Column, Kind, age, column, wide},
+};
+
+/// Node.
+pub struct NodeKind;
+
+impl Kind for NodeKind {
+    type Object = Node;
+
+    fn default(node: &mut Node) {
+        let status = node.status.get_or_insert_default();
+        if status.allocatable.is_none() {
+            status.allocatable.clone_from(&status.capacity);
+        }
+        [&mut status.capacity, &mut status.allocatable].into_iter().flatten().for_each(resources::canonical);
+    }
+
+    fn prepare_update(new: &mut Node, old: &Node) {
+        new.status.clone_from(&old.status);
+    }
+
+    fn prepare_status_update(new: &mut Node, old: &Node) {
+        new.spec.clone_from(&old.spec);
+    }
+
+    const COLUMNS: &'static [Column] = &[
+        NAME,
+        column("Status", "string"),
+        column("Roles", "string"),
+        AGE,
+        column("Version", "string"),
+        wide("Internal-IP", "string"),
+        wide("External-IP", "string"),
+        wide("OS-Image", "string"),
+        wide("Kernel-Version", "string"),
+        wide("Container-Runtime", "string"),
+    ];
+
+    fn cells(node: &Node, now: Timestamp) -> Vec<Value> {
+        let none = NodeStatus::default();
+        let status = node.status.as_ref().unwrap_or(&none);
+        let info = status.node_info.as_ref();
+        let address = |kind: &str| {
+            let found = list(&status.addresses).iter().find(|address| address.type_ == kind);
+            found.map_or(NONE, |address| address.address.as_str())
+        };
+        let known = |text: Option<&String>| match text {
+            Some(text) if !text.is_empty() => text.clone(),
+            _ => "<unknown>".into(),
+        };
+        cells![
+            name(&node.metadata),
+            state(node),
+            roles(node),
+            age(&node.metadata, now),
+            info.map_or("", |info| &info.kubelet_version),
+            address("InternalIP"),
+            address("ExternalIP"),
+            known(info.map(|info| &info.os_image)),
+            known(info.map(|info| &info.kernel_version)),
+            known(info.map(|info| &info.container_runtime_version)),
+        ]
+    }
+
+    fn fields(node: &Node) -> Vec<(&'static str, String)> {
+        vec![("spec.unschedulable", is_cordoned(node).to_string())]
+    }
+
+    fn note(new: &Node, old: Option<&Node>) -> String {
+        let Some(old) = old else { return "registered".into() };
+        let mut said = Vec::new();
+        if ready(old) != ready(new) {
+            said.push(format!("{} → {}", ready(old), ready(new)));
+        }
+        match (is_cordoned(old), is_cordoned(new)) {
+            (false, true) => said.push("cordoned".into()),
+            (true, false) => said.push("uncordoned".into()),
+            _ => {}
+        }
+        let taints = |node: &Node| -> BTreeSet<String> {
+            let taints = node.spec.as_ref().map_or(&[][..], |spec| list(&spec.taints));
+            taints.iter().map(|taint| format!("{}:{}", taint.key, taint.effect)).collect()
+        };
+        let (before, after) = (taints(old), taints(new));
+        said.extend(after.difference(&before).map(|taint| format!("tainted {taint}")));
+        said.extend(before.difference(&after).map(|taint| format!("untainted {taint}")));
+        said.join(", ")
+    }
+}
+
+fn is_cordoned(node: &Node) -> bool {
+    node.spec.as_ref().is_some_and(|spec| spec.unschedulable == Some(true))
+}
+
+fn ready(node: &Node) -> &'static str {
+    let conditions = node.status.as_ref().map_or(&[][..], |status| list(&status.conditions));
+    match conditions.iter().find(|condition| condition.type_ == "Ready") {
+        Some(condition) if condition.status == "True" => "Ready",
+        Some(_) => "NotReady",
+        None => "Unknown",
+    }
+}
+
+fn state(node: &Node) -> String {
+    let cordoned = if is_cordoned(node) { ",SchedulingDisabled" } else { "" };
+    format!("{}{cordoned}", ready(node))
+}
+
+fn roles(node: &Node) -> String {
+    let labels = node.metadata.labels.iter().flatten();
+    let roles = labels.filter_map(|(key, value)| match key.strip_prefix("node-role.kubernetes.io/") {
+        Some(role) => Some(role),
+        None if key == "kubernetes.io/role" => Some(value.as_str()),
+        None => None,
+    });
+    let roles: BTreeSet<_> = roles.filter(|role| !role.is_empty()).collect();
+    if roles.is_empty() { NONE.into() } else { roles.into_iter().collect::<Vec<_>>().join(",") }
+}
