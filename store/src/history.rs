@@ -127,7 +127,11 @@ impl History {
             self.events.push_back(Arc::clone(event));
         }
         self.head = head;
-        while self.events.len() > self.limits.events || self.bytes > self.limits.bytes {
+        // Revisions go whole.
+        while self.events.len() > self.limits.events
+            || self.bytes > self.limits.bytes
+            || self.events.front().is_some_and(|event| event.revision == self.floor)
+        {
             self.drop_oldest();
         }
     }

@@ -14,7 +14,6 @@ use kubelab_api::{
     resource::Verbs,
 };
 use kubelab_store::{Precondition, Write};
-use serde_json::json;
 
 use super::{
     decode::{self, Expected, Validation},

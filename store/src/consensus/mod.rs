@@ -17,4 +17,6 @@ mod proposals;
 mod reads;
 
 pub(crate) use io::{Input, LogWrite, Output, Persist};
+#[cfg(test)]
+pub(crate) use io::Refusal;
 pub(crate) use node::{Config, Node, Recovered};

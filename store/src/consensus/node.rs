@@ -14,7 +14,7 @@ use super::{
     reads::Reads,
 };
 use crate::{
-    Error, Member, Revision, Role,
+    Error, Member, Role,
     command::{self, Header, internal_origin},
     machine::Machine,
     snapshot::Frozen,
@@ -185,6 +185,7 @@ impl Node {
     fn take(&mut self, input: Input, outputs: &mut Vec<Output>) {
         match input {
             Input::Tick => self.tick(outputs),
+            Input::Message(message) if self.is_installing() && message.msg_type == MessageType::MsgTimeoutNow => {}
             Input::Message(message) => drop(self.raw.step(message)),
             Input::Snapshot { message, frozen } => {
                 self.incoming = Some(frozen);
@@ -222,9 +223,11 @@ impl Node {
 
     fn tick(&mut self, outputs: &mut Vec<Output>) {
         self.now += 1;
-        self.raw.tick();
-        self.insist();
-        if self.now == self.campaigns_at && self.raw.raft.leader_id == 0 {
+        if !self.is_installing() {
+            self.raw.tick();
+            self.insist();
+        }
+        if self.now == self.campaigns_at && self.raw.raft.leader_id == 0 && !self.is_installing() {
             let _ = self.raw.campaign();
         }
         for token in self.proposals.give_up(self.now) {
@@ -233,6 +236,12 @@ impl Node {
         for token in self.reads.give_up(self.now) {
             outputs.push(Output::Readable { token, result: Err(Refusal::Timeout) });
         }
+    }
+
+    /// While a snapshot is on its way to the disk, raft must not campaign: it would look for entries that the snapshot has
+    /// replaced (`hup` in raft 0.7.0 reads from the applied index on). Found by simulation seed 197.
+    fn is_installing(&self) -> bool {
+        self.installing.is_some()
     }
 
     fn insist(&mut self) {
@@ -449,9 +458,11 @@ impl Node {
         }
     }
 
-    /// The applied revision.
-    pub(crate) fn revision(&self) -> Revision {
-        self.machine.state().revision()
+    /// Puts a defect in.
+    #[cfg(test)]
+    pub(crate) fn mutate(&mut self, mutant: Option<crate::sim::Mutant>) {
+        self.mutant = mutant;
+        self.reads.reuse_context = mutant == Some(crate::sim::Mutant::ReuseContext);
     }
 }
 

@@ -13,6 +13,8 @@ mod sender;
 mod server;
 mod tls;
 
+#[cfg(test)]
+pub(crate) use arrivals::Arrivals;
 pub(crate) use sender::{Parcel, Route, Sender};
 pub(crate) use server::serve;
 pub use tls::PeerTls;

@@ -53,7 +53,7 @@ fn header<'a>(headers: &'a HeaderMap, name: http::header::HeaderName) -> Option<
 }
 
 /// The caller can decompress gzip.
-fn accepts_gzip(headers: &HeaderMap) -> bool {
+pub(crate) fn accepts_gzip(headers: &HeaderMap) -> bool {
     header(headers, ACCEPT_ENCODING).is_some_and(|accepted| {
         accepted.split(',').any(|coding| coding.split(';').next().is_some_and(|name| name.trim() == "gzip"))
     })

@@ -40,6 +40,9 @@ pub(super) fn serve(
     if let Some(response) = discovery::answer(registry, path, headers) {
         return Ok(response);
     }
+    if let Some(response) = doors.openapi.answer(registry, path, headers) {
+        return response;
+    }
     let wrapping = wrapping(headers, query);
     match path {
         "/version" | "/version/" => Ok(answer::object(StatusCode::OK, version().to_string().into(), wrapping)),
