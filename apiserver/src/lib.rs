@@ -14,6 +14,7 @@
 //!
 //! Invariant: a door never touches the store, and nothing about one kind stands outside its room in the registry.
 
+pub mod admission;
 pub mod corridor;
 pub mod doors;
 pub mod registry;

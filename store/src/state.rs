@@ -52,4 +52,62 @@ impl State {
         let from = Key::new(topic, after.map_or_else(|| prefix.to_owned(), |name| format!("{name}\0")));
         self.entries.range(from..).take_while(move |(key, _)| &*key.topic == topic && key.name.starts_with(prefix))
     }
+
+    /// How many keys live.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether nothing lives.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Everything, in key order.
+    pub fn iter(&self) -> impl Iterator<Item = (&Key, &Arc<Entry>)> {
+        self.entries.iter()
+    }
+
+    /// A digest of the revision and every entry: equal on replicas at the same revision. Reads every value.
+    pub fn hash(&self) -> u64 {
+        let mut hasher = crc32fast::Hasher::new();
+        let mut digest = mix(self.revision);
+        for (key, entry) in &self.entries {
+            hasher.update(key.topic.as_bytes());
+            hasher.update(&[0]);
+            hasher.update(key.name.as_bytes());
+            hasher.update(&[0]);
+            hasher.update(&entry.value);
+            hasher.update(entry.index.as_deref().unwrap_or_default().as_bytes());
+            let text = std::mem::take(&mut hasher).finalize();
+            let numbers = [entry.created, entry.modified, entry.expires_ms.unwrap_or(u64::MAX), u64::from(text)];
+            digest = numbers.into_iter().fold(digest, |digest, number| mix(digest ^ number));
+        }
+        digest
+    }
+
+    pub(crate) fn get_key_value(&self, key: &Key) -> Option<(&Key, &Arc<Entry>)> {
+        self.entries.get_key_value(key)
+    }
+
+    pub(crate) fn insert(&mut self, key: Key, entry: Arc<Entry>) {
+        self.entries.insert(key, entry);
+    }
+
+    pub(crate) fn remove(&mut self, key: &Key) -> Option<(Key, Arc<Entry>)> {
+        self.entries.remove_with_key(key)
+    }
+
+    /// The state now shows `revision`.
+    pub(crate) fn advance(&mut self, revision: Revision) {
+        self.revision = revision;
+    }
+}
+
+/// The finalizer of SplitMix64.
+fn mix(value: u64) -> u64 {
+    let value = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    value ^ (value >> 31)
 }

@@ -1,46 +1,28 @@
 //! The handle that the apiserver holds.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{sync::Arc, thread, time::Duration};
 
-use crate::{Event, Outcome, Revision, State, Topic, Transaction};
+use raft::eraftpb::ConfState;
+use tokio::{
+    net::TcpListener,
+    sync::{Mutex, oneshot, watch},
+    time::timeout,
+};
 
-/// How one member of the store is set up.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// This member's id, from 1, never used again after its disk was lost.
-    pub id: u64,
-    /// Every member's id and peer address (`host:port`), this one's included.
-    pub peers: BTreeMap<u64, String>,
-    /// Where the log and the snapshots live.
-    pub data_dir: PathBuf,
-}
+use crate::{
+    Cursor, Error, Journal, Outcome, Revision, Scope, State, Transaction, command,
+    consensus::{Config, Node},
+    disk::{DirFiles, Writer, recover},
+    driver::{Driver, Inbox, Request, Waiting},
+    options::Options,
+    peer::{Route, Sender, Tls, serve},
+    view::View,
+};
 
-/// A failure of the store itself; a precondition that does not hold is an [`Outcome`], not an error.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum Error {
-    /// No leader, or no answer from a quorum, in time. The write may or may not have happened.
-    #[error("the store has no quorum or no leader: {0}; try again, or start more members")]
-    Unavailable(String),
-    /// The revision asked for is older than the watch history, or compacted.
-    #[error("revision {asked} has been compacted; the oldest is {oldest}")]
-    Compacted {
-        /// What was asked for.
-        asked: Revision,
-        /// The oldest that is still known.
-        oldest: Revision,
-    },
-    /// The revision asked for has not happened yet.
-    #[error("revision {asked} is in the future; the current one is {current}")]
-    Future {
-        /// What was asked for.
-        asked: Revision,
-        /// The newest one.
-        current: Revision,
-    },
-    /// This member is shutting down.
-    #[error("this member of the store is shutting down")]
-    Stopped,
-}
+/// The largest transaction; etcd's is 1.5 MiB, and a transaction may hold an object and a little more.
+const TRANSACTION: usize = 2 << 20;
+/// How long [`Store::at_least`] waits: as long as upstream's watch cache (`blockTimeout`).
+const AT_LEAST: Duration = Duration::from_secs(3);
 
 /// What a member is within its raft group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,88 +52,162 @@ pub struct Member {
     pub voters: Vec<u64>,
 }
 
-/// Which events a watcher wants.
-#[derive(Clone, Debug)]
-pub struct Scope {
-    /// The family.
-    pub topic: Topic,
-    /// Only names that begin with this; empty for all.
-    pub prefix: Arc<str>,
-    /// Only entries that had or have this index.
-    pub index: Option<Arc<str>>,
-}
-
-/// What a cursor yields: whole revisions, in order.
-#[derive(Clone, Debug)]
-pub struct Batch {
-    /// The events of the scope; may be empty, when only time has passed.
-    pub events: Vec<Arc<Event>>,
-    /// Everything up to here has been seen: resume after it.
-    pub revision: Revision,
-}
-
-/// A place in the watch history. It holds no queue: a slow reader costs nothing and, once it falls behind the window,
-/// gets [`Error::Compacted`].
-pub struct Cursor {}
-
-impl Cursor {
-    /// Waits for events of the scope. Returns at the latest after `idle`, then with an empty batch that says how far
-    /// the store has come.
-    pub async fn next(&mut self, idle: std::time::Duration) -> Result<Batch, Error> {
-        let _ = idle;
-        unimplemented!()
-    }
-}
-
-/// One member of the replicated store. Cheap to clone.
+/// One member of the replicated store. Cheap to clone; it stops when the last clone is dropped.
 #[derive(Clone)]
-pub struct Store {}
+pub struct Store(Arc<Inner>);
+
+struct Inner {
+    view: Arc<View>,
+    inbox: Inbox,
+    member: watch::Receiver<Member>,
+    stop: watch::Sender<bool>,
+    thread: Mutex<Option<thread::JoinHandle<()>>>,
+}
 
 impl Store {
+    /// Starts a member: reads what its disk holds, listens for its peers, and begins to take part. Returns at once, with
+    /// or without a leader.
+    pub async fn open(options: Options) -> Result<Self, Error> {
+        let disk = |error: &dyn std::fmt::Display| Error::Disk(format!("{}: {error}", options.data_dir.display()));
+        let files = DirFiles::open(options.data_dir.clone()).map_err(|error| disk(&error))?;
+        let founders = ConfState { voters: options.peers.keys().copied().collect(), ..ConfState::default() };
+        let (wal, recovered) = recover(files.clone(), &founders).map_err(|error| disk(&error))?;
+        let tls = options.tls.as_ref().map(Tls::read).transpose().map_err(|error| Error::Peers(error.to_string()))?;
+        let listener = TcpListener::bind(options.peer_listen)
+            .await
+            .map_err(|error| Error::Peers(format!("listen on {}: {error}", options.peer_listen)))?;
+
+        let epoch = rand::random();
+        let config = Config {
+            id: options.id,
+            epoch,
+            // 400 to 700 ms: half a dozen heartbeats may be lost, and a dead leader is replaced within a second.
+            election: 8..14,
+            heartbeat: 2,
+            snapshot_entries: 10_000,
+            snapshot_bytes: 8 << 20,
+            keep: 1_000,
+        };
+        let view = Arc::new(View::new(options.history));
+        let node = Node::new(config, recovered, Arc::clone(&view))?;
+        let (inbox, requests) = Inbox::new();
+        let runtime = tokio::runtime::Handle::current();
+        let peers = options.peers.iter().filter(|(id, _)| **id != options.id).map(|(to, address)| {
+            let route =
+                Route { from: options.id, epoch, to: *to, address: address.clone(), tls: tls.clone() };
+            (*to, Sender::spawn(route, inbox.clone(), &runtime))
+        });
+        let (stop, stopping) = watch::channel(false);
+        let serving = serve(options.id, inbox.clone(), listener, tls.clone(), stopping);
+        runtime.spawn(async move {
+            if let Err(error) = serving.await {
+                tracing::error!(%error, "no longer listening for peers");
+            }
+        });
+        let unknown = Member {
+            id: options.id,
+            role: Role::Candidate,
+            leader: 0,
+            term: 0,
+            revision: 0,
+            voters: founders.voters,
+        };
+        let (member_sender, member) = watch::channel(unknown);
+        let reports = inbox.clone();
+        let writer = Writer::spawn(wal, files.clone(), move |report| reports.disk(report)).map_err(|error| disk(&error))?;
+        let driver = Driver {
+            node,
+            view: Arc::clone(&view),
+            writer,
+            files,
+            peers: peers.collect(),
+            inbox: inbox.clone(),
+            member: member_sender,
+            now_ms: options.now_ms,
+            on_fatal: options.on_fatal,
+            waiting: Waiting::default(),
+        };
+        let thread = thread::Builder::new().name("store-raft".into()).spawn(move || driver.run(&requests));
+        let thread = Mutex::new(Some(thread.map_err(|error| disk(&error))?));
+        Ok(Self(Arc::new(Inner { view, inbox, member, stop, thread })))
+    }
+
     /// Proposes a transaction and waits until it is committed and applied here.
     pub async fn commit(&self, transaction: Transaction) -> Result<Outcome, Error> {
-        let _ = transaction;
-        unimplemented!()
+        let body = command::encode(&transaction);
+        if body.len() > TRANSACTION {
+            return Err(Error::TooLarge { bytes: body.len(), limit: TRANSACTION });
+        }
+        let (reply, answer) = oneshot::channel();
+        self.0.inbox.request(Request::Commit { body, reply })?;
+        answer.await.map_err(|_| Error::Stopped)?
     }
 
     /// What this member has applied; may be behind the leader.
     pub fn local(&self) -> Arc<State> {
-        unimplemented!()
+        self.0.view.state()
     }
 
     /// A state that holds every write acknowledged before this call (ReadIndex, batched with other callers').
     pub async fn latest(&self) -> Result<Arc<State>, Error> {
-        unimplemented!()
+        let (reply, answer) = oneshot::channel();
+        self.0.inbox.request(Request::Read { reply })?;
+        answer.await.map_err(|_| Error::Stopped)??;
+        Ok(self.local())
     }
 
-    /// Waits until this member has applied `revision`.
+    /// Waits until this member has applied `revision`, for three seconds at most; then [`Error::Future`].
     pub async fn at_least(&self, revision: Revision) -> Result<Arc<State>, Error> {
-        let _ = revision;
-        unimplemented!()
+        let mut revisions = self.0.view.revisions();
+        let reached = revisions.wait_for(|applied| *applied >= revision);
+        if timeout(AT_LEAST, reached).await.is_err() {
+            return Err(Error::Future { asked: revision, current: self.local().revision() });
+        }
+        Ok(self.local())
     }
 
     /// The state exactly at `revision`, rebuilt from the watch history.
     pub fn at(&self, revision: Revision) -> Result<Arc<State>, Error> {
-        let _ = revision;
-        unimplemented!()
+        self.0.view.at(revision)
     }
 
-    /// A cursor that yields what comes after `revision`.
+    /// A cursor that yields what comes after `revision`. A revision that this member has not applied yet is
+    /// [`Error::Future`]; wait for it with [`Store::at_least`].
     pub fn watch(&self, scope: Scope, after: Revision) -> Result<Cursor, Error> {
-        let _ = (scope, after);
-        unimplemented!()
+        Cursor::new(Arc::clone(&self.0.view), scope, after)
     }
 
     /// The remembered writes of one key, oldest first, and the write at one revision: what `why` is told from.
     pub fn journal(&self) -> Journal {
-        unimplemented!()
+        Journal(Arc::clone(&self.0.view))
     }
 
-    /// This member's view of its group, and every change of it.
-    pub fn member(&self) -> tokio::sync::watch::Receiver<Member> {
-        unimplemented!()
+    /// This member's view of its group, and every change of it. The revision in it may be a tick old.
+    pub fn member(&self) -> watch::Receiver<Member> {
+        self.0.member.clone()
+    }
+
+    /// Stops this member: ends its waits and watches, and returns once its disk is closed.
+    pub async fn shutdown(&self) {
+        self.0.stop();
+        if let Some(thread) = self.0.thread.lock().await.take() {
+            let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+        }
     }
 }
 
-/// The remembered origins: revision → what was written and why. Bounded; the oldest are forgotten.
-pub struct Journal {}
+impl Inner {
+    fn stop(&self) {
+        self.stop.send_replace(true);
+        if self.inbox.request(Request::Stop).is_err() {
+            let inbox = self.inbox.clone();
+            thread::spawn(move || inbox.deliver(Request::Stop));
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}

@@ -2,4 +2,4 @@
 
 pub mod request;
 
-pub use request::{Body, ListOptions, Options, Request, Response, User, Verb};
+pub use request::{Answer, Body, List, ListOptions, Options, Request, Response, User, Verb};

@@ -7,6 +7,8 @@ use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
+use super::claims::Claims;
+
 /// A k8s-openapi type.
 pub trait Object:
     Resource
@@ -191,6 +193,11 @@ pub trait Kind: Send + Sync + 'static {
     /// Carries over what an update of this other part (`resize`, `ephemeralcontainers`, `finalize`, `approval`) must not
     /// change: nearly everything.
     fn prepare_part(_part: &str, _new: &mut Self::Object, _old: &Self::Object) {}
+
+    /// Claims what the new object needs and there is one of each of in the cluster, and gives back what the old one held:
+    /// a Service's addresses and ports. `new` is `None` when the object goes, `old` when it comes.
+    fn claim(_new: Option<&mut Self::Object>, _old: Option<&Self::Object>, _claims: &mut Claims, _errors: &mut Errors) {
+    }
 
     /// How long an object lives by itself, in seconds: Events.
     fn ttl_seconds(_object: &Self::Object) -> Option<u32> {

@@ -66,6 +66,8 @@ impl Kind for PodKind {
 
     const GENERATION: bool = true;
 
+    const RETURNS_DELETED: bool = true;
+
     fn spec_changed(new: &Pod, old: &Pod) -> bool {
         new.spec != old.spec
     }

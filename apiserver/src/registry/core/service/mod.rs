@@ -2,6 +2,7 @@
 //! `pkg/registry/core/service/strategy.go` and its `storage`.
 
 pub mod allocation;
+pub mod claim;
 mod defaults;
 mod validation;
 
@@ -17,6 +18,7 @@ use serde_json::Value;
 
 use crate::registry::{
     cells::{self, AGE, NAME, NONE, SELECTOR, cells, list, name, text, text_or},
+    claims::Claims,
     kind::{Column, Kind, NameRule, age, column},
 };
 
@@ -27,6 +29,8 @@ impl Kind for ServiceKind {
     type Object = Service;
 
     const NAME: NameRule = NameRule::Label1035;
+
+    const RETURNS_DELETED: bool = true;
 
     fn default(service: &mut Service) {
         defaults::service(service);
@@ -48,6 +52,10 @@ impl Kind for ServiceKind {
 
     fn prepare_status_update(new: &mut Service, old: &Service) {
         new.spec.clone_from(&old.spec);
+    }
+
+    fn claim(new: Option<&mut Service>, old: Option<&Service>, claims: &mut Claims, errors: &mut Errors) {
+        claim::claim(new, old, claims, errors);
     }
 
     fn validate(service: &Service, errors: &mut Errors) {

@@ -1,0 +1,81 @@
+//! Things of which there is one of each in the cluster, such as a Service's address: claimed in the transaction that
+//! writes the object that needs it, so that two apiservers never give it twice.
+
+use kubelab_store::{Key, Precondition, State, Write};
+
+/// What a write claims and gives back. A claim is a key of an internal topic; it is taken with the precondition that
+/// nobody else holds it.
+pub struct Claims<'a> {
+    state: &'a State,
+    owner: String,
+    taken: Vec<Key>,
+    released: Vec<Key>,
+}
+
+impl<'a> Claims<'a> {
+    /// No claims yet, for an object with this key.
+    pub fn new(state: &'a State, owner: &Key) -> Self {
+        Self { state, owner: owner.to_string(), taken: Vec::new(), released: Vec::new() }
+    }
+
+    fn key(pool: &str, item: &str) -> Key {
+        Key::new(format!("internal/{pool}"), item)
+    }
+
+    /// Nobody holds it, as far as this state knows.
+    pub fn is_free(&self, pool: &str, item: &str) -> bool {
+        let key = Self::key(pool, item);
+        self.released.contains(&key) || (!self.taken.contains(&key) && self.state.get(&key).is_none())
+    }
+
+    /// Takes it. The write fails, and is planned again, if somebody else was faster.
+    pub fn take(&mut self, pool: &str, item: &str) {
+        let key = Self::key(pool, item);
+        match self.released.iter().position(|released| *released == key) {
+            Some(index) => drop(self.released.swap_remove(index)),
+            None => self.taken.push(key),
+        }
+    }
+
+    /// Gives it back.
+    pub fn release(&mut self, pool: &str, item: &str) {
+        self.released.push(Self::key(pool, item));
+    }
+
+    /// What the transaction must demand and write.
+    pub fn into_parts(self) -> (Vec<Precondition>, Vec<Write>) {
+        let preconditions = self.taken.iter().cloned().map(Precondition::Absent).collect();
+        let value = bytes::Bytes::from(self.owner);
+        let put = |key| Write::Put { key, value: value.clone(), stamp: None, index: None, expires_ms: None };
+        let mut writes: Vec<_> = self.taken.into_iter().map(put).collect();
+        writes.extend(self.released.into_iter().map(|key| Write::Delete { key }));
+        (preconditions, writes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_claim_is_taken_only_where_nobody_holds_it() {
+        let state = State::default();
+        let mut claims = Claims::new(&state, &Key::new("core/services", "default/web"));
+        assert!(claims.is_free("addresses", "10.96.0.7"));
+        claims.take("addresses", "10.96.0.7");
+        assert!(!claims.is_free("addresses", "10.96.0.7"));
+        claims.release("addresses", "10.96.0.8");
+        let (preconditions, writes) = claims.into_parts();
+        assert_eq!(preconditions, [Precondition::Absent(Key::new("internal/addresses", "10.96.0.7"))]);
+        assert!(matches!(&writes[..], [Write::Put { .. }, Write::Delete { key }] if &*key.name == "10.96.0.8"));
+    }
+
+    #[test]
+    fn what_an_update_keeps_is_not_written() {
+        let state = State::default();
+        let mut claims = Claims::new(&state, &Key::new("core/services", "default/web"));
+        claims.release("addresses", "10.96.0.8");
+        claims.take("addresses", "10.96.0.8");
+        assert!(claims.into_parts().1.is_empty());
+    }
+}

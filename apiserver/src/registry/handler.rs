@@ -1,0 +1,336 @@
+//! One served resource with the rules of its kind, the type erased, so that the verbs are written once for all kinds.
+
+use std::{marker::PhantomData, sync::Arc};
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use k8s_openapi::{
+    Resource as _,
+    schemars::{Schema, SchemaGenerator},
+};
+use kubelab_api::{Error, Resource, field::Errors, resource};
+use kubelab_store::Topic;
+use serde_json::Value;
+
+use super::{
+    claims::Claims,
+    decode::{self, Validation},
+    kind::{Column, Kind, NameRule, Object, Scale},
+    object::AnyObject,
+};
+
+/// A resource in one version, as it is served.
+pub struct Handler {
+    /// Its row in the table of resources.
+    pub resource: Arc<Resource>,
+    /// Where its objects are stored; all versions share it.
+    pub topic: Topic,
+    /// What its kind decides.
+    pub rules: Box<dyn Rules>,
+    /// How this version differs from the stored one; `None` where it does not.
+    version: Option<Box<dyn Version>>,
+}
+
+/// A row of the table: the handler of a kind in the version in which it is stored. `None` if there is no such resource.
+pub fn row<K: Kind>(group: &str, version: &str, plural: &str) -> Option<Handler> {
+    handler(group, version, plural, Box::new(Erased::<K>(PhantomData)), None)
+}
+
+/// A row of the table: the handler of a kind in another version than the stored one.
+pub fn converted<K: Kind, C: Conversion<Stored = K::Object>>(
+    group: &str,
+    version: &str,
+    plural: &str,
+) -> Option<Handler> {
+    let conversion = Box::new(Converted::<C>(PhantomData));
+    handler(group, version, plural, Box::new(Erased::<K>(PhantomData)), Some(conversion))
+}
+
+fn handler(
+    group: &str,
+    version: &str,
+    plural: &str,
+    rules: Box<dyn Rules>,
+    conversion: Option<Box<dyn Version>>,
+) -> Option<Handler> {
+    let resource = resource::find(group, version, plural)?;
+    let topic = rules.topic().unwrap_or_else(|| resource.topic()).into();
+    Some(Handler { resource: Arc::new(resource.clone()), topic, rules, version: conversion })
+}
+
+impl Handler {
+    /// An object that a client sent: decoded, in the stored version, with defaults filled in; and warnings.
+    pub fn decode(&self, json: &[u8], validation: Validation) -> Result<(Box<dyn AnyObject>, Vec<String>), Error> {
+        let (mut object, warnings) = match &self.version {
+            Some(version) => version.decode(&self.resource, json, validation)?,
+            None => self.rules.decode(&self.resource, json, validation)?,
+        };
+        self.rules.default(&mut *object);
+        Ok((object, warnings))
+    }
+
+    /// A stored object in the version that is served.
+    pub fn present(&self, stored: &Bytes) -> Result<Bytes, Error> {
+        match &self.version {
+            Some(version) => version.present(stored),
+            None => Ok(stored.clone()),
+        }
+    }
+
+    /// An object, in the version that is served.
+    pub fn encode(&self, object: &dyn AnyObject) -> Result<Bytes, Error> {
+        let stored = Bytes::from(object.encode()?);
+        self.present(&stored)
+    }
+
+    /// An object in the version that is served, as this server once answered it.
+    pub fn read(&self, served: &[u8]) -> Result<Box<dyn AnyObject>, Error> {
+        match &self.version {
+            Some(version) => Ok(version.decode(&self.resource, served, Validation::Ignore)?.0),
+            None => self.rules.read(served),
+        }
+    }
+
+    /// The cells of the printed columns of an object in the version that is served.
+    pub fn cells(&self, served: &[u8], now: Timestamp) -> Result<Vec<Value>, Error> {
+        Ok(self.rules.cells(&*self.read(served)?, now))
+    }
+
+    /// Adds the schema of the served type to a collection of schemas.
+    pub fn schema(&self, generator: &mut SchemaGenerator) -> Schema {
+        match &self.version {
+            Some(version) => version.schema(generator),
+            None => self.rules.schema(generator),
+        }
+    }
+}
+
+/// A [`Kind`] without its type: the same functions, for objects known only at run time.
+#[allow(missing_docs)]
+pub trait Rules: Send + Sync {
+    /// The topic of the resource in the stored version.
+    fn topic(&self) -> Option<String>;
+    fn read(&self, stored: &[u8]) -> Result<Box<dyn AnyObject>, Error>;
+    fn decode(
+        &self,
+        resource: &Resource,
+        json: &[u8],
+        validation: Validation,
+    ) -> Result<(Box<dyn AnyObject>, Vec<String>), Error>;
+    fn schema(&self, generator: &mut SchemaGenerator) -> Schema;
+    fn name_rule(&self) -> NameRule;
+    fn generation(&self) -> bool;
+    fn create_on_update(&self) -> bool;
+    fn unconditional_update(&self) -> bool;
+    fn returns_deleted(&self) -> bool;
+    fn orphans_dependents(&self) -> bool;
+    fn default(&self, object: &mut dyn AnyObject);
+    fn prepare_create(&self, object: &mut dyn AnyObject);
+    fn prepare_update(&self, new: &mut dyn AnyObject, old: &dyn AnyObject);
+    fn prepare_status_update(&self, new: &mut dyn AnyObject, old: &dyn AnyObject);
+    fn prepare_part(&self, part: &str, new: &mut dyn AnyObject, old: &dyn AnyObject);
+    fn prepare_delete(&self, object: &mut dyn AnyObject);
+    fn grace_seconds(&self, object: &dyn AnyObject, asked: Option<i64>) -> Option<i64>;
+    fn finalizing(&self, object: &dyn AnyObject) -> bool;
+    fn claim(
+        &self,
+        new: Option<&mut dyn AnyObject>,
+        old: Option<&dyn AnyObject>,
+        claims: &mut Claims,
+        errors: &mut Errors,
+    );
+    fn spec_changed(&self, new: &dyn AnyObject, old: &dyn AnyObject) -> bool;
+    fn validate(&self, object: &dyn AnyObject, errors: &mut Errors);
+    fn validate_update(&self, new: &dyn AnyObject, old: &dyn AnyObject, errors: &mut Errors);
+    fn validate_status_update(&self, new: &dyn AnyObject, old: &dyn AnyObject, errors: &mut Errors);
+    fn warnings(&self, object: &dyn AnyObject) -> Vec<String>;
+    fn columns(&self) -> &'static [Column];
+    fn cells(&self, object: &dyn AnyObject, now: Timestamp) -> Vec<Value>;
+    fn fields(&self, object: &dyn AnyObject) -> Vec<(&'static str, String)>;
+    fn field_names(&self) -> Vec<&'static str>;
+    fn index(&self, object: &dyn AnyObject) -> Option<String>;
+    fn index_field(&self) -> &'static str;
+    fn scale(&self, object: &dyn AnyObject) -> Option<Scale>;
+    fn set_replicas(&self, object: &mut dyn AnyObject, replicas: i32);
+    fn ttl_seconds(&self, object: &dyn AnyObject) -> Option<u32>;
+    fn note(&self, new: &dyn AnyObject, old: Option<&dyn AnyObject>) -> String;
+}
+
+struct Erased<K>(PhantomData<fn() -> K>);
+
+const OWN_KIND: &str = "a handler only ever sees objects of its own kind";
+
+fn typed<T: Object>(object: &dyn AnyObject) -> &T {
+    object.downcast_ref().expect(OWN_KIND)
+}
+
+fn typed_mut<T: Object>(object: &mut dyn AnyObject) -> &mut T {
+    object.downcast_mut().expect(OWN_KIND)
+}
+
+fn read<T: Object>(stored: &[u8]) -> Result<T, Error> {
+    serde_json::from_slice(stored)
+        .map_err(|error| Error::internal(format!("a stored {} cannot be read: {error}", T::KIND)))
+}
+
+impl<K: Kind> Rules for Erased<K> {
+    fn topic(&self) -> Option<String> {
+        let is_stored =
+            |r: &&Resource| r.group == K::Object::GROUP && r.version == K::Object::VERSION && r.kind == K::Object::KIND;
+        resource::BUILT_IN.iter().find(is_stored).map(Resource::topic)
+    }
+    fn read(&self, stored: &[u8]) -> Result<Box<dyn AnyObject>, Error> {
+        Ok(Box::new(read::<K::Object>(stored)?))
+    }
+    fn decode(
+        &self,
+        resource: &Resource,
+        json: &[u8],
+        validation: Validation,
+    ) -> Result<(Box<dyn AnyObject>, Vec<String>), Error> {
+        let (object, warnings) = decode::decode::<K::Object>(resource, json, validation)?;
+        Ok((Box::new(object), warnings))
+    }
+    fn schema(&self, generator: &mut SchemaGenerator) -> Schema {
+        generator.subschema_for::<K::Object>()
+    }
+    fn name_rule(&self) -> NameRule {
+        K::NAME
+    }
+    fn generation(&self) -> bool {
+        K::GENERATION
+    }
+    fn create_on_update(&self) -> bool {
+        K::CREATE_ON_UPDATE
+    }
+    fn unconditional_update(&self) -> bool {
+        K::UNCONDITIONAL_UPDATE
+    }
+    fn returns_deleted(&self) -> bool {
+        K::RETURNS_DELETED
+    }
+    fn orphans_dependents(&self) -> bool {
+        K::ORPHANS_DEPENDENTS
+    }
+    fn default(&self, object: &mut dyn AnyObject) {
+        K::default(typed_mut(object));
+    }
+    fn prepare_create(&self, object: &mut dyn AnyObject) {
+        K::prepare_create(typed_mut(object));
+    }
+    fn prepare_update(&self, new: &mut dyn AnyObject, old: &dyn AnyObject) {
+        K::prepare_update(typed_mut(new), typed(old));
+    }
+    fn prepare_status_update(&self, new: &mut dyn AnyObject, old: &dyn AnyObject) {
+        K::prepare_status_update(typed_mut(new), typed(old));
+    }
+    fn prepare_part(&self, part: &str, new: &mut dyn AnyObject, old: &dyn AnyObject) {
+        K::prepare_part(part, typed_mut(new), typed(old));
+    }
+    fn prepare_delete(&self, object: &mut dyn AnyObject) {
+        K::prepare_delete(typed_mut(object));
+    }
+    fn grace_seconds(&self, object: &dyn AnyObject, asked: Option<i64>) -> Option<i64> {
+        K::grace_seconds(typed(object), asked)
+    }
+    fn finalizing(&self, object: &dyn AnyObject) -> bool {
+        K::finalizing(typed(object))
+    }
+    fn claim(
+        &self,
+        new: Option<&mut dyn AnyObject>,
+        old: Option<&dyn AnyObject>,
+        claims: &mut Claims,
+        errors: &mut Errors,
+    ) {
+        K::claim(new.map(typed_mut), old.map(typed), claims, errors);
+    }
+    fn spec_changed(&self, new: &dyn AnyObject, old: &dyn AnyObject) -> bool {
+        K::spec_changed(typed(new), typed(old))
+    }
+    fn validate(&self, object: &dyn AnyObject, errors: &mut Errors) {
+        K::validate(typed(object), errors);
+    }
+    fn validate_update(&self, new: &dyn AnyObject, old: &dyn AnyObject, errors: &mut Errors) {
+        K::validate_update(typed(new), typed(old), errors);
+    }
+    fn validate_status_update(&self, new: &dyn AnyObject, old: &dyn AnyObject, errors: &mut Errors) {
+        K::validate_status_update(typed(new), typed(old), errors);
+    }
+    fn warnings(&self, object: &dyn AnyObject) -> Vec<String> {
+        K::warnings(typed(object))
+    }
+    fn columns(&self) -> &'static [Column] {
+        K::COLUMNS
+    }
+    fn cells(&self, object: &dyn AnyObject, now: Timestamp) -> Vec<Value> {
+        K::cells(typed(object), now)
+    }
+    fn fields(&self, object: &dyn AnyObject) -> Vec<(&'static str, String)> {
+        K::fields(typed(object))
+    }
+    fn field_names(&self) -> Vec<&'static str> {
+        K::fields(&<K::Object as Default>::default()).into_iter().map(|(name, _)| name).collect()
+    }
+    fn index(&self, object: &dyn AnyObject) -> Option<String> {
+        K::index(typed(object))
+    }
+    fn index_field(&self) -> &'static str {
+        K::INDEX_FIELD
+    }
+    fn scale(&self, object: &dyn AnyObject) -> Option<Scale> {
+        K::scale(typed(object))
+    }
+    fn set_replicas(&self, object: &mut dyn AnyObject, replicas: i32) {
+        K::set_replicas(typed_mut(object), replicas);
+    }
+    fn ttl_seconds(&self, object: &dyn AnyObject) -> Option<u32> {
+        K::ttl_seconds(typed(object))
+    }
+    fn note(&self, new: &dyn AnyObject, old: Option<&dyn AnyObject>) -> String {
+        K::note(typed(new), old.map(typed))
+    }
+}
+
+/// Between two versions of a kind. Nothing may be lost on the way there and back.
+pub trait Conversion: Send + Sync + 'static {
+    /// The version in which the kind is stored and its rules are written.
+    type Stored: Object;
+    /// The version that clients see.
+    type Served: Object;
+    /// What is stored for what a client sent.
+    fn to_stored(served: Self::Served) -> Self::Stored;
+    /// What a client sees of what is stored.
+    fn to_served(stored: Self::Stored) -> Self::Served;
+}
+
+trait Version: Send + Sync {
+    fn decode(
+        &self,
+        resource: &Resource,
+        json: &[u8],
+        validation: Validation,
+    ) -> Result<(Box<dyn AnyObject>, Vec<String>), Error>;
+    fn present(&self, stored: &[u8]) -> Result<Bytes, Error>;
+    fn schema(&self, generator: &mut SchemaGenerator) -> Schema;
+}
+
+struct Converted<C>(PhantomData<fn() -> C>);
+
+impl<C: Conversion> Version for Converted<C> {
+    fn decode(
+        &self,
+        resource: &Resource,
+        json: &[u8],
+        validation: Validation,
+    ) -> Result<(Box<dyn AnyObject>, Vec<String>), Error> {
+        let (served, warnings) = decode::decode::<C::Served>(resource, json, validation)?;
+        Ok((Box::new(C::to_stored(served)), warnings))
+    }
+    fn present(&self, stored: &[u8]) -> Result<Bytes, Error> {
+        Ok(C::to_served(read(stored)?).encode()?.into())
+    }
+    fn schema(&self, generator: &mut SchemaGenerator) -> Schema {
+        generator.subschema_for::<C::Served>()
+    }
+}

@@ -1,0 +1,459 @@
+//! Raft, the state machine and what waits for them.
+
+use std::{collections::VecDeque, ops::Range, sync::Arc};
+
+use raft::{
+    RawNode, ReadOnlyOption, SnapshotStatus, StateRole,
+    eraftpb::{Entry, HardState, Message, MessageType},
+};
+
+use super::{
+    io::{Input, LogWrite, Output, Persist, Refusal},
+    log::Log,
+    proposals::Proposals,
+    reads::Reads,
+};
+use crate::{
+    Error, Member, Revision, Role,
+    command::{self, Header, internal_origin},
+    machine::Machine,
+    snapshot::Frozen,
+    view::View,
+};
+
+/// The most log writes that wait for the disk; beyond, raft waits too.
+pub(crate) const OUTSTANDING: usize = 256;
+/// Keys that the leader removes at a time when their time has come.
+const EXPIRE: usize = 64;
+/// Ticks for which the first member of a new group insists on an election.
+const INSIST: u64 = 40;
+
+/// How a node behaves.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    /// This member.
+    pub(crate) id: u64,
+    /// Never the same for two starts of a member: names the client of its proposals and its reads.
+    pub(crate) epoch: u64,
+    /// Ticks without a leader until an election; drawn from this range.
+    pub(crate) election: Range<usize>,
+    /// Ticks between a leader's heartbeats.
+    pub(crate) heartbeat: usize,
+    /// A snapshot is taken after so many entries,
+    pub(crate) snapshot_entries: u64,
+    /// or so many bytes of them.
+    pub(crate) snapshot_bytes: u64,
+    /// Entries before a snapshot that are kept for followers a little behind.
+    pub(crate) keep: u64,
+}
+
+/// What was found on the disk.
+pub(crate) struct Recovered {
+    pub(crate) hard_state: HardState,
+    /// The newest snapshot; a default one that holds only the members for a new group.
+    pub(crate) frozen: Frozen,
+    /// The entries after it.
+    pub(crate) entries: Vec<Entry>,
+}
+
+/// One replica.
+pub(crate) struct Node {
+    pub(super) config: Config,
+    pub(super) raw: RawNode<Log>,
+    pub(super) machine: Machine,
+    pub(super) view: Arc<View>,
+    pub(super) proposals: Proposals,
+    pub(super) reads: Reads,
+    /// Ticks since the start.
+    now: u64,
+    /// Whether this member should lead a new group, so that it needn't wait for a timeout.
+    insists: bool,
+    /// When a restarted member tries its first election; 0 for never.
+    campaigns_at: u64,
+    disk_full: bool,
+    /// The number of the newest `Ready`.
+    newest: u64,
+    /// Numbers of the writes under way.
+    outstanding: VecDeque<u64>,
+    /// Messages that must not go before a write is synced.
+    held: VecDeque<(u64, Vec<Message>)>,
+    /// A snapshot that raft is looking at.
+    incoming: Option<Arc<Frozen>>,
+    /// One that it has taken, until the write with this number is synced.
+    installing: Option<(u64, Arc<Frozen>)>,
+    pub(super) saving: bool,
+    /// Index of the newest snapshot, and bytes of entries applied since.
+    pub(super) saved: u64,
+    pub(super) unsaved_bytes: u64,
+    /// What the proposals and reads under way rely on: leader, term, and whether an entry of the term is applied.
+    relied_on: (u64, u64, bool),
+    member: Option<Member>,
+    reported_at: u64,
+    #[cfg(test)]
+    pub(crate) mutant: Option<crate::sim::Mutant>,
+}
+
+impl Node {
+    /// A node that goes on from what was found on the disk and publishes to `view`.
+    pub(crate) fn new(config: Config, recovered: Recovered, view: Arc<View>) -> Result<Self, Error> {
+        let Recovered { mut hard_state, frozen, entries } = recovered;
+        let base = (frozen.index, frozen.term);
+        hard_state.commit = hard_state.commit.max(base.0);
+        if hard_state.term < base.1 {
+            // Had this member voted in the snapshot's term, that term would be on the disk.
+            (hard_state.term, hard_state.vote) = (base.1, 0);
+        }
+        let is_new = hard_state.term == 0 && entries.is_empty();
+        let voters = frozen.conf_state.voters.clone();
+        let log = Log::new(hard_state, frozen.conf_state.clone(), base, entries);
+        let settings = raft::Config {
+            id: config.id,
+            election_tick: config.election.start,
+            heartbeat_tick: config.heartbeat,
+            min_election_tick: config.election.start,
+            max_election_tick: config.election.end,
+            applied: base.0,
+            max_size_per_msg: 1 << 20,
+            max_inflight_msgs: 256,
+            check_quorum: true,
+            pre_vote: true,
+            read_only_option: ReadOnlyOption::Safe,
+            max_uncommitted_size: 32 << 20,
+            max_committed_size_per_ready: 1 << 20,
+            ..raft::Config::new(config.id)
+        };
+        let logger = slog::Logger::root(slog::Discard, slog::o!());
+        let raw = RawNode::new(&settings, log, &logger).map_err(|error| Error::Broken(error.to_string()))?;
+        view.restore(&frozen);
+        let mut node = Self {
+            raw,
+            machine: Machine::restore(frozen.state, frozen.sessions),
+            view,
+            proposals: Proposals::new(config.epoch),
+            reads: Reads::new(config.id, config.epoch),
+            now: 0,
+            insists: false,
+            campaigns_at: 0,
+            disk_full: false,
+            newest: 0,
+            outstanding: VecDeque::new(),
+            held: VecDeque::new(),
+            incoming: None,
+            installing: None,
+            saving: false,
+            saved: base.0,
+            unsaved_bytes: 0,
+            relied_on: (0, 0, false),
+            member: None,
+            reported_at: 0,
+            #[cfg(test)]
+            mutant: None,
+            config,
+        };
+        node.first_election(is_new, &voters);
+        Ok(node)
+    }
+
+    /// The first election need not wait for a whole timeout: the first member of a new group insists on it, a lone
+    /// member has nobody to wait for, and after a restart the members try one after the other. Pre-vote keeps all this
+    /// from disturbing a group that has a leader.
+    fn first_election(&mut self, is_new: bool, voters: &[u64]) {
+        let Some(rank) = voters.iter().position(|voter| *voter == self.config.id) else { return };
+        self.insists = voters.len() == 1 || (is_new && rank == 0);
+        if self.insists {
+            let _ = self.raw.campaign();
+        } else if !is_new {
+            self.campaigns_at = 2 + 2 * rank as u64;
+        }
+    }
+
+    /// Tells the node what happened; what it wants done.
+    pub(crate) fn step(&mut self, inputs: impl IntoIterator<Item = Input>) -> Vec<Output> {
+        let mut outputs = Vec::new();
+        for input in inputs {
+            self.take(input, &mut outputs);
+        }
+        self.drain(&mut outputs);
+        if self.repeat() {
+            self.drain(&mut outputs);
+        }
+        self.release_reads(&mut outputs);
+        self.report(&mut outputs);
+        outputs
+    }
+
+    fn take(&mut self, input: Input, outputs: &mut Vec<Output>) {
+        match input {
+            Input::Tick => self.tick(outputs),
+            Input::Message(message) => drop(self.raw.step(message)),
+            Input::Snapshot { message, frozen } => {
+                self.incoming = Some(frozen);
+                let _ = self.raw.step(message);
+                self.drain(outputs);
+                if self.raw.snap().is_none() {
+                    self.incoming = None;
+                }
+            }
+            Input::Propose { token, body } => self.propose(token, body, outputs),
+            Input::Read { token } => match self.reads.add(token, self.now) {
+                Ok(()) => {}
+                Err(refusal) => outputs.push(Output::Readable { token, result: Err(refusal) }),
+            },
+            Input::Change(change) => drop(self.raw.propose_conf_change(Vec::new(), change)),
+            Input::Persisted { number } => self.persisted(number, outputs),
+            Input::Saved { index, ok } => {
+                self.saving = false;
+                if ok && index >= self.saved {
+                    self.saved = index;
+                    let keep = index.saturating_sub(self.config.keep);
+                    self.raw.mut_store().compact(keep);
+                    outputs.push(Output::Compact { index });
+                }
+            }
+            Input::SnapshotSent { to, ok } => {
+                self.raw.report_snapshot(to, if ok { SnapshotStatus::Finish } else { SnapshotStatus::Failure });
+            }
+            Input::Connected { .. } => self.insist(),
+            Input::Unreachable { to } => self.raw.report_unreachable(to),
+            Input::DiskFull(full) => self.disk_full = full,
+            Input::Expire { now_ms } => self.expire(now_ms),
+        }
+    }
+
+    fn tick(&mut self, outputs: &mut Vec<Output>) {
+        self.now += 1;
+        self.raw.tick();
+        self.insist();
+        if self.now == self.campaigns_at && self.raw.raft.leader_id == 0 {
+            let _ = self.raw.campaign();
+        }
+        for token in self.proposals.give_up(self.now) {
+            outputs.push(Output::Answer { token, result: Err(Refusal::Timeout) });
+        }
+        for token in self.reads.give_up(self.now) {
+            outputs.push(Output::Readable { token, result: Err(Refusal::Timeout) });
+        }
+    }
+
+    fn insist(&mut self) {
+        self.insists &= self.raw.raft.leader_id == 0 && self.now < INSIST;
+        if self.insists {
+            let _ = self.raw.campaign();
+        }
+    }
+
+    fn propose(&mut self, token: u64, body: bytes::Bytes, outputs: &mut Vec<Output>) {
+        let added = if self.disk_full { Err(Refusal::DiskFull) } else { self.proposals.add(token, body, self.now) };
+        match added {
+            Ok(sequence) => self.attempt(sequence),
+            Err(refusal) => outputs.push(Output::Answer { token, result: Err(refusal) }),
+        }
+    }
+
+    /// Hands a proposal to raft, which passes it to the leader; without one it is repeated later.
+    fn attempt(&mut self, sequence: u64) {
+        let Some((header, body)) = self.proposals.attempt(sequence) else { return };
+        let entry = Entry { data: body, context: Header::encode(&header), ..Default::default() };
+        let mut message = Message { msg_type: MessageType::MsgPropose, from: self.config.id, ..Default::default() };
+        message.set_entries(vec![entry].into());
+        if self.raw.raft.step(message).is_ok() && self.raw.raft.state == StateRole::Leader {
+            self.proposals.logged(sequence, self.raw.raft.term);
+        }
+    }
+
+    /// The leader proposes the removal of keys whose time has come, unless they were written again meanwhile.
+    fn expire(&mut self, now_ms: u64) {
+        if self.raw.raft.state != StateRole::Leader || self.proposals.waits(INTERNAL) {
+            return;
+        }
+        for (key, revision) in self.machine.expired(now_ms, EXPIRE) {
+            let transaction = crate::Transaction {
+                preconditions: vec![crate::Precondition::Modified(key.clone(), revision)],
+                writes: vec![crate::Write::Delete { key }],
+                origin: internal_origin("delete", "expired", now_ms * 1000),
+            };
+            self.propose(INTERNAL, command::encode(&transaction), &mut Vec::new());
+        }
+    }
+
+    fn persisted(&mut self, number: u64, outputs: &mut Vec<Output>) {
+        while self.outstanding.front().is_some_and(|first| *first <= number) {
+            self.outstanding.pop_front();
+        }
+        // What needed no sync and came after the last write counts as persisted with it.
+        let persisted = if self.outstanding.is_empty() { self.newest } else { number };
+        self.raw.on_persist_ready(persisted);
+        if let Some((_, frozen)) = self.installing.take_if(|(at, _)| *at <= number) {
+            self.install(&frozen, outputs);
+        }
+        while let Some((_, messages)) = self.held.pop_front_if(|(after, _)| *after <= number) {
+            for message in messages {
+                self.send(message, outputs);
+            }
+        }
+    }
+
+    /// Takes from raft what is to be done.
+    fn drain(&mut self, outputs: &mut Vec<Output>) {
+        while self.outstanding.len() < OUTSTANDING && self.raw.has_ready() {
+            let mut ready = self.raw.ready();
+            let number = ready.number();
+            self.newest = number;
+            for message in ready.take_messages() {
+                self.send(message, outputs);
+            }
+            for state in ready.take_read_states() {
+                self.reads.confirm(&state.request_ctx, state.index);
+            }
+            let mut write = LogWrite::default();
+            let mut install = None;
+            if !ready.snapshot().is_empty() {
+                let metadata = ready.snapshot().get_metadata();
+                let at = (metadata.index, metadata.term);
+                let frozen = self.incoming.take().filter(|frozen| (frozen.index, frozen.term) == at);
+                let Some(frozen) = frozen else {
+                    outputs.push(Output::Fatal(format!("raft took a snapshot at index {} that was not given", at.0)));
+                    return;
+                };
+                self.raw.mut_store().restore(at);
+                self.installing = Some((number, Arc::clone(&frozen)));
+                install = Some(frozen);
+                write.reset = Some(at);
+            }
+            write.entries = ready.take_entries();
+            self.raw.mut_store().append(&write.entries);
+            if let Some(hard_state) = ready.hs() {
+                self.raw.mut_store().set_hard_state(hard_state.clone());
+                write.hard_state = Some(hard_state.clone());
+            }
+            let must_sync = ready.must_sync();
+            if must_sync {
+                self.outstanding.push_back(number);
+            }
+            if write != LogWrite::default() {
+                outputs.push(Output::Persist(Persist { number: must_sync.then_some(number), install, write }));
+            }
+            let messages = ready.take_persisted_messages();
+            self.hold(messages, outputs);
+            let committed = ready.take_committed_entries();
+            self.raw.advance_append_async(ready);
+            if self.outstanding.is_empty() {
+                self.raw.on_persist_ready(number);
+            }
+            self.apply(committed, outputs);
+        }
+    }
+
+    /// Sends once what was handed to the disk before is synced.
+    fn hold(&mut self, messages: Vec<Message>, outputs: &mut Vec<Output>) {
+        let mut held = Vec::new();
+        let after = self.outstanding.back().copied();
+        #[cfg(test)]
+        let after = after.filter(|_| self.mutant != Some(crate::sim::Mutant::SkipFsync));
+        for message in messages {
+            // A request passed on to the leader says nothing of this member's log.
+            let is_request = matches!(message.msg_type, MessageType::MsgPropose | MessageType::MsgReadIndex);
+            if after.is_none() || is_request {
+                self.send(message, outputs);
+            } else {
+                held.push(message);
+            }
+        }
+        if let Some(after) = after
+            && !held.is_empty()
+        {
+            self.held.push_back((after, held));
+        }
+    }
+
+    fn send(&mut self, message: Message, outputs: &mut Vec<Output>) {
+        if message.msg_type != MessageType::MsgSnapshot {
+            outputs.push(Output::Send(message));
+            return;
+        }
+        let frozen = self.freeze();
+        let metadata = message.get_snapshot().get_metadata();
+        if (frozen.index, frozen.term) == (metadata.index, metadata.term) {
+            outputs.push(Output::SendSnapshot { message, frozen });
+        } else {
+            // Applied further since raft asked; it asks again.
+            self.raw.report_snapshot(message.to, SnapshotStatus::Failure);
+        }
+    }
+
+    /// The replica as it is now.
+    pub(super) fn freeze(&self) -> Arc<Frozen> {
+        let log = self.raw.store();
+        let (index, term) = log.applied();
+        let (floor, events) = self.view.history(|history| (history.floor(), history.events().cloned().collect()));
+        Arc::new(Frozen {
+            index,
+            term,
+            conf_state: log.conf_state().clone(),
+            state: self.machine.state().clone(),
+            sessions: self.machine.sessions().clone(),
+            floor,
+            events,
+            records: self.view.ledger(|ledger| ledger.records()),
+        })
+    }
+
+    /// Repeats what may have been lost, and begins a read round if one is due.
+    fn repeat(&mut self) -> bool {
+        let raft = &self.raw.raft;
+        let relies_on = (raft.leader_id, raft.term, self.raw.store().applied().1 == raft.term);
+        let changed = relies_on != self.relied_on;
+        self.relied_on = relies_on;
+        if raft.leader_id == 0 {
+            return false;
+        }
+        let leads_in = (raft.state == StateRole::Leader).then_some(raft.term);
+        let due = self.proposals.due(self.now, leads_in, changed);
+        for sequence in &due {
+            self.attempt(*sequence);
+        }
+        let round = self.reads.begin(self.now, changed);
+        if let Some(context) = round {
+            self.raw.read_index(context.to_vec());
+        }
+        !due.is_empty() || round.is_some()
+    }
+
+    fn report(&mut self, outputs: &mut Vec<Output>) {
+        let member = self.member();
+        let reported = self.member.as_ref();
+        // The revision alone is reported once a tick.
+        let same = reported.is_some_and(|last| Member { revision: last.revision, ..member.clone() } == *last);
+        let moved = reported.is_some_and(|last| last.revision != member.revision);
+        if !same || (moved && self.now != self.reported_at) {
+            self.member = Some(member.clone());
+            self.reported_at = self.now;
+            outputs.push(Output::Member(member));
+        }
+    }
+
+    fn member(&self) -> Member {
+        let raft = &self.raw.raft;
+        let role = match raft.state {
+            StateRole::Leader => Role::Leader,
+            StateRole::Follower if raft.leader_id != 0 => Role::Follower,
+            _ => Role::Candidate,
+        };
+        Member {
+            id: self.config.id,
+            role,
+            leader: raft.leader_id,
+            term: raft.term,
+            revision: self.machine.state().revision(),
+            voters: self.raw.store().conf_state().voters.clone(),
+        }
+    }
+
+    /// The applied revision.
+    pub(crate) fn revision(&self) -> Revision {
+        self.machine.state().revision()
+    }
+}
+
+/// The token of the store's own proposals, which nobody waits for.
+pub(super) const INTERNAL: u64 = 0;

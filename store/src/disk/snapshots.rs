@@ -1,0 +1,96 @@
+//! Snapshot files: a mark, then chunks behind their length and checksum. A file has its name only once it is whole and
+//! synced.
+
+use std::io;
+
+use bytes::Bytes;
+
+use super::{DiskError, Files};
+use crate::snapshot::{Frozen, Thawing};
+
+const MARK: &[u8] = b"kubelab snapshot\n";
+const PREFIX: &str = "snapshot-";
+const UNFINISHED: &str = ".unfinished";
+
+/// Writes a snapshot and removes older ones. An error leaves the older ones in place.
+pub(crate) fn save<F: Files>(files: &mut F, frozen: &Frozen) -> Result<(), DiskError> {
+    let name = format!("{PREFIX}{:020}", frozen.index);
+    let unfinished = format!("{name}{UNFINISHED}");
+    if let Err(error) = write(files, &unfinished, frozen) {
+        let _ = files.remove(&unfinished);
+        return Err(match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => DiskError::Full,
+            _ => DiskError::Failed("write a snapshot", error),
+        });
+    }
+    let publish = |files: &mut F| {
+        files.rename(&unfinished, &name)?;
+        files.sync_folder()
+    };
+    publish(files).map_err(|error| DiskError::Failed("name a snapshot", error))?;
+    remove_older(files, &name).map_err(|error| DiskError::Failed("remove an old snapshot", error))
+}
+
+fn write<F: Files>(files: &mut F, name: &str, frozen: &Frozen) -> io::Result<()> {
+    if files.list()?.iter().any(|known| known == name) {
+        files.remove(name)?;
+    }
+    files.append(name, MARK)?;
+    for chunk in frozen.chunks() {
+        let mut head = [0; 8];
+        head[..4].copy_from_slice(&(chunk.len() as u32).to_le_bytes());
+        head[4..].copy_from_slice(&crc32fast::hash(&chunk).to_le_bytes());
+        files.append(name, &head)?;
+        files.append(name, &chunk)?;
+    }
+    files.sync(name)
+}
+
+fn remove_older<F: Files>(files: &mut F, newest: &str) -> io::Result<()> {
+    for name in files.list()? {
+        if name.starts_with(PREFIX) && name.as_str() < newest && !name.ends_with(UNFINISHED) {
+            files.remove(&name)?;
+        }
+    }
+    Ok(())
+}
+
+/// The newest snapshot, if there is one; clears away unfinished ones.
+pub(super) fn load<F: Files>(files: &mut F) -> Result<Option<Frozen>, DiskError> {
+    let failed = |error| DiskError::Failed("read the snapshots", error);
+    let mut names = files.list().map_err(failed)?;
+    names.retain(|name| name.starts_with(PREFIX));
+    for name in names.extract_if(.., |name| name.ends_with(UNFINISHED)) {
+        files.remove(&name).map_err(failed)?;
+    }
+    let Some(newest) = names.iter().max() else { return Ok(None) };
+    let content = Bytes::from(files.read(newest).map_err(failed)?);
+    let damaged = |at: usize| DiskError::Damaged { file: newest.clone(), at: at as u64, what: "not a whole snapshot" };
+    read(content).map(Some).map_err(damaged)
+}
+
+/// The snapshot in a file, or the place of the damage.
+fn read(file: Bytes) -> Result<Frozen, usize> {
+    if !file.starts_with(MARK) {
+        return Err(0);
+    }
+    let mut thawing = Thawing::default();
+    let mut at = MARK.len();
+    while at < file.len() {
+        let field = |from: usize| -> Result<u32, usize> {
+            let bytes = file.get(from..from + 4).ok_or(at)?;
+            bytes.try_into().map(u32::from_le_bytes).map_err(|_| at)
+        };
+        let (start, length) = (at + 8, field(at)? as usize);
+        if file.len() - start < length {
+            return Err(at);
+        }
+        let chunk = file.slice(start..start + length);
+        if crc32fast::hash(&chunk) != field(at + 4)? {
+            return Err(at);
+        }
+        thawing.push(chunk).map_err(|_| at)?;
+        at = start + length;
+    }
+    thawing.finish().map_err(|_| at)
+}

@@ -1,0 +1,19 @@
+//! How members reach each other: one gRPC stream per direction. Raft tolerates loss, so every queue is bounded and what
+//! does not fit is dropped; it does not tolerate repetition (see [`arrivals`]).
+//!
+//! | module | what it is |
+//! | --- | --- |
+//! | [`sender`] | the task that connects to one peer and keeps sending |
+//! | [`server`] | the service that receives |
+//! | [`arrivals`] | which frames have arrived |
+//! | [`tls`] | certificates for both sides |
+
+mod arrivals;
+mod sender;
+mod server;
+mod tls;
+
+pub(crate) use sender::{Parcel, Route, Sender};
+pub(crate) use server::serve;
+pub use tls::PeerTls;
+pub(crate) use tls::Tls;

@@ -1,0 +1,95 @@
+//! A group of members in this process.
+
+use std::{
+    collections::BTreeMap,
+    net::{SocketAddr, TcpListener},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use kubelab_store::{Door, Key, Options, Origin, Precondition, Role, Scope, Store, Transaction, Write};
+use tempfile::TempDir;
+
+pub struct Group {
+    addresses: BTreeMap<u64, SocketAddr>,
+    folder: TempDir,
+    members: BTreeMap<u64, Store>,
+}
+
+impl Group {
+    pub async fn start(members: u64) -> Self {
+        let listeners: Vec<_> = (0..members).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        let addresses = listeners.iter().map(|listener| listener.local_addr().unwrap());
+        let addresses = (1..).zip(addresses).collect();
+        drop(listeners);
+        let mut group = Self { addresses, folder: TempDir::new().unwrap(), members: BTreeMap::new() };
+        for id in 1..=members {
+            group.open(id).await;
+        }
+        group
+    }
+
+    pub async fn open(&mut self, id: u64) {
+        let peers = self.addresses.iter().map(|(id, address)| (*id, address.to_string())).collect();
+        let options = Options::new(id, peers, self.folder.path().join(id.to_string()), self.addresses[&id]);
+        self.members.insert(id, Store::open(options).await.unwrap());
+    }
+
+    pub async fn stop(&mut self, id: u64) {
+        let store = self.members.remove(&id).unwrap();
+        store.shutdown().await;
+    }
+
+    pub fn member(&self, id: u64) -> &Store {
+        &self.members[&id]
+    }
+
+    pub async fn leader(&self) -> u64 {
+        for store in self.members.values() {
+            let mut member = store.member();
+            let known = tokio::time::timeout(Duration::from_secs(10), member.wait_for(|member| member.leader != 0));
+            let member = known.await.unwrap().unwrap().clone();
+            if member.role == Role::Leader {
+                return member.id;
+            }
+        }
+        panic!("no member leads");
+    }
+}
+
+pub fn scope(topic: &str) -> Scope {
+    Scope { topic: topic.into(), prefix: "".into(), index: None }
+}
+
+pub fn origin() -> Origin {
+    Origin {
+        user: "kubernetes-admin".into(),
+        agent: "test".into(),
+        door: Door::Rest,
+        verb: "update".into(),
+        time_us: 0,
+        trace_id: "".into(),
+        cause: 0,
+        note: "".into(),
+    }
+}
+
+pub fn put(topic: &str, name: &str, value: &str) -> Transaction {
+    let write = Write::Put {
+        key: Key::new(topic, name),
+        value: Bytes::copy_from_slice(value.as_bytes()),
+        stamp: Some(0),
+        index: None,
+        expires_ms: None,
+    };
+    Transaction { preconditions: Vec::new(), writes: vec![write], origin: origin() }
+}
+
+pub fn create(topic: &str, name: &str, value: &str) -> Transaction {
+    Transaction { preconditions: vec![Precondition::Absent(Key::new(topic, name))], ..put(topic, name, value) }
+}
+
+pub fn delete(topic: &str, name: &str) -> Transaction {
+    let writes = vec![Write::Delete { key: Key::new(topic, name) }];
+    Transaction { preconditions: Vec::new(), writes, origin: origin() }
+}

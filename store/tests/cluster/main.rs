@@ -1,0 +1,119 @@
+//! Whole members over loopback gRPC, with logs on a real disk.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod group;
+
+use std::time::{Duration, Instant};
+
+use group::{Group, create, delete, put, scope};
+use kubelab_store::{Change, Error, Key, Outcome, Precondition, Role};
+
+const IDLE: Duration = Duration::from_millis(50);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_member_serves_alone() {
+    let mut group = Group::start(1).await;
+    let store = group.member(1);
+    assert_eq!(store.commit(create("pods", "a", "{}")).await.unwrap(), Outcome::Committed(1));
+    let key = Key::new("pods", "a");
+    let taken = store.commit(create("pods", "a", "{}")).await.unwrap();
+    assert_eq!(taken, Outcome::Conflict(Precondition::Absent(key.clone()), Some(1)));
+    assert_eq!(store.latest().await.unwrap().get(&key).unwrap().value, "1{}");
+    group.stop(1).await;
+    group.open(1).await;
+    let state = group.member(1).latest().await.unwrap();
+    assert_eq!((state.revision(), &state.get(&key).unwrap().value[..]), (1, &b"1{}"[..]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_member_takes_writes_and_serves_reads_and_watches() {
+    let group = Group::start(3).await;
+    let mut cursors: Vec<_> = (1..=3).map(|id| group.member(id).watch(scope("pods"), 0).unwrap()).collect();
+    for round in 0..3 {
+        for id in 1..=3 {
+            let outcome = group.member(id).commit(put("pods", &format!("p{id}"), "{}")).await.unwrap();
+            assert_eq!(outcome, Outcome::Committed(round * 3 + id));
+            let other = group.member(id % 3 + 1);
+            assert_eq!(other.latest().await.unwrap().revision(), round * 3 + id, "acknowledged, so seen everywhere");
+        }
+    }
+    group.member(2).commit(delete("pods", "p1")).await.unwrap();
+    for cursor in &mut cursors {
+        let mut revisions = Vec::new();
+        while revisions.len() < 10 {
+            let batch = cursor.next(Duration::from_secs(5)).await.unwrap();
+            revisions.extend(batch.events.iter().map(|event| event.revision));
+            if let Some(Change::Delete { last, .. }) = batch.events.last().map(|event| &event.change) {
+                assert_eq!(last.value, "10{}", "a removal carries its own revision");
+            }
+        }
+        assert_eq!(revisions, (1..=10).collect::<Vec<_>>());
+        let idle = cursor.next(IDLE).await.unwrap();
+        assert!(idle.events.is_empty());
+        assert_eq!(idle.revision, 10);
+    }
+    let record = group.member(3).journal().get(10).unwrap();
+    assert_eq!(record.keys, [Key::new("pods", "p1")]);
+    assert_eq!(group.member(3).journal().of_key(&Key::new("pods", "p1")).len(), 4);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn writes_go_on_after_the_leader_stops() {
+    let mut group = Group::start(3).await;
+    group.member(1).commit(put("pods", "a", "{}")).await.unwrap();
+    let leader = group.leader().await;
+    group.stop(leader).await;
+    let stopped = Instant::now();
+    let rest = group.member(leader % 3 + 1);
+    let outcome = rest.commit(put("pods", "a", "{}")).await.unwrap();
+    assert_eq!(outcome, Outcome::Committed(2));
+    assert!(stopped.elapsed() < Duration::from_secs(5), "{:?}", stopped.elapsed());
+    group.open(leader).await;
+    assert_eq!(group.member(leader).latest().await.unwrap().revision(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn watches_resume_without_a_gap_after_all_members_restart() {
+    let mut group = Group::start(3).await;
+    for name in ["a", "b", "c", "d"] {
+        group.member(1).commit(put("pods", name, "{}")).await.unwrap();
+    }
+    for id in 1..=3 {
+        group.member(id).at_least(4).await.unwrap();
+    }
+    for id in 1..=3 {
+        group.stop(id).await;
+    }
+    for id in 1..=3 {
+        group.open(id).await;
+    }
+    for id in 1..=3 {
+        let store = group.member(id);
+        store.at_least(4).await.unwrap();
+        let mut cursor = store.watch(scope("pods"), 2).unwrap();
+        let batch = cursor.next(Duration::from_secs(5)).await.unwrap();
+        assert_eq!(batch.events.iter().map(|event| event.revision).collect::<Vec<_>>(), [3, 4]);
+        assert_eq!(store.at(2).unwrap().len(), 2);
+    }
+    assert_eq!(group.member(2).commit(put("pods", "e", "{}")).await.unwrap(), Outcome::Committed(5));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_quorum_nothing_is_acknowledged() {
+    let mut group = Group::start(3).await;
+    group.member(1).commit(put("pods", "a", "{}")).await.unwrap();
+    group.stop(2).await;
+    group.stop(3).await;
+    let store = group.member(1).clone();
+    let mut member = store.member();
+    member.wait_for(|member| member.role != Role::Leader).await.unwrap();
+    let write = tokio::spawn({
+        let store = store.clone();
+        async move { store.commit(put("pods", "b", "{}")).await }
+    });
+    assert_eq!(store.local().len(), 1, "the past can still be read");
+    assert!(matches!(store.watch(scope("pods"), 9), Err(Error::Future { asked: 9, .. })));
+    group.open(2).await;
+    assert_eq!(write.await.unwrap().unwrap(), Outcome::Committed(2), "it waits, and is done once there is a quorum");
+}
