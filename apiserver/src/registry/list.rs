@@ -83,7 +83,10 @@ pub fn validate(options: &ListOptions, watch: bool) -> Result<(), Error> {
         }
         if !given.is_empty() {
             if options.send_initial_events.is_none() {
-                errors.forbidden(&path, "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided");
+                errors.forbidden(
+                    &path,
+                    "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+                );
             }
             if given != "NotOlderThan" {
                 errors.not_supported(&path, given, &["NotOlderThan"]);
@@ -321,7 +324,9 @@ mod tests {
             assert!(message.contains(wrong), "{message}");
         }
         let initial = ListOptions { send_initial_events: Some(true), ..options("", "", 0) };
-        assert!(refused(&initial, true).contains("sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"));
+        assert!(
+            refused(&initial, true).contains("sendInitialEvents requires setting resourceVersionMatch to NotOlderThan")
+        );
         assert!(refused(&initial, false).contains("sendInitialEvents is forbidden for list"));
         let fit = ListOptions { resource_version_match: "NotOlderThan".into(), ..initial };
         assert!(validate(&fit, true).is_ok());

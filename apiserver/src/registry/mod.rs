@@ -47,6 +47,7 @@ pub mod subresource;
 pub mod syntax;
 pub mod table;
 pub mod update;
+pub mod validation;
 pub mod watch;
 
 use std::sync::Arc;
@@ -244,7 +245,9 @@ impl Registry {
         for _ in 0..ATTEMPTS {
             let plan = match plan_on(&state) {
                 // A generated name that is taken is no fault of the caller.
-                Err(error) if error.reason == Reason::AlreadyExists && names + 1 < NAME_ATTEMPTS && is_nameless(request) => {
+                Err(error)
+                    if error.reason == Reason::AlreadyExists && names + 1 < NAME_ATTEMPTS && is_nameless(request) =>
+                {
                     names += 1;
                     continue;
                 }
@@ -271,7 +274,11 @@ impl Registry {
                 }
             }
         }
-        Err(Error::conflict(&handler.resource, &request.name, "too many others write it at the same time; please try again"))
+        Err(Error::conflict(
+            &handler.resource,
+            &request.name,
+            "too many others write it at the same time; please try again",
+        ))
     }
 
     fn finish(&self, handler: &Handler, plan: Plan, revision: Revision) -> Result<Answer, Error> {
@@ -334,3 +341,6 @@ fn answer(response: Response) -> Answer {
 fn object(json: Bytes) -> Answer {
     answer(Response::Object { json, created: false })
 }
+
+#[cfg(test)]
+mod tests;
