@@ -198,7 +198,10 @@ fn too_large(asked: Revision, current: Revision) -> Error {
 
 /// The store cannot answer.
 pub fn unavailable(error: StoreError) -> Error {
-    Error::unavailable(error.to_string())
+    match error {
+        StoreError::TooLarge { .. } => Error::new(Reason::Unknown, "etcdserver: request is too large"),
+        error => Error::unavailable(error.to_string()),
+    }
 }
 
 /// One page of the selected objects.

@@ -253,7 +253,7 @@ impl Registry {
                 }
                 Err(error) if latest => return Err(error),
                 // So would be "nothing to do".
-                Ok(plan) if latest && plan.writes.is_empty() => return self.finish(handler, plan, 0),
+                Ok(plan) if latest && plan.writes.is_empty() => return finish(handler, plan.shown, plan.warnings, 0),
                 Ok(plan) if !plan.writes.is_empty() => plan,
                 _ => {
                     state = self.store.latest().await.map_err(unavailable)?;
@@ -261,13 +261,10 @@ impl Registry {
                     continue;
                 }
             };
-            let transaction = Transaction {
-                preconditions: plan.preconditions.clone(),
-                writes: plan.writes.clone(),
-                origin: self.origin(request, &plan),
-            };
+            let Plan { preconditions, writes, note, warnings, shown } = plan;
+            let transaction = Transaction { preconditions, writes, origin: self.origin(request, &note) };
             match self.store.commit(transaction).await.map_err(unavailable)? {
-                Outcome::Committed(revision) => return self.finish(handler, plan, revision),
+                Outcome::Committed(revision) => return finish(handler, shown, warnings, revision),
                 Outcome::Conflict(..) => {
                     state = self.store.latest().await.map_err(unavailable)?;
                     latest = true;
@@ -281,18 +278,7 @@ impl Registry {
         ))
     }
 
-    fn finish(&self, handler: &Handler, plan: Plan, revision: Revision) -> Result<Answer, Error> {
-        let response = match plan.shown {
-            Shown::Stamped { value, place, created } => {
-                Response::Object { json: handler.present(&plan::stamp(&value, place, revision))?, created }
-            }
-            Shown::Finished(value) => Response::Object { json: handler.present(&value)?, created: false },
-            Shown::Status(status) => Response::Status(status),
-        };
-        Ok(Answer { response, warnings: plan.warnings })
-    }
-
-    fn origin(&self, request: &Request, plan: &Plan) -> Origin {
+    fn origin(&self, request: &Request, note: &str) -> Origin {
         let verb: Arc<str> = match request.subresource.as_str() {
             "" => request.verb.name().into(),
             part => format!("{}/{part}", request.verb.name()).into(),
@@ -305,9 +291,21 @@ impl Registry {
             time_us: u64::try_from((self.now)().as_microsecond()).unwrap_or_default(),
             trace_id: Arc::clone(&request.trace_id),
             cause: request.cause,
-            note: plan.note.as_str().into(),
+            note: note.into(),
         }
     }
+}
+
+/// The answer to a write.
+fn finish(handler: &Handler, shown: Shown, warnings: Vec<String>, revision: Revision) -> Result<Answer, Error> {
+    let response = match shown {
+        Shown::Stamped { value, place, created } => {
+            Response::Object { json: handler.present(&plan::stamp(&value, place, revision))?, created }
+        }
+        Shown::Finished(value) => Response::Object { json: handler.present(&value)?, created: false },
+        Shown::Status(status) => Response::Status(status),
+    };
+    Ok(Answer { response, warnings })
 }
 
 /// The request leaves the name to the server.
