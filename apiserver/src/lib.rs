@@ -18,6 +18,7 @@
 //!
 //! Invariant: a door never touches the store, and nothing about one kind stands outside its room in the registry.
 
+pub mod admission;
 pub mod authentication;
 pub mod authorization;
 pub mod bootstrap;
@@ -27,10 +28,10 @@ pub mod doors;
 pub mod metrics;
 pub mod openapi;
 pub mod registry;
-/// Placeholder until the component lands.
-#[derive(clap::Args)]
-pub struct Options {}
-/// Placeholder until the component lands.
-pub async fn run(_: Options) -> anyhow::Result<()> {
-    unimplemented!()
-}
+mod options;
+mod process;
+pub mod server;
+pub mod why;
+
+pub use options::Options;
+pub use process::run;
