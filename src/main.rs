@@ -75,6 +75,12 @@ enum Command {
     Why(commands::why::Why),
     /// Measure any Kubernetes endpoint: create, get, update, list, watch, deployment
     Bench(bench::Bench),
+    #[command(hide = true)]
+    Certificates(commands::certificates::Certificates),
+    #[command(hide = true)]
+    FrontDoor(commands::front_door::FrontDoor),
+    #[command(hide = true)]
+    Healthy(commands::healthy::Healthy),
     #[command(flatten)]
     Component(component::Component),
 }
@@ -114,6 +120,9 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Remove(remove) => remove.run().await,
         Command::Why(why) => why.run().await,
         Command::Bench(bench) => bench.run().await,
+        Command::Certificates(certificates) => certificates.run(),
+        Command::FrontDoor(front_door) => front_door.run().await,
+        Command::Healthy(healthy) => healthy.run().await,
         Command::Component(component) => component.run(),
     }
 }

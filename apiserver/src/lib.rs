@@ -16,16 +16,17 @@
 //!
 //! Invariant: a door never touches the store, and nothing about one kind stands outside its room in the registry.
 
+pub mod admission;
 pub mod corridor;
 pub mod discovery;
 pub mod doors;
 pub mod metrics;
 pub mod openapi;
 pub mod registry;
-/// Placeholder until the component lands.
-#[derive(clap::Args)]
-pub struct Options {}
-/// Placeholder until the component lands.
-pub async fn run(_: Options) -> anyhow::Result<()> {
-    unimplemented!()
-}
+mod options;
+mod process;
+pub mod server;
+pub mod why;
+
+pub use options::Options;
+pub use process::run;

@@ -70,6 +70,16 @@ pub fn node_address(subnet: u8, number: u16) -> IpAddr {
     Ipv4Addr::new(127, subnet, high, low).into()
 }
 
+/// The names under which any apiserver is reached.
+const SERVICE_NAMES: [&str; 6] = [
+    "localhost",
+    "front-door",
+    "kubernetes",
+    "kubernetes.default",
+    "kubernetes.default.svc",
+    "kubernetes.default.svc.cluster.local",
+];
+
 /// The port of a kubelet, as upstream's.
 const KUBELET_PORT: u16 = 10250;
 
@@ -110,6 +120,13 @@ impl Addresses {
 
 /// Makes the certificates that the lab's processes need, and keeps those that are there.
 pub fn issue_certificates(spec: &Spec, pki: &Pki) -> anyhow::Result<()> {
+    issue_control_plane_certificates(spec.apiservers, pki)?;
+    let address = |number: &u16| node_address(spec.subnet, *number);
+    spec.nodes.iter().try_for_each(|number| issue_node_certificate(pki, &format!("node-{number}"), address(number)))
+}
+
+/// The same for all but the nodes.
+pub fn issue_control_plane_certificates(apiservers: u16, pki: &Pki) -> anyhow::Result<()> {
     let client = |file: &str, user: &str, group: Option<&str>| {
         pki.issue(&Identity { file, user, group, names: &[], addresses: &[] })
     };
@@ -117,11 +134,10 @@ pub fn issue_certificates(spec: &Spec, pki: &Pki) -> anyhow::Result<()> {
     client("scheduler", "system:kube-scheduler", None)?;
     client("controller-manager", "system:kube-controller-manager", None)?;
     client("kube-proxy", "system:kube-proxy", Some("system:node-proxier"))?;
-    for id in 1..=spec.apiservers {
+    for id in 1..=apiservers {
         let name = format!("apiserver-{id}");
-        let mut names: Vec<String> =
-            ["localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"].map(String::from).to_vec();
-        names.extend(["kubernetes.default.svc.cluster.local".into(), "front-door".into(), name.clone()]);
+        let mut names: Vec<String> = SERVICE_NAMES.map(String::from).to_vec();
+        names.push(name.clone());
         let addresses = [Ipv4Addr::LOCALHOST.into(), Ipv4Addr::new(10, 96, 0, 1).into()];
         pki.issue(&Identity {
             file: &name,
@@ -131,17 +147,17 @@ pub fn issue_certificates(spec: &Spec, pki: &Pki) -> anyhow::Result<()> {
             addresses: &addresses,
         })?;
     }
-    spec.nodes.iter().try_for_each(|number| issue_node_certificate(spec, pki, *number))
+    Ok(())
 }
 
-fn issue_node_certificate(spec: &Spec, pki: &Pki, number: u16) -> anyhow::Result<()> {
-    let node = format!("node-{number}");
+/// Makes a node's certificate, for its kubelet as a client and as a server.
+pub fn issue_node_certificate(pki: &Pki, node: &str, address: IpAddr) -> anyhow::Result<()> {
     pki.issue(&Identity {
-        file: &node,
+        file: node,
         user: &format!("system:node:{node}"),
         group: Some("system:nodes"),
-        names: &[node.clone(), "localhost".into()],
-        addresses: &[node_address(spec.subnet, number)],
+        names: &[node.to_owned(), "localhost".into()],
+        addresses: &[address],
     })
 }
 
@@ -190,9 +206,9 @@ pub fn node(
     pki: &Pki,
     addresses: &Addresses,
 ) -> anyhow::Result<[Component; 2]> {
-    issue_node_certificate(spec, pki, number)?;
     let node = format!("node-{number}");
     let ip = node_address(spec.subnet, number);
+    issue_node_certificate(pki, &node, ip)?;
     let place = [("--node", node.clone()), ("--node-ip", ip.to_string())];
     let mut kubelet = place.to_vec();
     kubelet.push(("--listen", SocketAddr::new(ip, KUBELET_PORT).to_string()));

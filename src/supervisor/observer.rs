@@ -84,7 +84,7 @@ async fn nodes(client: &Client) -> Option<BTreeMap<String, bool>> {
 }
 
 /// A component answers /readyz with 200.
-async fn healthy(address: SocketAddr) -> bool {
+pub async fn healthy(address: SocketAddr) -> bool {
     let ask = async {
         let mut stream = TcpStream::connect(address).await?;
         stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await?;

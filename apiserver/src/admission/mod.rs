@@ -19,7 +19,6 @@ pub mod priority;
 pub mod service_account;
 pub mod taint_nodes;
 
-use k8s_openapi::Resource as _;
 use kubelab_api::Error;
 use kubelab_store::{Key, State};
 

@@ -29,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     corridor::{Answer, Corridor, Request, User},
     metrics::{Labels, Metrics},
+    openapi::OpenApi,
 };
 use health::Health;
 use limits::Limits;
@@ -60,6 +61,8 @@ pub struct Doors {
     pub metrics: Metrics,
     /// Whether it can serve.
     pub health: Health,
+    /// How objects look.
+    pub openapi: OpenApi,
     /// Ends watches when the server goes.
     pub shutdown: CancellationToken,
 }

@@ -14,7 +14,6 @@ use kubelab_api::{
     resource::Verbs,
 };
 use kubelab_store::{Precondition, Write};
-use serde_json::json;
 
 use super::{
     decode::{self, Expected, Validation},
@@ -96,7 +95,8 @@ pub fn delete(context: &Context, stored: &Stored, options: &DeleteOptions) -> Re
     context.admission.validate(&context.attributes(Operation::Delete), None, Some(&*stored.object))?;
 
     let mut object = stored.object.duplicate();
-    let grace = match grace(&*object, rules.grace_seconds(&*object, options.grace_period_seconds), options, context.now) {
+    let grace = match grace(&*object, rules.grace_seconds(&*object, options.grace_period_seconds), options, context.now)
+    {
         Grace::Pending => return Ok(Plan::nothing(gone(context, stored))),
         grace => grace,
     };
@@ -292,11 +292,7 @@ mod tests {
     use super::*;
 
     fn options(policy: Option<&str>, orphan: Option<bool>) -> DeleteOptions {
-        DeleteOptions {
-            propagation_policy: policy.map(str::to_owned),
-            orphan_dependents: orphan,
-            ..Default::default()
-        }
+        DeleteOptions { propagation_policy: policy.map(str::to_owned), orphan_dependents: orphan, ..Default::default() }
     }
 
     #[test]

@@ -31,23 +31,31 @@ pub struct Handler {
     version: Option<Box<dyn Version>>,
 }
 
-/// A row of the table: the handler of a kind in the version in which it is stored.
-pub fn row<K: Kind>() -> Handler {
-    handler::<K::Object>(Box::new(Erased::<K>(PhantomData)), None)
+/// A row of the table: the handler of a kind in the version in which it is stored. `None` if there is no such resource.
+pub fn row<K: Kind>(group: &str, version: &str, plural: &str) -> Option<Handler> {
+    handler(group, version, plural, Box::new(Erased::<K>(PhantomData)), None)
 }
 
 /// A row of the table: the handler of a kind in another version than the stored one.
-pub fn version<K: Kind, C: Conversion<Stored = K::Object>>() -> Handler {
-    handler::<C::Served>(Box::new(Erased::<K>(PhantomData)), Some(Box::new(Converted::<C>(PhantomData))))
+pub fn converted<K: Kind, C: Conversion<Stored = K::Object>>(
+    group: &str,
+    version: &str,
+    plural: &str,
+) -> Option<Handler> {
+    let conversion = Box::new(Converted::<C>(PhantomData));
+    handler(group, version, plural, Box::new(Erased::<K>(PhantomData)), Some(conversion))
 }
 
-fn handler<Served: Object>(rules: Box<dyn Rules>, version: Option<Box<dyn Version>>) -> Handler {
-    let served = resource::BUILT_IN
-        .iter()
-        .find(|r| r.group == Served::GROUP && r.version == Served::VERSION && r.kind == Served::KIND)
-        .unwrap_or_else(|| panic!("{}/{} {} is not in the table of resources", Served::GROUP, Served::VERSION, Served::KIND));
-    let topic = rules.topic();
-    Handler { resource: Arc::new(served.clone()), topic, rules, version }
+fn handler(
+    group: &str,
+    version: &str,
+    plural: &str,
+    rules: Box<dyn Rules>,
+    conversion: Option<Box<dyn Version>>,
+) -> Option<Handler> {
+    let resource = resource::find(group, version, plural)?;
+    let topic = rules.topic().unwrap_or_else(|| resource.topic()).into();
+    Some(Handler { resource: Arc::new(resource.clone()), topic, rules, version: conversion })
 }
 
 impl Handler {
@@ -75,13 +83,17 @@ impl Handler {
         self.present(&stored)
     }
 
+    /// An object in the version that is served, as this server once answered it.
+    pub fn read(&self, served: &[u8]) -> Result<Box<dyn AnyObject>, Error> {
+        match &self.version {
+            Some(version) => Ok(version.decode(&self.resource, served, Validation::Ignore)?.0),
+            None => self.rules.read(served),
+        }
+    }
+
     /// The cells of the printed columns of an object in the version that is served.
     pub fn cells(&self, served: &[u8], now: Timestamp) -> Result<Vec<Value>, Error> {
-        let object = match &self.version {
-            Some(version) => version.decode(&self.resource, served, Validation::Ignore)?.0,
-            None => self.rules.read(served)?,
-        };
-        Ok(self.rules.cells(&*object, now))
+        Ok(self.rules.cells(&*self.read(served)?, now))
     }
 
     /// Adds the schema of the served type to a collection of schemas.
@@ -96,7 +108,8 @@ impl Handler {
 /// A [`Kind`] without its type: the same functions, for objects known only at run time.
 #[allow(missing_docs)]
 pub trait Rules: Send + Sync {
-    fn topic(&self) -> Topic;
+    /// The topic of the resource in the stored version.
+    fn topic(&self) -> Option<String>;
     fn read(&self, stored: &[u8]) -> Result<Box<dyn AnyObject>, Error>;
     fn decode(
         &self,
@@ -119,7 +132,13 @@ pub trait Rules: Send + Sync {
     fn prepare_delete(&self, object: &mut dyn AnyObject);
     fn grace_seconds(&self, object: &dyn AnyObject, asked: Option<i64>) -> Option<i64>;
     fn finalizing(&self, object: &dyn AnyObject) -> bool;
-    fn claim(&self, new: Option<&mut dyn AnyObject>, old: Option<&dyn AnyObject>, claims: &mut Claims, errors: &mut Errors);
+    fn claim(
+        &self,
+        new: Option<&mut dyn AnyObject>,
+        old: Option<&dyn AnyObject>,
+        claims: &mut Claims,
+        errors: &mut Errors,
+    );
     fn spec_changed(&self, new: &dyn AnyObject, old: &dyn AnyObject) -> bool;
     fn validate(&self, object: &dyn AnyObject, errors: &mut Errors);
     fn validate_update(&self, new: &dyn AnyObject, old: &dyn AnyObject, errors: &mut Errors);
@@ -155,11 +174,10 @@ fn read<T: Object>(stored: &[u8]) -> Result<T, Error> {
 }
 
 impl<K: Kind> Rules for Erased<K> {
-    fn topic(&self) -> Topic {
-        let stored = resource::BUILT_IN
-            .iter()
-            .find(|r| r.group == K::Object::GROUP && r.version == K::Object::VERSION && r.kind == K::Object::KIND);
-        stored.map_or_else(|| K::Object::KIND.into(), |resource| resource.topic().into())
+    fn topic(&self) -> Option<String> {
+        let is_stored =
+            |r: &&Resource| r.group == K::Object::GROUP && r.version == K::Object::VERSION && r.kind == K::Object::KIND;
+        resource::BUILT_IN.iter().find(is_stored).map(Resource::topic)
     }
     fn read(&self, stored: &[u8]) -> Result<Box<dyn AnyObject>, Error> {
         Ok(Box::new(read::<K::Object>(stored)?))
@@ -218,7 +236,13 @@ impl<K: Kind> Rules for Erased<K> {
     fn finalizing(&self, object: &dyn AnyObject) -> bool {
         K::finalizing(typed(object))
     }
-    fn claim(&self, new: Option<&mut dyn AnyObject>, old: Option<&dyn AnyObject>, claims: &mut Claims, errors: &mut Errors) {
+    fn claim(
+        &self,
+        new: Option<&mut dyn AnyObject>,
+        old: Option<&dyn AnyObject>,
+        claims: &mut Claims,
+        errors: &mut Errors,
+    ) {
         K::claim(new.map(typed_mut), old.map(typed), claims, errors);
     }
     fn spec_changed(&self, new: &dyn AnyObject, old: &dyn AnyObject) -> bool {

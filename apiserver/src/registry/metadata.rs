@@ -181,11 +181,7 @@ fn validate_finalizers(meta: &ObjectMeta, errors: &mut Errors) {
     }
     let has = |wanted: &str| finalizers.iter().any(|finalizer| finalizer == wanted);
     if has(ORPHAN) && has(FOREGROUND) {
-        errors.invalid(
-            &path,
-            json!(finalizers),
-            &format!("finalizer {FOREGROUND} and {ORPHAN} cannot be both set"),
-        );
+        errors.invalid(&path, json!(finalizers), &format!("finalizer {FOREGROUND} and {ORPHAN} cannot be both set"));
     }
 }
 
@@ -273,7 +269,10 @@ mod tests {
                 "metadata.annotations: Too long: may not be more than 262144 bytes",
             ),
             (
-                ObjectMeta { owner_references: Some(vec![OwnerReference { uid: String::new(), ..owner("A", false) }]), ..meta() },
+                ObjectMeta {
+                    owner_references: Some(vec![OwnerReference { uid: String::new(), ..owner("A", false) }]),
+                    ..meta()
+                },
                 "metadata.ownerReferences[0].uid: Required value: must not be empty",
             ),
             (

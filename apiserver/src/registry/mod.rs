@@ -1,50 +1,344 @@
 //! The kinds, and the verbs over the store.
 //!
-//! `<group>/<kind>.rs` is one kind's room: see [`kind::Kind`].
-
-use std::sync::Arc;
-
-use jiff::Timestamp;
-use kubelab_api::{Error, Resource};
-use serde_json::Value;
+//! | module | what it is |
+//! | --- | --- |
+//! | [`kind`] | what one kind decides for itself; `<group>/<kind>.rs` is one kind's room |
+//! | [`kinds`], [`table`], [`handler`] | the table of kinds, and each kind with its type erased |
+//! | [`object`], [`decode`], [`metadata`] | an object; from a client's bytes; what all kinds have in common |
+//! | [`list`], [`watch`], [`selection`] | reading |
+//! | [`plan`], [`create`], [`update`], [`patch`], [`delete`] | writing |
+//! | [`subresource`] | parts of objects with verbs of their own |
+//! | [`claims`] | addresses and ports, of which there is one each |
+//! | [`scan`], [`syntax`], [`go_type`] | looking into JSON, and saying what is wrong with it |
+//!
+//! ```text
+//! write:  Request ─► plan(Request, State) ─► Store::commit ─► Committed ─► answer, stamped with the revision
+//!                         ▲                      │
+//!                         └── Store::latest ◄────┴─ Conflict, or a refusal on a state that may be behind
+//!
+//! read:   Request ─► the state that its resourceVersion asks for ─► entries, as they were stored
+//! ```
+//!
+//! Invariants: a plan is a pure function of a request and a state. No client is refused because of a state that is behind
+//! the store's latest. What is stored was encoded once and is never encoded again.
 
 pub mod apps;
 pub mod cells;
 pub mod claims;
 pub mod coordination;
 pub mod core;
+pub mod create;
+pub mod decode;
 pub mod defaults;
+pub mod delete;
 pub mod discovery;
+pub mod go_type;
+pub mod handler;
 pub mod kind;
 pub mod kinds;
+pub mod list;
+pub mod metadata;
+pub mod object;
+pub mod patch;
+pub mod plan;
+pub mod scan;
+pub mod selection;
+pub mod subresource;
+pub mod syntax;
+pub mod table;
+pub mod update;
+pub mod validation;
 pub mod watch;
 
-use kind::Column;
+use std::sync::Arc;
 
-/// Every resource that is served.
-pub struct Registry {}
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, stream};
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, Preconditions};
+use kubelab_api::{Error, Reason, Resource, resource};
+use kubelab_store::{Origin, Outcome, Revision, State, Store, Transaction};
+use schemars::{Schema, SchemaGenerator};
+use serde_json::Value;
+
+use crate::{
+    admission::Chain,
+    corridor::{Answer, List, ListOptions, Request, Response, Verb},
+};
+use handler::Handler;
+use kind::Column;
+use list::{Freshness, unavailable};
+use plan::{Context, Plan, Shown, key};
+use table::Table;
+use watch::Watch;
+
+/// A write that meets others is planned again at most so often. Each of them made progress for somebody.
+const ATTEMPTS: usize = 100;
+/// A generated name is tried at most so often. Source: `maxNameGenerationCreateAttempts`.
+const NAME_ATTEMPTS: usize = 8;
+/// So many objects of a collection are deleted at a time.
+const DELETIONS_AT_ONCE: usize = 32;
+
+/// Every resource that is served, over the store.
+pub struct Registry {
+    table: Table,
+    store: Store,
+    admission: Chain,
+    now: fn() -> Timestamp,
+}
+
+/// Asks whether the caller may also do this to the object of its request.
+pub type May<'a> = &'a (dyn Fn(Verb) -> Result<(), Error> + Sync);
 
 impl Registry {
+    /// These kinds, over this store.
+    pub fn new(table: Table, store: Store, admission: Chain, now: fn() -> Timestamp) -> Self {
+        Self { table, store, admission, now }
+    }
+
+    /// The kinds.
+    pub fn table(&self) -> &Table {
+        &self.table
+    }
+
+    /// The store below.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
     /// The resource at a path.
     pub fn find(&self, group: &str, version: &str, plural: &str) -> Option<Arc<Resource>> {
-        let _ = (group, version, plural);
-        unimplemented!()
+        match self.table.find(group, version, plural) {
+            Some(handler) => Some(Arc::clone(&handler.resource)),
+            None => resource::find(group, version, plural).cloned().map(Arc::new),
+        }
     }
 
     /// All resources, in discovery's order.
     pub fn resources(&self) -> Vec<Arc<Resource>> {
-        unimplemented!()
+        resource::BUILT_IN.iter().filter_map(|row| self.find(&row.group, &row.version, &row.plural)).collect()
     }
 
     /// The printed columns.
     pub fn columns(&self, resource: &Resource) -> &'static [Column] {
-        let _ = resource;
-        unimplemented!()
+        self.table.get(resource).map_or(&[], |handler| handler.rules.columns())
+    }
+
+    /// Adds the schema of a resource's objects to a collection of schemas.
+    pub fn schema(&self, resource: &Resource, generator: &mut SchemaGenerator) -> Option<Schema> {
+        self.table.get(resource).ok().map(|handler| handler.schema(generator))
     }
 
     /// The cells of one object.
     pub fn cells(&self, resource: &Resource, json: &[u8], now: Timestamp) -> Result<Vec<Value>, Error> {
-        let _ = (resource, json, now);
-        unimplemented!()
+        self.table.get(resource)?.cells(json, now)
+    }
+
+    /// Answers an authorized request.
+    pub async fn handle(&self, request: &Request, may: May<'_>) -> Result<Answer, Error> {
+        let handler = self.table.get(&request.resource)?;
+        let part = request.subresource.as_str();
+        if !part.is_empty() && !handler.resource.has(part) {
+            return Err(Error::no_such_page());
+        }
+        match (request.verb, part) {
+            (Verb::Get, "") => self.get(handler, request).await.map(object),
+            (Verb::Get, "scale") => {
+                let json = self.get(handler, request).await?;
+                subresource::scale::of(handler, &json).map(object)
+            }
+            (Verb::Get, part) if subresource::is_view(part) => self.get(handler, request).await.map(object),
+            (Verb::List, "") => {
+                let list = list::list(&self.store, handler, &request.namespace, &request.options.list).await?;
+                Ok(answer(Response::List(list)))
+            }
+            (Verb::Watch, "") => {
+                let options = named(request)?;
+                let watch = Watch::begin(&self.store, Arc::clone(handler), &request.namespace, &options).await?;
+                Ok(answer(Response::Watch(watch)))
+            }
+            (Verb::Create, "") => self.write(handler, request, may, create::plan).await,
+            (Verb::Create, "binding") => self.write(handler, request, may, subresource::binding::plan).await,
+            (Verb::Create, "eviction") => self.write(handler, request, may, subresource::eviction::plan).await,
+            (Verb::Update, "scale") => self.scale(handler, request, may, subresource::scale::update).await,
+            (Verb::Patch, "scale") => self.scale(handler, request, may, subresource::scale::patch).await,
+            (Verb::Update, part) if part.is_empty() || subresource::is_view(part) => {
+                self.write(handler, request, may, update::plan).await
+            }
+            (Verb::Patch, part) if part.is_empty() || subresource::is_view(part) => {
+                self.write(handler, request, may, patch::plan).await
+            }
+            (Verb::Delete, "") => {
+                let options = delete::options(request)?;
+                self.write(handler, request, may, |context| delete::plan(context, &request.name, &options)).await
+            }
+            (Verb::DeleteCollection, "") => self.delete_collection(handler, request, may).await,
+            _ => Err(Error::method_not_allowed()),
+        }
+    }
+
+    async fn get(&self, handler: &Handler, request: &Request) -> Result<Bytes, Error> {
+        let state = Freshness::parse(&request.options.list.resource_version)?.state(&self.store).await?;
+        match state.get(&key(handler, &request.namespace, &request.name)) {
+            Some(entry) => handler.present(&entry.value),
+            None => Err(Error::not_found(&handler.resource, &request.name)),
+        }
+    }
+
+    async fn scale<F>(&self, handler: &Handler, request: &Request, may: May<'_>, make: F) -> Result<Answer, Error>
+    where
+        F: Fn(&Context) -> Result<Plan, Error>,
+    {
+        let mut answer = self.write(handler, request, may, make).await?;
+        if let Response::Object { json, .. } = &mut answer.response {
+            *json = subresource::scale::of(handler, json)?;
+        }
+        Ok(answer)
+    }
+
+    async fn delete_collection(&self, handler: &Handler, request: &Request, may: May<'_>) -> Result<Answer, Error> {
+        let options = delete::options(request)?;
+        let selected = ListOptions { resource_version: String::new(), ..request.options.list.clone() };
+        let list = list::list(&self.store, handler, &request.namespace, &selected).await?;
+        let delete_one = async |json: &Bytes| {
+            let meta = decode::metadata(json).unwrap_or_default();
+            let one = Request {
+                verb: Verb::DeleteCollection,
+                namespace: meta.namespace.unwrap_or_default(),
+                name: meta.name.unwrap_or_default(),
+                ..request.clone()
+            };
+            // Another object of the same name that came meanwhile was not selected.
+            let preconditions = options.preconditions.clone().unwrap_or_default();
+            let preconditions = Preconditions { uid: preconditions.uid.or(meta.uid), ..preconditions };
+            let options = DeleteOptions { preconditions: Some(preconditions), ..options.clone() };
+            let make = |context: &Context| delete::plan(context, &one.name, &options);
+            match self.write(handler, &one, may, make).await {
+                Err(error) if error.reason == Reason::NotFound => Ok(()),
+                outcome => outcome.map(drop),
+            }
+        };
+        stream::iter(&list.items).map(delete_one).buffer_unordered(DELETIONS_AT_ONCE).try_collect::<()>().await?;
+        Ok(answer(Response::List(List { continue_token: String::new(), remaining: None, ..list })))
+    }
+
+    /// Plans a write on what this member knows, and again on the latest state where that refuses it or was written
+    /// since.
+    async fn write<F>(&self, handler: &Handler, request: &Request, may: May<'_>, make: F) -> Result<Answer, Error>
+    where
+        F: Fn(&Context) -> Result<Plan, Error>,
+    {
+        let plan_on = |state: &State| {
+            make(&Context {
+                request,
+                handler,
+                state,
+                table: &self.table,
+                admission: &self.admission,
+                may,
+                now: (self.now)(),
+            })
+        };
+        let mut names = 0;
+        let mut latest = request.options.dry_run;
+        let mut state = if latest { self.store.latest().await.map_err(unavailable)? } else { self.store.local() };
+        for _ in 0..ATTEMPTS {
+            let plan = match plan_on(&state) {
+                // A generated name that is taken is no fault of the caller.
+                Err(error)
+                    if error.reason == Reason::AlreadyExists && names + 1 < NAME_ATTEMPTS && is_nameless(request) =>
+                {
+                    names += 1;
+                    continue;
+                }
+                Err(error) if latest => return Err(error),
+                // So would be "nothing to do".
+                Ok(plan) if latest && plan.writes.is_empty() => return finish(handler, plan.shown, plan.warnings, 0),
+                Ok(plan) if !plan.writes.is_empty() => plan,
+                _ => {
+                    state = self.store.latest().await.map_err(unavailable)?;
+                    latest = true;
+                    continue;
+                }
+            };
+            let Plan { preconditions, writes, note, warnings, shown } = plan;
+            let transaction = Transaction { preconditions, writes, origin: self.origin(request, &note) };
+            match self.store.commit(transaction).await.map_err(unavailable)? {
+                Outcome::Committed(revision) => return finish(handler, shown, warnings, revision),
+                Outcome::Conflict(..) => {
+                    state = self.store.latest().await.map_err(unavailable)?;
+                    latest = true;
+                }
+            }
+        }
+        Err(Error::conflict(
+            &handler.resource,
+            &request.name,
+            "too many others write it at the same time; please try again",
+        ))
+    }
+
+    fn origin(&self, request: &Request, note: &str) -> Origin {
+        let verb: Arc<str> = match request.subresource.as_str() {
+            "" => request.verb.name().into(),
+            part => format!("{}/{part}", request.verb.name()).into(),
+        };
+        Origin {
+            user: request.user.name.as_str().into(),
+            agent: Arc::clone(&request.agent),
+            door: request.door,
+            verb,
+            time_us: u64::try_from((self.now)().as_microsecond()).unwrap_or_default(),
+            trace_id: Arc::clone(&request.trace_id),
+            cause: request.cause,
+            note: note.into(),
+        }
     }
 }
+
+/// The answer to a write.
+fn finish(handler: &Handler, shown: Shown, warnings: Vec<String>, revision: Revision) -> Result<Answer, Error> {
+    let response = match shown {
+        Shown::Stamped { value, place, created } => {
+            Response::Object { json: handler.present(&plan::stamp(&value, place, revision))?, created }
+        }
+        Shown::Finished(value) => Response::Object { json: handler.present(&value)?, created: false },
+        Shown::Status(status) => Response::Status(status),
+    };
+    Ok(Answer { response, warnings })
+}
+
+/// The request leaves the name to the server.
+fn is_nameless(request: &Request) -> bool {
+    match &request.body {
+        crate::corridor::Body::Json(json) if request.verb == Verb::Create => {
+            decode::metadata(json).is_some_and(|meta| meta.name.unwrap_or_default().is_empty())
+        }
+        _ => false,
+    }
+}
+
+/// A watch of one object by its name in the path is a watch by field selector.
+fn named(request: &Request) -> Result<ListOptions, Error> {
+    let mut options = request.options.list.clone();
+    if !request.name.is_empty() {
+        let wanted = format!("metadata.name={}", request.name);
+        if options.field_selector.is_empty() {
+            options.field_selector = wanted;
+        } else if !options.field_selector.split(',').any(|part| part == wanted) {
+            return Err(Error::bad_request("fieldSelector metadata.name doesn't match requested name"));
+        }
+    }
+    Ok(options)
+}
+
+fn answer(response: Response) -> Answer {
+    Answer { response, warnings: Vec::new() }
+}
+
+fn object(json: Bytes) -> Answer {
+    answer(Response::Object { json, created: false })
+}
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,11 @@ use std::{collections::HashMap, sync::Arc};
 
 use kubelab_api::{Error, Resource};
 
-use super::handler::Handler;
+use super::{
+    handler::{self, Conversion, Handler},
+    kind::Kind,
+    kinds::{self, Visitor},
+};
 
 /// Handlers by resource.
 #[derive(Default)]
@@ -22,7 +26,31 @@ impl FromIterator<Handler> for Table {
     }
 }
 
+struct Rows(Vec<Handler>);
+
+impl Visitor for Rows {
+    fn row<K: Kind>(&mut self, group: &'static str, version: &'static str, plural: &'static str) {
+        self.0.extend(handler::row::<K>(group, version, plural));
+    }
+
+    fn converted<K: Kind, C: Conversion<Stored = K::Object>>(
+        &mut self,
+        group: &'static str,
+        version: &'static str,
+        plural: &'static str,
+    ) {
+        self.0.extend(handler::converted::<K, C>(group, version, plural));
+    }
+}
+
 impl Table {
+    /// The built-in kinds.
+    pub fn built_in() -> Self {
+        let mut rows = Rows(Vec::new());
+        kinds::rows(&mut rows);
+        rows.0.into_iter().collect()
+    }
+
     /// The handler of a resource, if it is stored.
     pub fn find(&self, group: &str, version: &str, plural: &str) -> Option<&Arc<Handler>> {
         let handlers = self.by_plural.get(plural)?;

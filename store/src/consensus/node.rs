@@ -14,7 +14,7 @@ use super::{
     reads::Reads,
 };
 use crate::{
-    Error, Member, Revision, Role,
+    Error, Member, Role,
     command::{self, Header, internal_origin},
     machine::Machine,
     snapshot::Frozen,
@@ -185,6 +185,7 @@ impl Node {
     fn take(&mut self, input: Input, outputs: &mut Vec<Output>) {
         match input {
             Input::Tick => self.tick(outputs),
+            Input::Message(message) if self.is_installing() && message.msg_type == MessageType::MsgTimeoutNow => {}
             Input::Message(message) => drop(self.raw.step(message)),
             Input::Snapshot { message, frozen } => {
                 self.incoming = Some(frozen);
@@ -213,7 +214,7 @@ impl Node {
             Input::SnapshotSent { to, ok } => {
                 self.raw.report_snapshot(to, if ok { SnapshotStatus::Finish } else { SnapshotStatus::Failure });
             }
-            Input::Connected { .. } => self.insist(),
+            Input::Connected => self.insist(),
             Input::Unreachable { to } => self.raw.report_unreachable(to),
             Input::DiskFull(full) => self.disk_full = full,
             Input::Expire { now_ms } => self.expire(now_ms),
@@ -222,9 +223,11 @@ impl Node {
 
     fn tick(&mut self, outputs: &mut Vec<Output>) {
         self.now += 1;
-        self.raw.tick();
-        self.insist();
-        if self.now == self.campaigns_at && self.raw.raft.leader_id == 0 {
+        if !self.is_installing() {
+            self.raw.tick();
+            self.insist();
+        }
+        if self.now == self.campaigns_at && self.raw.raft.leader_id == 0 && !self.is_installing() {
             let _ = self.raw.campaign();
         }
         for token in self.proposals.give_up(self.now) {
@@ -233,6 +236,12 @@ impl Node {
         for token in self.reads.give_up(self.now) {
             outputs.push(Output::Readable { token, result: Err(Refusal::Timeout) });
         }
+    }
+
+    /// While a snapshot is on its way to the disk, raft must not campaign: it would look for entries that the snapshot has
+    /// replaced (`hup` in raft 0.7.0 reads from the applied index on). Found by simulation seed 197.
+    fn is_installing(&self) -> bool {
+        self.installing.is_some()
     }
 
     fn insist(&mut self) {
@@ -432,7 +441,8 @@ impl Node {
         }
     }
 
-    fn member(&self) -> Member {
+    /// The member's own view of its group.
+    pub(crate) fn member(&self) -> Member {
         let raft = &self.raw.raft;
         let role = match raft.state {
             StateRole::Leader => Role::Leader,
@@ -446,12 +456,22 @@ impl Node {
             term: raft.term,
             revision: self.machine.state().revision(),
             voters: self.raw.store().conf_state().voters.clone(),
+            learners: self.raw.store().conf_state().learners.clone(),
+            disk_full: self.disk_full,
         }
     }
 
-    /// The applied revision.
-    pub(crate) fn revision(&self) -> Revision {
-        self.machine.state().revision()
+    /// The members as of the newest applied entry.
+    #[cfg(test)]
+    pub(crate) fn conf_state(&self) -> &raft::eraftpb::ConfState {
+        self.raw.store().conf_state()
+    }
+
+    /// Puts a defect in.
+    #[cfg(test)]
+    pub(crate) fn mutate(&mut self, mutant: Option<crate::sim::Mutant>) {
+        self.mutant = mutant;
+        self.reads.reuse_context = mutant == Some(crate::sim::Mutant::ReuseContext);
     }
 }
 

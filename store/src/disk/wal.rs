@@ -41,7 +41,7 @@ pub(crate) struct Replay {
 }
 
 impl Replay {
-    fn take(&mut self, write: LogWrite) -> Result<(), &'static str> {
+    fn take(&mut self, write: LogWrite) {
         if let Some(reset) = write.reset {
             self.reset = reset;
             self.entries.clear();
@@ -57,11 +57,11 @@ impl Replay {
                 self.entries.pop_back();
             }
             if self.entries.back().is_some_and(|last| last.index + 1 != entry.index) {
-                return Err("entries are missing");
+                // Removed segments can come back in a crash, not all of them; what counts is that the end is whole.
+                self.entries.clear();
             }
             self.entries.push_back(entry);
         }
-        Ok(())
     }
 }
 
@@ -208,7 +208,7 @@ fn read_segment(name: &str, file: &Bytes, is_last: bool, replay: &mut Replay) ->
             break;
         };
         last = frame.write.entries.iter().map(|entry| entry.index).fold(last, u64::max);
-        replay.take(frame.write).map_err(|what| damaged(at, what))?;
+        replay.take(frame.write);
         at = frame.next;
     }
     Ok((at, last))

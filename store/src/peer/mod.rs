@@ -11,8 +11,12 @@
 mod arrivals;
 mod sender;
 mod server;
+#[cfg(test)]
+mod tests;
 mod tls;
 
+#[cfg(test)]
+pub(crate) use arrivals::Arrivals;
 pub(crate) use sender::{Parcel, Route, Sender};
 pub(crate) use server::serve;
 pub use tls::PeerTls;

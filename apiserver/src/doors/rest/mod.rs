@@ -4,6 +4,7 @@ pub mod answer;
 pub mod body;
 pub mod negotiate;
 pub mod path;
+mod protobuf;
 pub mod query;
 mod resource;
 mod shape;
@@ -53,7 +54,7 @@ fn header<'a>(headers: &'a HeaderMap, name: http::header::HeaderName) -> Option<
 }
 
 /// The caller can decompress gzip.
-fn accepts_gzip(headers: &HeaderMap) -> bool {
+pub(crate) fn accepts_gzip(headers: &HeaderMap) -> bool {
     header(headers, ACCEPT_ENCODING).is_some_and(|accepted| {
         accepted.split(',').any(|coding| coding.split(';').next().is_some_and(|name| name.trim() == "gzip"))
     })

@@ -1,0 +1,181 @@
+//! Patch: the stored object with changes applied takes the path of an update.
+//! Source: `endpoints/handlers/patch.go`.
+
+use bytes::Bytes;
+use json_patch::PatchOperation;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{StatusCause, StatusDetails};
+use kubelab_api::{
+    Error, Reason, field,
+    patch::{Schema, merge, strategic},
+};
+use serde_json::Value;
+
+use super::{
+    decode::Validation,
+    plan::{Context, Plan},
+    scan, syntax, update,
+};
+use crate::corridor::Body;
+
+/// RFC 6902.
+pub const JSON: &str = "application/json-patch+json";
+/// RFC 7386.
+pub const MERGE: &str = "application/merge-patch+json";
+/// Kubernetes' own.
+pub const STRATEGIC: &str = "application/strategic-merge-patch+json";
+/// Server-side apply.
+pub const APPLY: &str = "application/apply-patch+yaml";
+
+/// Source: `maxJSONPatchOperations`.
+const MAX_OPERATIONS: usize = 10_000;
+/// What `copy` operations may add up to. Source: `AccumulatedCopySizeLimit`, set to the largest request body.
+const MAX_COPIED: usize = 3 * 1024 * 1024;
+
+/// A PATCH.
+pub fn plan(context: &Context) -> Result<Plan, Error> {
+    let stored = context.existing(&context.request.name)?;
+    let present = context.handler.present(&stored.entry.value)?;
+    let (json, mut warnings) = patched(context, &present)?;
+    let validation = context.validation()?;
+    let (object, more) = context.handler.decode(&json, validation).map_err(|error| unfit(&json, error))?;
+    warnings.extend(more);
+    update::replace(context, &stored, object, warnings)
+}
+
+/// The patch of a request applied to a document; and warnings.
+pub fn patched(context: &Context, present: &Bytes) -> Result<(Vec<u8>, Vec<String>), Error> {
+    let Body::Patch { media_type, patch } = &context.request.body else {
+        return Err(Error::bad_request("the request has no patch in its body"));
+    };
+    let warnings = check_duplicates(patch, context.validation()?)?;
+    let mut document: Value = serde_json::from_slice(present).map_err(Error::internal)?;
+    match media_type.as_str() {
+        JSON => json_patch(&mut document, patch)?,
+        MERGE => match parse(patch)? {
+            changes @ Value::Object(_) => merge(&mut document, &changes),
+            _ => return Err(Error::bad_request("Invalid JSON Patch")),
+        },
+        STRATEGIC => {
+            let changes = parse(patch)?;
+            let schema = Schema::of(&context.handler.resource).ok_or_else(|| unsupported(&[JSON, MERGE, APPLY]))?;
+            document = strategic::apply(document, changes, schema).map_err(|error| match error {
+                strategic::Error::NotAnObject => Error::bad_request(error.to_string()),
+                error => unprocessable(&error.to_string()),
+            })?;
+        }
+        APPLY => {
+            return Err(Error::new(
+                Reason::UnsupportedMediaType,
+                "server-side apply is not served yet: send a strategic merge patch, as `kubectl apply` does without \
+                 --server-side",
+            ));
+        }
+        _ => return Err(unsupported(&[JSON, MERGE, STRATEGIC, APPLY])),
+    }
+    Ok((serde_json::to_vec(&document).map_err(Error::internal)?, warnings))
+}
+
+fn unsupported(accepted: &[&str]) -> Error {
+    Error::new(
+        Reason::UnsupportedMediaType,
+        format!(
+            "the body of the request was in an unknown format - accepted media types include: {}",
+            accepted.join(", ")
+        ),
+    )
+}
+
+fn unprocessable(message: &str) -> Error {
+    tracing::debug!(message, "a patch does not apply");
+    Error::new(Reason::Invalid, "the server rejected our request due to an error in our request")
+}
+
+fn parse(patch: &[u8]) -> Result<Value, Error> {
+    serde_json::from_slice(patch)
+        .map_err(|error| Error::bad_request(format!("error decoding patch: {}", syntax::wording(patch, &error))))
+}
+
+fn check_duplicates(patch: &[u8], validation: Validation) -> Result<Vec<String>, Error> {
+    if validation == Validation::Ignore {
+        return Ok(Vec::new());
+    }
+    let too_deep = |_| Error::bad_request("error decoding patch: exceeded max depth");
+    let twice = scan::duplicates(patch, 100).map_err(too_deep)?;
+    let strict: Vec<_> = twice.iter().map(|path| format!("duplicate field {path:?}")).collect();
+    if validation == Validation::Strict && !strict.is_empty() {
+        return Err(Error::bad_request(format!("error strict decoding patch: {}", strict.join(", "))));
+    }
+    Ok(strict)
+}
+
+fn json_patch(document: &mut Value, patch: &[u8]) -> Result<(), Error> {
+    let changes = parse(patch)?;
+    let count = changes.as_array().map_or(0, Vec::len);
+    if count > MAX_OPERATIONS {
+        return Err(Error::too_large(format!(
+            "The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {count}"
+        )));
+    }
+    let operations: Vec<PatchOperation> = serde_json::from_value(changes)
+        .map_err(|error| Error::bad_request(format!("error decoding patch: {error}")))?;
+    let mut copied = 0;
+    for operation in &operations {
+        if let PatchOperation::Copy(copy) = operation {
+            let source = document.pointer(copy.from.as_str()).unwrap_or(&Value::Null);
+            copied += serde_json::to_vec(source).map_err(Error::internal)?.len();
+            if copied > MAX_COPIED {
+                return Err(unprocessable("copies too much"));
+            }
+        }
+        json_patch::patch(document, std::slice::from_ref(operation))
+            .map_err(|error| unprocessable(&error.to_string()))?;
+    }
+    Ok(())
+}
+
+/// What is wrong with the object that a patch leads to.
+pub fn unfit(json: &[u8], error: Error) -> Error {
+    let why = match error.message.split_once(" cannot be handled as a ").and_then(|(_, rest)| rest.split_once(": ")) {
+        Some((_, why)) => why.to_owned(),
+        None => return error,
+    };
+    let mut errors = field::Errors::default();
+    errors.invalid(&field::Path::new("patch"), String::from_utf8_lossy(json).into_owned(), &why);
+    let cause = StatusCause {
+        field: Some("patch".into()),
+        message: errors.0.first().map(|error| error.message.clone()),
+        reason: Some("FieldValueInvalid".into()),
+    };
+    let details = StatusDetails { causes: Some(vec![cause]), ..Default::default() };
+    Error { details: Some(Box::new(details)), ..Error::new(Reason::Invalid, format!(" \"\" is invalid: {errors}")) }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn json_patches_are_bounded() {
+        let mut document = json!({"a": "x"});
+        json_patch(&mut document, br#"[{"op":"add","path":"/b","value":1},{"op":"remove","path":"/a"}]"#).unwrap();
+        assert_eq!(document, json!({"b": 1}));
+
+        let many = vec![json!({"op": "test", "path": "/b", "value": 1}); MAX_OPERATIONS + 1];
+        let error = json_patch(&mut document, &serde_json::to_vec(&many).unwrap()).unwrap_err();
+        assert_eq!(
+            (error.code(), &*error.message),
+            (413, "The allowed maximum operations in a JSON patch is 10000, got 10001")
+        );
+
+        let error = json_patch(&mut document, br#"[{"op":"test","path":"/b","value":2}]"#).unwrap_err();
+        assert_eq!(error.code(), 422);
+
+        let double = json!({"op": "copy", "from": "/list", "path": "/list/-"});
+        let mut bomb = json!({"list": ["x".repeat(1000)]});
+        let error = json_patch(&mut bomb, &serde_json::to_vec(&vec![double; 100]).unwrap()).unwrap_err();
+        assert_eq!(error.code(), 422);
+    }
+}

@@ -1,0 +1,150 @@
+//! Deletes a pod unless a disruption budget forbids it. Source: `pkg/registry/core/pod/storage/eviction.go`.
+
+use k8s_openapi::{
+    api::{
+        core::v1::{Pod, PodCondition},
+        policy::v1::{Eviction, PodDisruptionBudget},
+    },
+    apimachinery::pkg::apis::meta::v1::StatusCause,
+};
+use kubelab_api::{Error, Reason, selector::label};
+use kubelab_store::{Key, Precondition, Write};
+
+use super::success;
+use crate::{
+    admission::Operation,
+    registry::{
+        decode::{self, Expected},
+        delete,
+        metadata::seconds,
+        plan::{Context, Plan, encode},
+    },
+};
+
+const EXPECTED: Expected = Expected { group: "policy", version: "v1", kind: "Eviction" };
+const BUDGETS: &str = "policy/poddisruptionbudgets";
+/// Source: `MaxDisruptedPodSize`.
+const MAX_DISRUPTED: usize = 2_000;
+
+/// A POST of an Eviction.
+pub fn plan(context: &Context) -> Result<Plan, Error> {
+    let (eviction, warnings) = decode::decode_body::<Eviction>(&EXPECTED, context.json()?, context.validation()?)?;
+    let request = context.request;
+    let given = eviction.metadata.name.as_deref().unwrap_or_default();
+    if !given.is_empty() && given != request.name {
+        return Err(Error::bad_request("name in URL does not match name in Eviction object"));
+    }
+    let mut options = eviction.delete_options.unwrap_or_default();
+    if request.options.dry_run {
+        options.dry_run = Some(vec!["All".into()]);
+    }
+    let mut stored = context.existing(&request.name)?;
+    context.admission.validate(&context.attributes(Operation::Create), None, Some(&*stored.object))?;
+    let pod: &mut Pod = stored.object.downcast_mut().ok_or_else(Error::no_such_page)?;
+    let budget = if can_ignore_budgets(pod) { None } else { spend(context, pod)? };
+
+    let disrupted = PodCondition {
+        type_: "DisruptionTarget".into(),
+        status: "True".into(),
+        reason: Some("EvictionByEvictionAPI".into()),
+        message: Some("Eviction API: evicting".into()),
+        last_transition_time: Some(seconds(context.now)),
+        ..Default::default()
+    };
+    let conditions = pod.status.get_or_insert_default().conditions.get_or_insert_default();
+    conditions.retain(|condition| condition.type_ != disrupted.type_);
+    conditions.push(disrupted);
+    let plan = delete::delete(context, &stored, &options)?;
+    Ok(with_budget(plan, budget, warnings))
+}
+
+fn with_budget(plan: Plan, budget: Option<(Precondition, Write)>, warnings: Vec<String>) -> Plan {
+    let mut plan = Plan { note: "evicted".into(), warnings, shown: success(), ..plan };
+    if let Some((precondition, write)) = budget.filter(|_| !plan.writes.is_empty()) {
+        plan.preconditions.push(precondition);
+        plan.writes.push(write);
+    }
+    plan
+}
+
+/// Pods that do no work cannot be disrupted. Source: `canIgnorePDB`.
+fn can_ignore_budgets(pod: &Pod) -> bool {
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or_default();
+    matches!(phase, "Succeeded" | "Failed" | "Pending") || pod.metadata.deletion_timestamp.is_some()
+}
+
+fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+    conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+}
+
+/// Takes one disruption out of the pod's budget, if it has one.
+fn spend(context: &Context, pod: &Pod) -> Result<Option<(Precondition, Write)>, Error> {
+    let attributes = context.attributes(Operation::Create);
+    let namespace = context.request.namespace.as_str();
+    let covers = |budget: &PodDisruptionBudget| {
+        let selector = budget.spec.as_ref().and_then(|spec| spec.selector.as_ref());
+        label::Selector::from_typed(selector).is_ok_and(|selector| selector.matches(pod.metadata.labels.as_ref()))
+    };
+    let budgets: Vec<_> = attributes.list::<PodDisruptionBudget>(BUDGETS, namespace)?;
+    let mut budgets = budgets.into_iter().filter(covers);
+    let Some(mut budget) = budgets.next() else { return Ok(None) };
+    if budgets.next().is_some() {
+        return Err(Error::internal(
+            "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.",
+        ));
+    }
+    let policy = budget.spec.as_ref().and_then(|spec| spec.unhealthy_pod_eviction_policy.clone());
+    let status = budget.status.clone().unwrap_or_default();
+    let (current, desired) = (status.current_healthy.unwrap_or_default(), status.desired_healthy.unwrap_or_default());
+    let healthy_enough = current >= desired && desired > 0;
+    if !is_ready(pod) && (policy.as_deref() == Some("AlwaysAllow") || healthy_enough) {
+        return Ok(None);
+    }
+    decrement(context, &mut budget, pod.metadata.name.as_deref().unwrap_or_default())?;
+
+    let key = Key::new(BUDGETS, format!("{namespace}/{}", budget.metadata.name.as_deref().unwrap_or_default()));
+    let modified = context.state.get(&key).map_or(0, |entry| entry.modified);
+    let handler = context.table.find("policy", "v1", "poddisruptionbudgets").ok_or_else(Error::no_such_page)?;
+    let budget_context = Context { handler, ..*context };
+    let encoded = encode(&budget_context, &key, &mut budget, false)?;
+    Ok(Some((Precondition::Modified(key, modified), encoded.write)))
+}
+
+/// Source: `checkAndDecrement`.
+fn decrement(context: &Context, budget: &mut PodDisruptionBudget, pod: &str) -> Result<(), Error> {
+    let name = budget.metadata.name.clone().unwrap_or_default();
+    let generation = budget.metadata.generation.unwrap_or_default();
+    let status = budget.status.get_or_insert_default();
+    if status.observed_generation.unwrap_or_default() < generation {
+        return Err(not_now(format!("The disruption budget {name} is still being processed by the server.")));
+    }
+    let disrupted = status.disrupted_pods.get_or_insert_default();
+    let forbidden = |message: &str| Error::new(Reason::Forbidden, format!("pdb {name} is forbidden: {message}"));
+    let allowed = status.disruptions_allowed.unwrap_or_default();
+    if allowed < 0 {
+        return Err(forbidden("pdb disruptions allowed is negative"));
+    }
+    if disrupted.len() > MAX_DISRUPTED {
+        return Err(forbidden("DisruptedPods map too big - too many evictions not confirmed by PDB controller"));
+    }
+    if allowed == 0 {
+        return Err(not_now(format!(
+            "The disruption budget {name} needs {} healthy pods and has {} currently",
+            status.desired_healthy.unwrap_or_default(),
+            status.current_healthy.unwrap_or_default()
+        )));
+    }
+    status.disruptions_allowed = Some(allowed - 1);
+    disrupted.insert(pod.to_owned(), seconds(context.now));
+    Ok(())
+}
+
+fn not_now(message: String) -> Error {
+    let mut error = Error::too_many_requests("Cannot evict pod as it would violate the pod's disruption budget.", 10);
+    if let Some(details) = &mut error.details {
+        details.causes =
+            Some(vec![StatusCause { reason: Some("DisruptionBudget".into()), message: Some(message), field: None }]);
+    }
+    error
+}
