@@ -279,7 +279,7 @@ impl Client {
 
     /// Opens a watch on the present server. One attempt: the cache decides what comes next.
     pub(crate) async fn watch(&self, message: WatchRequest) -> Result<Watch, Error> {
-        let choice = self.endpoints.choose();
+        let choice = self.endpoints.choose_for_watch();
         let request = request::with_headers(message, &self.agent);
         match request::objects(choice.channel.clone()).watch(request).await {
             Ok(response) => Ok(Watch { stream: response.into_inner(), choice, client: self.clone() }),
