@@ -24,7 +24,7 @@ pub enum Failure {
     /// There is no node at all.
     NoNodes,
     /// No node fits.
-    Unfit(FitError),
+    Unfit(Box<FitError>),
 }
 
 impl std::fmt::Display for Failure {
@@ -64,7 +64,7 @@ impl Cycle {
             [] => {
                 let mut error = FitError { total, diagnosis };
                 error.diagnosis.post_filter = profile.post_filter(&Unfit::of(profile, pod, snapshot, &error));
-                return Err(Failure::Unfit(error));
+                return Err(Failure::Unfit(Box::new(error)));
             }
             [only] => only,
             several => {

@@ -97,20 +97,3 @@ async fn two_schedulers_bind_each_pod_once() {
     last.remove("last");
     assert_eq!(first, last);
 }
-
-#[tokio::test]
-async fn throughput() {
-    let fake = Fake::new();
-    let server = fake.serve();
-    let client = fake.client(&[&server]);
-    for at in 0..100 {
-        fake.put("nodes", node(&format!("node-{at}")));
-    }
-    let _running = start(&client).await;
-    let start = std::time::Instant::now();
-    for at in 0..2000 {
-        fake.put("pods", pod(&format!("web-{at}"), "10m"));
-    }
-    bound(&client, 2000).await;
-    eprintln!("2000 pods in {:?}", start.elapsed());
-}

@@ -30,8 +30,8 @@ fn scheduler(name: &str, fake: &Fake, server: &FakeServer) -> Scheduler {
     let mut command = Command::new(env!("CARGO_BIN_EXE_scheduler"));
     command
         .args(["--name", name, "--metrics-listen", &port.to_string(), "--apiservers", &connection.apiservers[0]])
-        .args(["--leader-elect-lease-duration", "1s", "--leader-elect-renew-deadline", "600ms"])
-        .args(["--leader-elect-retry-period", "100ms"])
+        .args(["--leader-elect-lease-duration", "2s", "--leader-elect-renew-deadline", "1500ms"])
+        .args(["--leader-elect-retry-period", "200ms"])
         .arg("--certificate-authority")
         .arg(connection.certificate_authority)
         .arg("--client-certificate")
