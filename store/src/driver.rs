@@ -28,13 +28,13 @@ pub(crate) const TICK: Duration = Duration::from_millis(50);
 /// Ticks between looks for keys whose time has come.
 const EXPIRY: u64 = 20;
 /// Requests that wait for the thread.
-const QUEUE: usize = 16 * 1024;
+const QUEUE: usize = 8 * 1024;
 /// Requests taken at a time.
 const BATCH: usize = 1024;
 
 /// What the thread is asked.
 pub(crate) enum Request {
-    Input(Input),
+    Input(Box<Input>),
     Commit { body: Bytes, reply: oneshot::Sender<Result<Outcome, Error>> },
     Read { reply: oneshot::Sender<Result<(), Error>> },
     Fatal(String),
@@ -61,12 +61,12 @@ impl Inbox {
 
     /// A peer's message; lost if there is no room.
     pub(crate) fn message(&self, input: Input) {
-        let _ = self.0.try_send(Request::Input(input));
+        let _ = self.0.try_send(Request::Input(Box::new(input)));
     }
 
     /// A report of the network that should not be lost, though the node lives on if it is.
     pub(crate) fn report(&self, input: Input) {
-        let _ = self.0.try_send(Request::Input(input));
+        let _ = self.0.try_send(Request::Input(Box::new(input)));
     }
 
     /// What must not be lost; waits for room. Never called by the driver's own thread.
@@ -77,8 +77,8 @@ impl Inbox {
     /// The disk's reports.
     pub(crate) fn disk(&self, report: Report) {
         self.deliver(match report {
-            Report::Persisted { number } => Request::Input(Input::Persisted { number }),
-            Report::Full(full) => Request::Input(Input::DiskFull(full)),
+            Report::Persisted { number } => Request::Input(Box::new(Input::Persisted { number })),
+            Report::Full(full) => Request::Input(Box::new(Input::DiskFull(full))),
             Report::Failed(error) => Request::Fatal(error.to_string()),
         });
     }
@@ -153,7 +153,7 @@ impl Driver {
 
     fn take(&mut self, request: Request, inputs: &mut Vec<Input>) -> Flow {
         match request {
-            Request::Input(input) => inputs.push(input),
+            Request::Input(input) => inputs.push(*input),
             Request::Commit { body, reply } => {
                 let token = self.waiting.token();
                 self.waiting.commits.insert(token, reply);
@@ -222,7 +222,7 @@ impl Driver {
             if let Err(error) = &result {
                 tracing::error!(index, %error, "could not save a snapshot; the log is kept");
             }
-            inbox.deliver(Request::Input(Input::Saved { index, ok: result.is_ok() }));
+            inbox.deliver(Request::Input(Box::new(Input::Saved { index, ok: result.is_ok() })));
         });
         if spawned.is_err() {
             self.inbox.message(Input::Saved { index, ok: false });

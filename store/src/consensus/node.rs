@@ -295,8 +295,8 @@ impl Node {
         if let Some((_, frozen)) = self.installing.take_if(|(at, _)| *at <= number) {
             self.install(&frozen, outputs);
         }
-        while let Some((_, messages)) = self.held.pop_front_if(|(after, _)| *after <= number) {
-            for message in messages {
+        while self.held.front().is_some_and(|(after, _)| *after <= number) {
+            for message in self.held.pop_front().map_or_else(Vec::new, |(_, messages)| messages) {
                 self.send(message, outputs);
             }
         }

@@ -188,7 +188,8 @@ impl<F: Files> Wal<F> {
     /// Removes the segments whose entries a snapshot covers.
     pub(crate) fn compact(&mut self, index: u64) -> Result<(), DiskError> {
         while self.segments.len() > 1
-            && let Some(segment) = self.segments.pop_front_if(|segment| segment.last <= index)
+            && self.segments[0].last <= index
+            && let Some(segment) = self.segments.pop_front()
         {
             self.files.remove(&segment.name).map_err(failed("remove an old segment"))?;
         }
