@@ -2,7 +2,7 @@
 //! out what the node wants.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeSet, HashMap},
     sync::{
         Arc,
         mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
@@ -18,7 +18,7 @@ use crate::{
     Error, Member, Outcome,
     consensus::{Input, Node, Output},
     disk::{DirFiles, Report, Writer, save},
-    peer::{Parcel, Sender},
+    peer::{Parcel, Peers},
     snapshot::Frozen,
     view::View,
 };
@@ -35,8 +35,15 @@ const BATCH: usize = 1024;
 /// What the thread is asked.
 pub(crate) enum Request {
     Input(Box<Input>),
-    Commit { body: Bytes, reply: oneshot::Sender<Result<Outcome, Error>> },
-    Read { reply: oneshot::Sender<Result<(), Error>> },
+    Commit {
+        body: Bytes,
+        reply: oneshot::Sender<Result<Outcome, Error>>,
+    },
+    Read {
+        reply: oneshot::Sender<Result<(), Error>>,
+    },
+    /// Pretends that there is no way to or from these peers.
+    Cut(BTreeSet<u64>),
     Fatal(String),
     Stop,
 }
@@ -90,7 +97,7 @@ pub(crate) struct Driver {
     pub(crate) view: Arc<View>,
     pub(crate) writer: Writer,
     pub(crate) files: DirFiles,
-    pub(crate) peers: BTreeMap<u64, Sender>,
+    pub(crate) peers: Peers,
     pub(crate) inbox: Inbox,
     pub(crate) member: watch::Sender<Member>,
     pub(crate) now_ms: fn() -> u64,
@@ -153,7 +160,9 @@ impl Driver {
 
     fn take(&mut self, request: Request, inputs: &mut Vec<Input>) -> Flow {
         match request {
+            Request::Input(input) if self.is_cut(&input) => {}
             Request::Input(input) => inputs.push(*input),
+            Request::Cut(peers) => self.peers.cut = peers,
             Request::Commit { body, reply } => {
                 let token = self.waiting.token();
                 self.waiting.commits.insert(token, reply);
@@ -177,11 +186,11 @@ impl Driver {
         match output {
             Output::Send(message) => {
                 let to = message.to;
-                self.send(to, Parcel::Message(message));
+                self.peers.send(to, Parcel::Message(message));
             }
             Output::SendSnapshot { message, frozen } => {
                 let to = message.to;
-                if !self.send(to, Parcel::Snapshot { message, frozen }) {
+                if !self.peers.send(to, Parcel::Snapshot { message, frozen }) {
                     self.inbox.message(Input::SnapshotSent { to, ok: false });
                 }
             }
@@ -198,6 +207,8 @@ impl Driver {
                     let _ = reply.send(result.map_err(|refusal| Error::Unavailable(refusal.to_string())));
                 }
             }
+            Output::Joined { id, address } => self.peers.join(id, address),
+            Output::Left { id } => self.peers.leave(id),
             Output::Member(member) => {
                 self.member.send_replace(member);
             }
@@ -209,8 +220,11 @@ impl Driver {
         Flow::On
     }
 
-    fn send(&self, to: u64, parcel: Parcel) -> bool {
-        self.peers.get(&to).is_some_and(|peer| peer.send(parcel))
+    fn is_cut(&self, input: &Input) -> bool {
+        match input {
+            Input::Message(message) | Input::Snapshot { message, .. } => self.peers.cut.contains(&message.from),
+            _ => false,
+        }
     }
 
     /// Writes a snapshot on a thread of its own: it may take long, and the log goes on meanwhile.

@@ -4,20 +4,18 @@ use raft::eraftpb::ConfState;
 
 use super::{DiskError, Files, Wal, snapshots};
 use crate::{
-    consensus::{LogWrite, Recovered},
+    consensus::{FOUNDED, LogWrite, Recovered},
     snapshot::Frozen,
 };
 
-/// The log, open, and the replica's beginnings. `founders` are the members of a group that begins now.
-pub(crate) fn recover<F: Files>(mut files: F, founders: &ConfState) -> Result<(Wal<F>, Recovered), DiskError> {
-    let frozen = snapshots::load(&mut files)?;
+/// The log, open, and the replica's beginnings. `founders` are the members of a group that begins now; none for a member
+/// that joins one.
+pub(crate) fn recover<F: Files>(mut files: F, founders: Option<&ConfState>) -> Result<(Wal<F>, Recovered), DiskError> {
+    let snapshot = snapshots::load(&mut files)?;
     let (mut wal, replay) = Wal::open(files)?;
-    let is_new = replay.members.is_none() && frozen.is_none();
-    let frozen = frozen.unwrap_or_else(|| Frozen {
-        conf_state: replay.members.clone().unwrap_or_else(|| founders.clone()),
-        ..Frozen::default()
-    });
     let damaged = |what| DiskError::Damaged { file: "the log".into(), at: 0, what };
+    let founds = founders.filter(|_| replay.members.is_none() && snapshot.is_none());
+    let frozen = snapshot.or_else(|| founded(replay.members.as_ref().or(founds)?)).unwrap_or_default();
     if replay.reset.0 > frozen.index {
         return Err(damaged("the snapshot it continues is gone"));
     }
@@ -29,13 +27,14 @@ pub(crate) fn recover<F: Files>(mut files: F, founders: &ConfState) -> Result<(W
     }
     let last = entries.last().map_or(frozen.index, |entry| entry.index);
     let mut hard_state = replay.hard_state;
-    if hard_state.commit > last && !is_new {
+    if hard_state.commit > last {
         return Err(damaged("committed entries are missing"));
     }
     hard_state.commit = hard_state.commit.max(frozen.index);
+    hard_state.term = hard_state.term.max(FOUNDED.1.min(frozen.term));
     let write = LogWrite {
         reset: (frozen.index > 0 && entries.is_empty()).then_some((frozen.index, frozen.term)),
-        members: is_new.then(|| frozen.conf_state.clone()),
+        members: founds.cloned(),
         ..LogWrite::default()
     };
     if write != LogWrite::default() {
@@ -43,4 +42,10 @@ pub(crate) fn recover<F: Files>(mut files: F, founders: &ConfState) -> Result<(W
         wal.sync()?;
     }
     Ok((wal, Recovered { hard_state, frozen, entries }))
+}
+
+/// A group's beginning.
+fn founded(members: &ConfState) -> Option<Frozen> {
+    let (index, term) = FOUNDED;
+    (!members.voters.is_empty()).then(|| Frozen { index, term, conf_state: members.clone(), ..Frozen::default() })
 }

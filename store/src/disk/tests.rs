@@ -33,7 +33,7 @@ fn last_segment(disk: &SimDisk) -> String {
 /// A log of ten entries, each synced.
 fn log() -> SimDisk {
     let disk = SimDisk::default();
-    let (mut wal, _) = recover(disk.clone(), &founders()).unwrap();
+    let (mut wal, _) = recover(disk.clone(), None).unwrap();
     for index in 1..=10 {
         wal.append([&write(vec![entry(index, 1)])]).unwrap();
         wal.sync().unwrap();
@@ -42,7 +42,7 @@ fn log() -> SimDisk {
 }
 
 fn indexes(disk: &SimDisk) -> Result<Vec<u64>, DiskError> {
-    let (_, recovered) = recover(disk.clone(), &founders())?;
+    let (_, recovered) = recover(disk.clone(), None)?;
     Ok(recovered.entries.iter().map(|entry| entry.index).collect())
 }
 
@@ -117,7 +117,7 @@ fn conflicting_entries_replace_what_follows() {
     let (mut wal, _) = Wal::open(disk.clone()).unwrap();
     wal.append([&write(vec![entry(6, 2), entry(7, 2)])]).unwrap();
     wal.sync().unwrap();
-    let (_, recovered) = recover(disk, &founders()).unwrap();
+    let (_, recovered) = recover(disk, None).unwrap();
     let found: Vec<_> = recovered.entries.iter().map(|entry| (entry.index, entry.term)).collect();
     assert_eq!(found[4..], [(5, 1), (6, 2), (7, 2)]);
 }
@@ -156,7 +156,7 @@ fn a_snapshot_covers_the_log_before_it() {
     let mut disk = log();
     save(&mut disk, &frozen(4)).unwrap();
     save(&mut disk, &frozen(8)).unwrap();
-    let (_, recovered) = recover(disk.clone(), &founders()).unwrap();
+    let (_, recovered) = recover(disk.clone(), None).unwrap();
     assert_eq!((recovered.frozen.index, recovered.frozen.state.len()), (8, 8));
     assert_eq!(recovered.entries.iter().map(|entry| entry.index).collect::<Vec<_>>(), [9, 10]);
     assert_eq!(recovered.hard_state.commit, 9);
@@ -168,7 +168,7 @@ fn a_snapshot_covers_the_log_before_it() {
 fn a_snapshot_installed_before_the_log_began_anew_wins() {
     let mut disk = log();
     save(&mut disk, &frozen(1000)).unwrap();
-    let (_, recovered) = recover(disk.clone(), &founders()).unwrap();
+    let (_, recovered) = recover(disk.clone(), None).unwrap();
     assert_eq!((recovered.entries.len(), recovered.hard_state.commit), (0, 1000));
     let (mut wal, _) = Wal::open(disk.clone()).unwrap();
     wal.append([&write(vec![entry(1001, 2)])]).unwrap();
@@ -184,7 +184,7 @@ fn a_damaged_snapshot_stops_the_replica() {
     let length = disk.read(&name).unwrap().len();
     assert!(length > crate::snapshot::CHUNK, "more than one chunk");
     disk.flip(&name, length * 4);
-    assert!(matches!(recover(disk, &founders()), Err(DiskError::Damaged { .. })));
+    assert!(matches!(recover(disk, None), Err(DiskError::Damaged { .. })));
 }
 
 #[test]
@@ -194,16 +194,16 @@ fn a_snapshot_cut_short_is_not_taken() {
     let name = disk.list().unwrap().into_iter().find(|name| name.starts_with("snapshot-")).unwrap();
     let content = disk.read(&name).unwrap();
     disk.truncate(&name, content.len() as u64 - 1).unwrap();
-    assert!(matches!(recover(disk.clone(), &founders()), Err(DiskError::Damaged { .. })));
+    assert!(matches!(recover(disk.clone(), None), Err(DiskError::Damaged { .. })));
     disk.rename(&name, &format!("{name}.unfinished")).unwrap();
-    let (_, recovered) = recover(disk.clone(), &founders()).unwrap();
+    let (_, recovered) = recover(disk.clone(), None).unwrap();
     assert_eq!((recovered.frozen.index, recovered.entries.len()), (0, 10));
 }
 
 #[test]
 fn segments_rotate_and_old_ones_go() {
     let disk = SimDisk::default();
-    let (mut wal, _) = recover(disk.clone(), &founders()).unwrap();
+    let (mut wal, _) = recover(disk.clone(), None).unwrap();
     let large = |index| Entry { data: vec![1; 1 << 20].into(), ..entry(index, 1) };
     for index in 1..=20 {
         wal.append([&write(vec![large(index)])]).unwrap();
