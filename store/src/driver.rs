@@ -42,6 +42,9 @@ pub(crate) enum Request {
     Read {
         reply: oneshot::Sender<Result<(), Error>>,
     },
+    Freeze {
+        reply: oneshot::Sender<Arc<Frozen>>,
+    },
     /// Pretends that there is no way to or from these peers.
     Cut(BTreeSet<u64>),
     Fatal(String),
@@ -162,6 +165,7 @@ impl Driver {
         match request {
             Request::Input(input) if self.is_cut(&input) => {}
             Request::Input(input) => inputs.push(*input),
+            Request::Freeze { reply } => drop(reply.send(self.node.freeze())),
             Request::Cut(peers) => self.peers.cut = peers,
             Request::Commit { body, reply } => {
                 let token = self.waiting.token();

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
     sync::Arc,
     thread,
     time::Duration,
@@ -11,13 +12,14 @@ use raft::eraftpb::ConfState;
 use tokio::{
     net::TcpListener,
     sync::{Mutex, oneshot, watch},
+    task::spawn_blocking,
     time::timeout,
 };
 
 use crate::{
     Cursor, Error, Journal, Outcome, Revision, Scope, State, Transaction, command,
     consensus::{Config, Input, Node},
-    disk::{DirFiles, Writer, recover},
+    disk::{Beginning, DirFiles, Writer, export, import, recover},
     driver::{Driver, Inbox, Request, Waiting},
     members,
     options::Options,
@@ -86,8 +88,15 @@ impl Store {
         let disk = |error: &dyn std::fmt::Display| Error::Disk(format!("{}: {error}", options.data_dir.display()));
         let files = DirFiles::open(options.data_dir.clone()).map_err(|error| disk(&error))?;
         let founders = ConfState { voters: options.peers.keys().copied().collect(), ..ConfState::default() };
-        let (wal, recovered) =
-            recover(files.clone(), (!options.join).then_some(&founders)).map_err(|error| disk(&error))?;
+        let (wal, recovered) = {
+            let (files, founders) = (files.clone(), founders.clone());
+            let (join, restore) = (options.join, options.restore.clone());
+            let reading = spawn_blocking(move || {
+                let saved = restore.as_deref().map(import).transpose()?.unwrap_or_default();
+                recover(files, if join { Beginning::Join } else { Beginning::Found(founders, Box::new(saved)) })
+            });
+            reading.await.map_err(|_| Error::Stopped)?.map_err(|error| disk(&error))?
+        };
         let tls = options.tls.as_ref().map(Tls::read).transpose().map_err(|error| Error::Peers(error.to_string()))?;
         let listener = TcpListener::bind(options.peer_listen)
             .await
@@ -211,6 +220,18 @@ impl Store {
         self.0.member.clone()
     }
 
+    /// Saves what this member has applied to a new file, from which a new group can begin ([`Options::restore`]).
+    pub async fn save(&self, path: PathBuf) -> Result<Revision, Error> {
+        let (reply, answer) = oneshot::channel();
+        self.0.inbox.request(Request::Freeze { reply })?;
+        let frozen = answer.await.map_err(|_| Error::Stopped)?;
+        let revision = frozen.state.revision();
+        let written =
+            spawn_blocking(move || export(&path, &frozen).map_err(|error| format!("{}: {error}", path.display())));
+        written.await.map_err(|_| Error::Stopped)?.map_err(Error::Disk)?;
+        Ok(revision)
+    }
+
     /// Adds, promotes or removes a member, and waits until this one sees it done. One change at a time.
     pub async fn change_members(&self, change: members::Change) -> Result<(), Error> {
         let mut member = self.member();
@@ -235,7 +256,7 @@ impl Store {
     pub async fn shutdown(&self) {
         self.0.stop();
         if let Some(thread) = self.0.thread.lock().await.take() {
-            let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+            let _ = spawn_blocking(move || thread.join()).await;
         }
     }
 }

@@ -419,7 +419,7 @@ impl Node {
     }
 
     /// The replica as it is now.
-    pub(super) fn freeze(&self) -> Arc<Frozen> {
+    pub(crate) fn freeze(&self) -> Arc<Frozen> {
         let log = self.raw.store();
         let (index, term) = log.applied();
         let (floor, events) = self.view.history(|history| (history.floor(), history.events().cloned().collect()));

@@ -11,7 +11,7 @@ use super::{Config, Input, Node, Output, Refusal};
 use crate::{
     HistoryLimits, Key, Outcome, Role, State, Transaction, Write,
     command::{self, internal_origin},
-    disk::{Wal, recover, write_all},
+    disk::{Beginning, Wal, recover, write_all},
     members,
     sim::{Mutant, disk::SimDisk},
     view::View,
@@ -51,7 +51,7 @@ fn config(id: u64, starts: u64) -> Config {
 
 fn open(disk: &SimDisk, id: u64, starts: u64) -> Member {
     let founders = ConfState { voters: vec![1, 2, 3], ..ConfState::default() };
-    let (wal, recovered) = recover(disk.clone(), Some(&founders)).unwrap();
+    let (wal, recovered) = recover(disk.clone(), Beginning::found(&founders)).unwrap();
     let view = Arc::new(View::new(HistoryLimits::default()));
     let node = Node::new(config(id, starts), recovered, Arc::clone(&view)).unwrap();
     Member { node, view, wal, disk: disk.clone(), starts }

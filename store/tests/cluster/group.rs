@@ -20,15 +20,20 @@ pub struct Group {
 
 impl Group {
     pub async fn start(members: u64) -> Self {
-        let listeners: Vec<_> = (0..members).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-        let addresses = listeners.iter().map(|listener| listener.local_addr().unwrap());
-        let addresses = (1..).zip(addresses).collect();
-        drop(listeners);
-        let mut group = Self { addresses, folder: TempDir::new().unwrap(), members: BTreeMap::new() };
+        let mut group = Self::prepare(members);
         for id in 1..=members {
             group.open(id).await;
         }
         group
+    }
+
+    /// A group of which no member runs yet.
+    pub fn prepare(members: u64) -> Self {
+        let listeners: Vec<_> = (0..members).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        let addresses = listeners.iter().map(|listener| listener.local_addr().unwrap());
+        let addresses = (1..).zip(addresses).collect();
+        drop(listeners);
+        Self { addresses, folder: TempDir::new().unwrap(), members: BTreeMap::new() }
     }
 
     pub async fn open(&mut self, id: u64) {

@@ -206,3 +206,25 @@ async fn a_member_that_was_away_for_long_is_sent_a_snapshot() {
     assert_eq!(batch.events[0].revision, 2);
     assert_eq!(group.member(3).journal().of_key(&Key::new("pods", "first")).len(), 1);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_group_begins_with_what_another_saved() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("saved");
+    let old = Group::start(1).await;
+    for name in ["a", "b", "c"] {
+        old.member(1).commit(put("pods", name, "{}")).await.unwrap();
+    }
+    assert_eq!(old.member(1).save(file.clone()).await.unwrap(), 3);
+    assert!(matches!(old.member(1).save(file.clone()).await, Err(Error::Disk(_))), "nothing is overwritten");
+
+    let mut new = Group::prepare(3);
+    for id in 1..=3 {
+        new.open_with(id, |options| options.restore = Some(file.clone())).await;
+    }
+    assert_eq!(new.member(2).commit(put("pods", "d", "{}")).await.unwrap(), Outcome::Committed(4));
+    assert_eq!(new.member(1).at(3).unwrap().hash(), old.member(1).local().hash());
+    new.stop(2).await;
+    new.open_with(2, |options| options.restore = Some(file.clone())).await;
+    assert_eq!(new.member(2).latest().await.unwrap().len(), 4, "the file counts only once");
+}
