@@ -1,11 +1,19 @@
 //! The table of kinds: one row for each kind in each version.
 
-use super::{apps, coordination, core, discovery, kind::Kind};
+use super::{apps, coordination, core, discovery, handler::Conversion, kind::Kind};
 
 /// Something that does with each kind what its trait lets it: build a handler, collect a schema, ….
 pub trait Visitor {
     /// One row: the kind that answers for this resource of [`kubelab_api::resource::BUILT_IN`].
     fn row<K: Kind>(&mut self, group: &'static str, version: &'static str, plural: &'static str);
+
+    /// One row for another version of a kind than the one in which it is stored.
+    fn converted<K: Kind, C: Conversion<Stored = K::Object>>(
+        &mut self,
+        group: &'static str,
+        version: &'static str,
+        plural: &'static str,
+    );
 }
 
 /// Shows every row of the table to the visitor.

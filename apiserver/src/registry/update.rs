@@ -50,8 +50,7 @@ pub fn plan(context: &Context) -> Result<Plan, Error> {
 }
 
 fn other_uid(context: &Context, expected: &str, present: &str) -> Error {
-    let message =
-        format!("Precondition failed: UID in precondition: {expected}, UID in object meta: {present}");
+    let message = format!("Precondition failed: UID in precondition: {expected}, UID in object meta: {present}");
     Error::conflict(&context.handler.resource, &context.request.name, &message)
 }
 

@@ -145,7 +145,9 @@ impl Fake {
         let service = ObjectsServer::new(self.clone());
         runtime.spawn(async move {
             let incoming = TcpIncoming::from(tokio::net::TcpListener::from_std(listener).unwrap());
-            Server::builder().tls_config(tls).unwrap().add_service(service).serve_with_incoming(incoming).await
+            // Fewer streams a connection than the real one takes.
+            let server = Server::builder().max_concurrent_streams(100);
+            server.tls_config(tls).unwrap().add_service(service).serve_with_incoming(incoming).await
         });
         FakeServer { address, runtime: Some(runtime) }
     }

@@ -67,9 +67,9 @@ fn validate(binding: &Binding, name: &str) -> Result<(), Error> {
 
 /// How messages about a binding name it.
 fn binding_resource(kind: &'static str) -> Resource {
-    let mut resource = kubelab_api::resource::find("", "v1", "bindings").cloned().unwrap_or_else(|| {
-        unreachable!("bindings are in the table of resources")
-    });
+    let mut resource = kubelab_api::resource::find("", "v1", "bindings")
+        .cloned()
+        .unwrap_or_else(|| unreachable!("bindings are in the table of resources"));
     resource.kind = kind.into();
     resource
 }

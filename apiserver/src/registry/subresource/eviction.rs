@@ -141,8 +141,7 @@ fn decrement(context: &Context, budget: &mut PodDisruptionBudget, pod: &str) -> 
 }
 
 fn not_now(message: String) -> Error {
-    let mut error =
-        Error::too_many_requests("Cannot evict pod as it would violate the pod's disruption budget.", 10);
+    let mut error = Error::too_many_requests("Cannot evict pod as it would violate the pod's disruption budget.", 10);
     if let Some(details) = &mut error.details {
         details.causes =
             Some(vec![StatusCause { reason: Some("DisruptionBudget".into()), message: Some(message), field: None }]);
