@@ -6,9 +6,10 @@ use std::{collections::BTreeSet, sync::LazyLock};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
 use kubelab_api::{
-    Error,
+    Error, Resource,
     field::{Errors, Path},
     name,
+    resource::Verbs,
     selector::label,
 };
 use serde_json::json;
@@ -25,6 +26,22 @@ pub const ORPHAN: &str = "orphan";
 pub const FOREGROUND: &str = "foregroundDeletion";
 
 static METADATA: LazyLock<Path> = LazyLock::new(|| Path::new("metadata"));
+
+/// How messages about a request's options name them.
+pub fn options_kind(kind: &'static str) -> Resource {
+    Resource {
+        group: "meta.k8s.io".into(),
+        version: "v1".into(),
+        kind: kind.into(),
+        plural: "".into(),
+        singular: "".into(),
+        short_names: Default::default(),
+        categories: Default::default(),
+        namespaced: false,
+        verbs: Verbs::Create,
+        subresources: Default::default(),
+    }
+}
 
 /// Times in the API have whole seconds.
 pub fn seconds(time: Timestamp) -> Time {

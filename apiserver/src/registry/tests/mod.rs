@@ -5,6 +5,7 @@ mod decoding;
 mod cost;
 mod deleting;
 mod parts;
+mod policy;
 mod reading;
 mod several;
 mod writing;
