@@ -1,6 +1,6 @@
 //! One apiserver's life as a process.
 
-use std::{future::Future, sync::Arc};
+use std::{fs, future::Future, sync::Arc};
 
 use anyhow::Context;
 use jiff::Timestamp;
@@ -15,6 +15,9 @@ use tracing_subscriber::EnvFilter;
 use crate::{
     Options,
     admission::Chain,
+    authentication::{Authenticator, token::Keys},
+    authorization::{Authorizer, policy::NoEscalation},
+    bootstrap::seed::seed,
     corridor::Corridor,
     doors::{Doors, health::Health},
     registry::{Registry, table::Table},
@@ -51,8 +54,11 @@ fn start(name: &str) {
 pub async fn serve(options: Options, listener: TcpListener, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
     let tls = server::tls(&options.certificate_authority, &options.tls_certificate, &options.tls_key)?;
     let store = Store::open(store_options(&options)?).await?;
-    let registry = Arc::new(Registry::new(Table::built_in(), store.clone(), Chain::default(), Timestamp::now));
-    let corridor = Arc::new(Corridor::new(registry));
+    let authenticator = Authenticator::new(keys(&options)?, store.clone(), Box::new(Timestamp::now));
+    let authorizer = Arc::new(Authorizer::new(store.clone()));
+    let admission = Chain::default().and(NoEscalation(Arc::clone(&authorizer)));
+    let registry = Arc::new(Registry::new(Table::built_in(), store.clone(), admission, Timestamp::now));
+    let corridor = Arc::new(Corridor::new(registry, authenticator, authorizer));
     let shutdown = CancellationToken::new();
     let doors = Arc::new(Doors {
         name: options.name.clone(),
@@ -64,7 +70,14 @@ pub async fn serve(options: Options, listener: TcpListener, stop: impl Future<Ou
         openapi: Default::default(),
         shutdown: shutdown.clone(),
     });
-    doors.health.set_bootstrapped();
+    let seeding = tokio::spawn({
+        let (store, doors, stop) = (store.clone(), Arc::clone(&doors), shutdown.clone());
+        async move {
+            if seed(&store, Timestamp::now, &stop).await {
+                doors.health.set_bootstrapped();
+            }
+        }
+    });
     tracing::info!(listen = %listener.local_addr()?, member = options.id, "serving");
     let serving = tokio::spawn(server::serve(listener, tls, Arc::clone(&doors)));
     stop.await;
@@ -72,8 +85,15 @@ pub async fn serve(options: Options, listener: TcpListener, stop: impl Future<Ou
     doors.health.set_leaving();
     shutdown.cancel();
     serving.await?;
+    seeding.await?;
     store.shutdown().await;
     Ok(())
+}
+
+fn keys(options: &Options) -> anyhow::Result<Keys> {
+    let path = &options.service_account_key;
+    let pem = fs::read(path).with_context(|| format!("cannot read --service-account-key {}", path.display()))?;
+    Ok(Keys::from_pem(&pem, &options.service_account_issuer)?)
 }
 
 fn store_options(options: &Options) -> anyhow::Result<kubelab_store::Options> {

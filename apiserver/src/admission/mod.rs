@@ -132,6 +132,13 @@ impl Chain {
         Self(Vec::new())
     }
 
+    /// With one more policy, the last.
+    #[must_use]
+    pub fn and(mut self, plugin: impl Plugin + 'static) -> Self {
+        self.0.push(Box::new(plugin));
+        self
+    }
+
     /// See [`Plugin::admit`].
     pub fn admit(
         &self,

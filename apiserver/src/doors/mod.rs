@@ -27,6 +27,7 @@ use rustls_pki_types::CertificateDer;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    authentication::impersonation::Wanted,
     corridor::{Answer, Corridor, Request, User},
     metrics::{Labels, Metrics},
     openapi::OpenApi,
@@ -95,9 +96,13 @@ impl Doors {
         answered
     }
 
-    /// Who asks.
+    /// Who asks, or as whom.
     fn authenticate(&self, connection: &Connection, headers: &HeaderMap) -> Result<User, Error> {
-        self.corridor.authenticate(connection.certificate.as_ref(), bearer(headers))
+        let user = self.corridor.authenticate(connection.certificate.as_ref(), bearer(headers))?;
+        match Wanted::from_headers(headers)? {
+            Some(wanted) => self.corridor.impersonate(&user, wanted),
+            None => Ok(user),
+        }
     }
 }
 
