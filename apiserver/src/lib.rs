@@ -28,8 +28,10 @@ pub mod doors;
 pub mod metrics;
 pub mod openapi;
 pub mod registry;
+mod options;
+mod process;
 pub mod server;
 pub mod why;
-mod options;
 
 pub use options::Options;
+pub use process::run;

@@ -144,7 +144,9 @@ impl Driver {
                 next_tick = (next_tick + TICK).max(now);
             }
             for output in self.node.step(inputs.drain(..)) {
-                self.carry_out(output);
+                if let Flow::Stop = self.carry_out(output) {
+                    return self.view.stop();
+                }
             }
         }
     }
@@ -171,7 +173,7 @@ impl Driver {
         Flow::On
     }
 
-    fn carry_out(&mut self, output: Output) {
+    fn carry_out(&mut self, output: Output) -> Flow {
         match output {
             Output::Send(message) => {
                 let to = message.to;
@@ -201,9 +203,10 @@ impl Driver {
             }
             Output::Fatal(reason) => {
                 (self.on_fatal)(&reason);
-                self.inbox.message(Input::Tick);
+                return Flow::Stop;
             }
         }
+        Flow::On
     }
 
     fn send(&self, to: u64, parcel: Parcel) -> bool {

@@ -50,6 +50,10 @@ pub struct Member {
     pub revision: Revision,
     /// Who votes.
     pub voters: Vec<u64>,
+    /// Who only follows, as new members do at first.
+    pub learners: Vec<u64>,
+    /// The alarm: this member's disk is full, so it refuses writes.
+    pub disk_full: bool,
 }
 
 /// One member of the replicated store. Cheap to clone; it stops when the last clone is dropped.
@@ -93,8 +97,7 @@ impl Store {
         let (inbox, requests) = Inbox::new();
         let runtime = tokio::runtime::Handle::current();
         let peers = options.peers.iter().filter(|(id, _)| **id != options.id).map(|(to, address)| {
-            let route =
-                Route { from: options.id, epoch, to: *to, address: address.clone(), tls: tls.clone() };
+            let route = Route { from: options.id, epoch, to: *to, address: address.clone(), tls: tls.clone() };
             (*to, Sender::spawn(route, inbox.clone(), &runtime))
         });
         let (stop, stopping) = watch::channel(false);
@@ -111,10 +114,13 @@ impl Store {
             term: 0,
             revision: 0,
             voters: founders.voters,
+            learners: Vec::new(),
+            disk_full: false,
         };
         let (member_sender, member) = watch::channel(unknown);
         let reports = inbox.clone();
-        let writer = Writer::spawn(wal, files.clone(), move |report| reports.disk(report)).map_err(|error| disk(&error))?;
+        let writer =
+            Writer::spawn(wal, files.clone(), move |report| reports.disk(report)).map_err(|error| disk(&error))?;
         let driver = Driver {
             node,
             view: Arc::clone(&view),

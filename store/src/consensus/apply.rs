@@ -33,6 +33,10 @@ impl Node {
         }
         self.raw.mut_store().set_applied(newest);
         self.raw.advance_apply_to(newest.0);
+        #[cfg(test)]
+        if self.mutant == Some(crate::sim::Mutant::DropEvent) {
+            events.retain(|event| event.revision % 16 != 0);
+        }
         if !events.is_empty() {
             self.view.publish(self.machine.state().clone(), &events);
         }
@@ -63,7 +67,9 @@ impl Node {
                 }
                 Ok(())
             }
-            EntryType::EntryConfChange => Err(Malformed("change of members of the first form, which is never proposed")),
+            EntryType::EntryConfChange => {
+                Err(Malformed("change of members of the first form, which is never proposed"))
+            }
             EntryType::EntryConfChangeV2 => {
                 let change = ConfChangeV2::parse_from_bytes(&entry.data).map_err(|_| Malformed("change of members"))?;
                 self.change_members(&change, entry.index, outputs)

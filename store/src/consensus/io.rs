@@ -29,7 +29,7 @@ pub(crate) enum Input {
     /// A snapshot was handed to a peer's connection, or the connection failed.
     SnapshotSent { to: u64, ok: bool },
     /// A connection to a peer has been made.
-    Connected { to: u64 },
+    Connected,
     /// A connection to a peer has failed.
     Unreachable { to: u64 },
     /// The disk has no space left, or has some again.

@@ -15,8 +15,10 @@ mod log;
 mod node;
 mod proposals;
 mod reads;
+#[cfg(test)]
+mod tests;
 
-pub(crate) use io::{Input, LogWrite, Output, Persist};
 #[cfg(test)]
 pub(crate) use io::Refusal;
+pub(crate) use io::{Input, LogWrite, Output, Persist};
 pub(crate) use node::{Config, Node, Recovered};

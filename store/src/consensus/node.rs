@@ -214,7 +214,7 @@ impl Node {
             Input::SnapshotSent { to, ok } => {
                 self.raw.report_snapshot(to, if ok { SnapshotStatus::Finish } else { SnapshotStatus::Failure });
             }
-            Input::Connected { .. } => self.insist(),
+            Input::Connected => self.insist(),
             Input::Unreachable { to } => self.raw.report_unreachable(to),
             Input::DiskFull(full) => self.disk_full = full,
             Input::Expire { now_ms } => self.expire(now_ms),
@@ -441,7 +441,8 @@ impl Node {
         }
     }
 
-    fn member(&self) -> Member {
+    /// The member's own view of its group.
+    pub(crate) fn member(&self) -> Member {
         let raft = &self.raw.raft;
         let role = match raft.state {
             StateRole::Leader => Role::Leader,
@@ -455,7 +456,15 @@ impl Node {
             term: raft.term,
             revision: self.machine.state().revision(),
             voters: self.raw.store().conf_state().voters.clone(),
+            learners: self.raw.store().conf_state().learners.clone(),
+            disk_full: self.disk_full,
         }
+    }
+
+    /// The members as of the newest applied entry.
+    #[cfg(test)]
+    pub(crate) fn conf_state(&self) -> &raft::eraftpb::ConfState {
+        self.raw.store().conf_state()
     }
 
     /// Puts a defect in.

@@ -98,8 +98,8 @@ fn parse(payload: Bytes) -> Result<LogWrite, Malformed> {
     let hard_state = reader.option(|reader| {
         Ok(HardState { term: reader.number()?, vote: reader.number()?, commit: reader.number()?, ..Default::default() })
     })?;
-    let members = reader
-        .option(|reader| ConfState::parse_from_bytes(&reader.bytes()?).map_err(|_| Malformed("members")))?;
+    let members =
+        reader.option(|reader| ConfState::parse_from_bytes(&reader.bytes()?).map_err(|_| Malformed("members")))?;
     let mut entries = Vec::with_capacity(reader.count()?);
     for _ in 0..entries.capacity() {
         entries.push(Entry {

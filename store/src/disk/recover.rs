@@ -23,8 +23,7 @@ pub(crate) fn recover<F: Files>(mut files: F, founders: &ConfState) -> Result<(W
     }
     // Where the snapshot was installed but the log not yet begun anew, the log ends before the snapshot, or differs.
     let differs = replay.entries.iter().any(|entry| entry.index == frozen.index && entry.term != frozen.term);
-    let entries: Vec<_> =
-        replay.entries.into_iter().filter(|entry| entry.index > frozen.index && !differs).collect();
+    let entries: Vec<_> = replay.entries.into_iter().filter(|entry| entry.index > frozen.index && !differs).collect();
     if entries.first().is_some_and(|first| first.index != frozen.index + 1) {
         return Err(damaged("entries after the snapshot are missing"));
     }

@@ -11,6 +11,8 @@
 mod arrivals;
 mod sender;
 mod server;
+#[cfg(test)]
+mod tests;
 mod tls;
 
 #[cfg(test)]

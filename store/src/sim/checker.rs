@@ -81,7 +81,8 @@ impl Checker {
 
     fn first_sight(&mut self, revision: Revision, events: &[Arc<Event>]) {
         let before = self.model(revision - 1);
-        let expired = || Transaction { preconditions: vec![], writes: deletes(events), origin: internal_origin("", "", 0) };
+        let expired =
+            || Transaction { preconditions: vec![], writes: deletes(events), origin: internal_origin("", "", 0) };
         let transaction = match operation(&events[0]) {
             Some(operation) => {
                 let twice = self.applied.insert(operation, revision);

@@ -42,7 +42,14 @@ impl Client {
     }
 
     /// The next operation.
-    pub(super) fn next(&mut self, token: u64, known: Revision, now: u64, rng: &mut Rng, checker: &mut Checker) -> Input {
+    pub(super) fn next(
+        &mut self,
+        token: u64,
+        known: Revision,
+        now: u64,
+        rng: &mut Rng,
+        checker: &mut Checker,
+    ) -> Input {
         self.token = Some(token);
         self.began = now;
         if rng.percent(30) {

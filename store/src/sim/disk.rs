@@ -68,11 +68,11 @@ impl SimDisk {
         });
     }
 
-    pub(super) fn set_full(&self, full: bool) {
+    pub(crate) fn set_full(&self, full: bool) {
         self.with(|inner| inner.full = full);
     }
 
-    pub(super) fn fail_in(&self, syncs: u64) {
+    pub(crate) fn fail_in(&self, syncs: u64) {
         self.with(|inner| inner.fails_in = Some(syncs));
     }
 

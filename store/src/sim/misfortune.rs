@@ -7,7 +7,7 @@ impl World {
     pub(super) fn misfortune(&mut self) {
         let members = self.hosts.len() as u64;
         let host = self.rng.range(1, members + 1);
-        match self.rng.range(0, 14) {
+        match self.rng.range(0, 16) {
             0 => {
                 // One host is cut off.
                 for other in 1..=members {
@@ -28,7 +28,7 @@ impl World {
             5 => (self.network.loss, self.network.repetition) = (self.rng.range(0, 30), self.rng.range(0, 30)),
             6 => self.network.slow = !self.network.slow,
             7 => self.network.reconnect(host),
-            8 => self.host(host).paused ^= true,
+            8 => self.pause(host),
             9 => {
                 if self.host(host).process.is_some() {
                     self.crash(host);
@@ -52,7 +52,8 @@ impl World {
                 let full = self.rng.percent(40);
                 self.host(host).disk.set_full(full);
             }
-            _ => self.restart(),
+            13 => self.restart(),
+            _ => self.network.heal(),
         }
         if self.rng.percent(40) {
             self.restart();

@@ -29,4 +29,8 @@ pub(crate) enum Mutant {
     ReuseContext,
     /// Repeated requests apply again.
     ApplyTwice,
+    /// Now and then an event does not enter the watch history.
+    DropEvent,
+    /// A watch begins one revision late.
+    WatchLate,
 }

@@ -29,6 +29,8 @@ enum Happening {
     Write { host: u64, start: u64 },
     Save { host: u64, start: u64 },
     SnapshotSent { host: u64, start: u64, to: u64, ok: bool },
+    Request { host: u64, start: u64, input: Option<Box<Input>> },
+    Resume { host: u64, start: u64 },
     Client(usize),
     Watcher(usize),
     Misfortune,
@@ -92,7 +94,7 @@ impl World {
             what: BTreeMap::new(),
             count: 0,
             clients: (0..12).map(Client::new).collect(),
-            watchers: (0..4).map(Watcher::new).collect(),
+            watchers: (0..4).map(|id| Watcher::new(id, mutant)).collect(),
             operations: BTreeMap::new(),
             mutant,
             trace: 0,
@@ -164,7 +166,7 @@ impl World {
             }
             Happening::Arrive { frame, start } if self.host(frame.to).starts == start => {
                 if self.host(frame.to).paused {
-                    self.after(20, Happening::Arrive { frame, start });
+                    self.after(5, Happening::Arrive { frame, start });
                 } else if self.network.arrives(&frame) {
                     self.arrive(*frame);
                 }
@@ -174,6 +176,10 @@ impl World {
             Happening::SnapshotSent { host, start, to, ok } if self.runs(host, start) => {
                 self.step(host, [Input::SnapshotSent { to, ok }]);
             }
+            Happening::Request { host, start, input } if self.runs(host, start) => {
+                self.step(host, input.map(|input| *input));
+            }
+            Happening::Resume { host, start } if self.host(host).starts == start => self.host(host).paused = false,
             Happening::Client(client) => self.client(client),
             Happening::Watcher(watcher) => self.watcher(watcher),
             Happening::Misfortune if self.now < self.calm_at => {
@@ -182,10 +188,13 @@ impl World {
                 self.after(delay, Happening::Misfortune);
             }
             // A paused process goes on later where it was.
-            happening @ (Happening::Tick { host, start } | Happening::Write { host, start } | Happening::Save { host, start })
+            happening @ (Happening::Tick { host, start }
+            | Happening::Write { host, start }
+            | Happening::Save { host, start }
+            | Happening::Request { host, start, .. })
                 if self.host(host).starts == start && self.host(host).paused =>
             {
-                self.after(20, happening);
+                self.after(5, happening);
             }
             _ => {}
         }
@@ -207,6 +216,15 @@ impl World {
         let (start, tick) = (host.starts, host.tick);
         self.after(tick, Happening::Tick { host: id, start });
         self.step(id, []);
+    }
+
+    /// The process is not scheduled for a while.
+    pub(super) fn pause(&mut self, id: u64) {
+        let delay = self.rng.range(100, 3000);
+        let host = self.host(id);
+        host.paused = true;
+        let start = host.starts;
+        self.after(delay, Happening::Resume { host: id, start });
     }
 
     pub(super) fn crash(&mut self, id: u64) {
@@ -348,7 +366,8 @@ impl World {
                 let start = self.host(host).starts;
                 self.operations.insert(token, Operation { client, host, start, known });
                 let input = self.clients[client].next(token, known, self.now, &mut self.rng, &mut self.checker);
-                self.step(host, [input]);
+                let input = Some(Box::new(input));
+                self.after(1, Happening::Request { host, start, input });
             }
         }
         let delay = self.rng.range(1, 40);

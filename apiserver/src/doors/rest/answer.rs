@@ -46,11 +46,9 @@ pub fn text(status: StatusCode, text: impl Into<Bytes>) -> Response<Body> {
 
 /// A refusal.
 pub fn error(error: &Error) -> Response<Body> {
-    let status = error.to_status();
-    let json = serde_json::to_vec(&status).unwrap_or_default();
-    let mut response = Response::new(full(json));
-    *response.status_mut() = StatusCode::from_u16(error.code()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(Encoding::Json.media_type()));
+    let json = serde_json::to_vec(&error.to_status()).unwrap_or_default();
+    let status = StatusCode::from_u16(error.code()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = respond(status, Encoding::Json, full(json));
     if let Some(seconds) = error.details.as_ref().and_then(|details| details.retry_after_seconds) {
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
     }

@@ -6,6 +6,7 @@ use http_body_util::BodyExt;
 use kubelab_api::{Error, Reason};
 use serde_saphyr::{Budget, DuplicateKeyPolicy, with_deserializer_from_slice_with_options};
 
+use super::protobuf;
 use crate::corridor::Body;
 
 /// The most that a request may carry. Source: `MaxRequestBodyBytes` in `k8s.io/apiserver/pkg/server/config.go`.
@@ -67,7 +68,8 @@ pub fn object(content_type: &str, bytes: Bytes) -> Result<Body, Error> {
     match media_type(content_type) {
         "" | "application/json" => Ok(Body::Json(bytes)),
         "application/yaml" => yaml(&bytes).map(Body::Json),
-        _ => Err(unsupported(&["application/json", "application/yaml"])),
+        "application/vnd.kubernetes.protobuf" => protobuf::to_json(&bytes).map(Body::Json),
+        _ => Err(unsupported(&["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"])),
     }
 }
 

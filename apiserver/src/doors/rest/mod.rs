@@ -4,6 +4,7 @@ pub mod answer;
 pub mod body;
 pub mod negotiate;
 pub mod path;
+mod protobuf;
 pub mod query;
 mod resource;
 mod shape;

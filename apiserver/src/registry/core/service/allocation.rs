@@ -81,11 +81,11 @@ fn settle_cluster_ips(new: &mut ServiceSpec, old: Option<&ServiceSpec>) {
         }
         return;
     };
-    let same_list = list(&new.cluster_ips) == list(&old.cluster_ips);
-    if said == text(&old.cluster_ip) || !same_list {
+    let (list_now, list_before) = (list(&new.cluster_ips), list(&old.cluster_ips));
+    if said == text(&old.cluster_ip) || !(list_now.is_empty() || list_now == list_before) {
         return;
     }
-    // An older client changed or cleared the one field that it knows.
+    // The client knows the one field only, and changed or cleared it.
     new.cluster_ips = if said.is_empty() { None } else { Some(vec![said]) };
 }
 
