@@ -32,7 +32,8 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         }
     };
     let listener = TcpListener::bind(options.listen).await;
-    let listener = listener.with_context(|| format!("cannot listen on {}; is another apiserver there?", options.listen))?;
+    let listener =
+        listener.with_context(|| format!("cannot listen on {}; is another apiserver there?", options.listen))?;
     serve(options, listener, stop).await
 }
 

@@ -69,7 +69,11 @@ pub struct Doors {
 
 impl Doors {
     /// Answers one HTTP request, whichever door it is for.
-    pub async fn serve(self: Arc<Self>, connection: Arc<Connection>, request: http::Request<Incoming>) -> http::Response<Body> {
+    pub async fn serve(
+        self: Arc<Self>,
+        connection: Arc<Connection>,
+        request: http::Request<Incoming>,
+    ) -> http::Response<Body> {
         let content_type = request.headers().get(CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
         if content_type.starts_with(b"application/grpc") {
             grpc::serve(self, connection, request).await
