@@ -93,7 +93,7 @@ impl Authenticator {
     fn user_of_token(&self, token: &str, audiences: &[String]) -> Result<(User, Vec<String>), Rejection> {
         let claims = self.verify(token)?;
         let now = (self.now)();
-        let audiences = claims.check(now, audiences)?;
+        let audiences = claims.check(now, audiences, self.keys.issuer())?;
         let user = account::user_of(&claims, token, &*self.lookup, now)?;
         Ok((user, audiences))
     }

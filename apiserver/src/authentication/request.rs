@@ -18,7 +18,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 
 use super::{
     Lookup,
-    token::{Bound, Claims, ISSUER, Keys, Reference},
+    token::{Bound, Claims, Keys, Reference},
 };
 
 /// What a caller gets who does not say.
@@ -48,7 +48,7 @@ pub fn issue(
     let spec = request.spec.get_or_insert_default();
     let audiences = match spec.audiences.take() {
         Some(audiences) if !audiences.is_empty() => audiences,
-        _ => vec![ISSUER.to_owned()],
+        _ => vec![keys.issuer().to_owned()],
     };
     spec.audiences = Some(audiences.clone());
     let seconds = *spec.expiration_seconds.get_or_insert(DEFAULT_SECONDS);
@@ -61,11 +61,11 @@ pub fn issue(
     if let Some(reference) = &spec.bound_object_ref {
         bind(&mut bound, lookup, reference)?;
     }
-    let extend = seconds == WARN_ONLY_SECONDS && bound.pod.is_some() && audiences == [ISSUER];
+    let extend = seconds == WARN_ONLY_SECONDS && bound.pod.is_some() && audiences == [keys.issuer()];
     let lasts = if extend { EXTENDED_SECONDS } else { seconds };
     bound.warnafter = extend.then(|| now.as_second() + seconds);
     let id = uuid::Uuid::new_v4().to_string();
-    let claims = Claims::new(bound, audiences, id, now, lasts);
+    let claims = Claims::new(keys.issuer(), bound, audiences, id, now, lasts);
     let token = keys.sign(&claims).map_err(|error| Error::internal(format!("failed to generate token: {error}")))?;
     request.metadata.name = Some(name.to_owned());
     request.metadata.namespace = Some(namespace.to_owned());

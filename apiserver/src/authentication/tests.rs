@@ -52,7 +52,8 @@ fn world() -> World {
         let clock = Arc::clone(&clock);
         Box::new(move || *clock.read().unwrap())
     };
-    let authenticator = Authenticator::new(Keys::from_pem(key.as_bytes()).unwrap(), objects.clone(), now);
+    let authenticator =
+        Authenticator::new(Keys::from_pem(key.as_bytes(), token::ISSUER).unwrap(), objects.clone(), now);
     World { objects, clock, authenticator }
 }
 

@@ -10,7 +10,8 @@ use rustls_pki_types::{PrivateKeyDer, SubjectPublicKeyInfoDer, pem::PemObject};
 use serde::{Deserialize, Serialize};
 use x509_parser::{prelude::FromDer, x509::SubjectPublicKeyInfo};
 
-/// Who signs, and for whom tokens are when nothing else is said.
+/// Who signs, and for whom tokens are when nothing else is said,
+/// unless the apiserver is told otherwise.
 pub const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
 /// Who signed tokens that are kept in Secrets.
 pub const LEGACY_ISSUER: &str = "kubernetes/serviceaccount";
@@ -44,19 +45,20 @@ pub enum Rejection {
 
 /// The keys that sign and verify tokens.
 pub struct Keys {
+    issuer: String,
     signing: EncodingKey,
     verifying: Vec<DecodingKey>,
 }
 
 impl Keys {
-    /// Signs with this private key, and verifies what it has signed.
-    pub fn from_pem(private: &[u8]) -> Result<Self, KeyError> {
+    /// Signs with this private key as this issuer, and verifies what it has signed.
+    pub fn from_pem(private: &[u8], issuer: &str) -> Result<Self, KeyError> {
         let fail = |error: &dyn std::fmt::Display| KeyError(error.to_string());
         let der = PrivateKeyDer::from_pem_slice(private).map_err(|error| fail(&error))?;
         let key = any_ecdsa_type(&der).map_err(|error| fail(&error))?;
         let public = key.public_key().ok_or_else(|| KeyError("it has no public part".into()))?;
         let verifying = vec![verifying_key(&public)?];
-        Ok(Self { signing: EncodingKey::from_ec_der(der.secret_der()), verifying })
+        Ok(Self { issuer: issuer.to_owned(), signing: EncodingKey::from_ec_der(der.secret_der()), verifying })
     }
 
     /// Verifies what another key has signed, too: one that is being replaced.
@@ -64,6 +66,11 @@ impl Keys {
         let public = SubjectPublicKeyInfoDer::from_pem_slice(public).map_err(|error| KeyError(error.to_string()))?;
         self.verifying.push(verifying_key(&public)?);
         Ok(())
+    }
+
+    /// Who signs: also the audience that stands for the API itself.
+    pub fn issuer(&self) -> &str {
+        &self.issuer
     }
 
     /// A signed token.
@@ -78,7 +85,7 @@ impl Keys {
         validation.validate_exp = false;
         validation.validate_aud = false;
         validation.required_spec_claims = HashSet::new();
-        validation.set_issuer(&[ISSUER, LEGACY_ISSUER]);
+        validation.set_issuer(&[self.issuer.as_str(), LEGACY_ISSUER]);
         let mut why = None;
         for key in &self.verifying {
             match jsonwebtoken::decode::<Claims>(token, key, &validation) {
@@ -182,13 +189,13 @@ pub struct Claims {
 
 impl Claims {
     /// A token for some audiences, from `now` on for `seconds`.
-    pub fn new(bound: Bound, audiences: Vec<String>, id: String, now: Timestamp, seconds: i64) -> Self {
+    pub fn new(issuer: &str, bound: Bound, audiences: Vec<String>, id: String, now: Timestamp, seconds: i64) -> Self {
         let now = now.as_second();
         Self {
             aud: Some(Audience::Many(audiences)),
             exp: Some(now + seconds),
             iat: Some(now),
-            iss: ISSUER.to_owned(),
+            iss: issuer.to_owned(),
             jti: Some(id),
             sub: super::account::user_name(&bound.namespace, &bound.serviceaccount.name),
             bound: Some(bound),
@@ -241,8 +248,8 @@ impl Claims {
         self.iss == LEGACY_ISSUER
     }
 
-    /// Checks the time, and which of the `wanted` audiences it is for; none stands for the API's own.
-    pub(super) fn check(&self, now: Timestamp, wanted: &[String]) -> Result<Vec<String>, Rejection> {
+    /// Checks the time, and which of the `wanted` audiences it is for; none stands for the API's own, `api`.
+    pub(super) fn check(&self, now: Timestamp, wanted: &[String], api: &str) -> Result<Vec<String>, Rejection> {
         let now = now.as_second();
         if self.exp.is_some_and(|end| now > end + LEEWAY) {
             return Err(Rejection::Expired);
@@ -250,7 +257,7 @@ impl Claims {
         if self.nbf.is_some_and(|start| now < start - LEEWAY) {
             return Err(Rejection::NotYet);
         }
-        let own = || vec![ISSUER.to_owned()];
+        let own = || vec![api.to_owned()];
         let wanted = if wanted.is_empty() { own() } else { wanted.to_vec() };
         let given = match &self.aud {
             Some(Audience::Many(audiences)) => audiences.clone(),

@@ -6,13 +6,15 @@
 //! | `cluster_roles.txt` | the roles of people and components |
 //! | `controller_roles.txt` | the roles of the control loops |
 //! | `namespace_roles.txt` | the roles in `kube-system` and `kube-public` |
-//! | [`roles`] | how these files are read, and the bindings |
+//! | [`roles`] | how these files are read |
+//! | `bindings` | who has the roles |
 //! | [`service`] | the Service `kubernetes` and what stands behind it |
 //!
 //! Source: `plugin/pkg/auth/authorizer/rbac/bootstrappolicy`, `pkg/controlplane/controller`, `pkg/apis/scheduling`.
 //!
 //! Whoever starts first writes all of [`objects`] in one transaction; at later starts what is missing is written again.
 
+mod bindings;
 pub mod roles;
 pub mod service;
 

@@ -1,4 +1,4 @@
-//! The default roles and who has them.
+//! The default roles.
 //!
 //! A role is a line with its name, and an indented line for each rule:
 //!
@@ -12,9 +12,6 @@
 //!
 //! `read` is get, list, watch; `write` is create, update, patch, delete, deletecollection; `all` is both. `core` is the
 //! group without a name. `aggregates=edit` makes a role the sum of all that have `into=edit`; `in=` names a namespace.
-//!
-//! Unlike upstream, kubelab's controller-manager has one identity for all of its loops: so the roles of the loops, which
-//! upstream binds to a service account each, are bound to the user `system:kube-controller-manager` as well.
 
 use std::collections::BTreeMap;
 
@@ -22,91 +19,21 @@ use k8s_openapi::api::rbac::v1::PolicyRule;
 use kubelab_api::well_known::{annotation, label};
 use serde_json::{Value, json};
 
-use super::Object;
+use super::{
+    Object,
+    bindings::{
+        BINDINGS, CLUSTER_BINDINGS,
+        Subject::{self, Account, User},
+    },
+};
 
-const GROUP: &str = "rbac.authorization.k8s.io";
+pub(super) const GROUP: &str = "rbac.authorization.k8s.io";
 const CONTROLLER_PREFIX: &str = "system:controller:";
-const CONTROLLER_MANAGER: &str = "system:kube-controller-manager";
+/// Who runs the control loops.
+pub(super) const CONTROLLER_MANAGER: &str = "system:kube-controller-manager";
 
 const READ: &[&str] = &["get", "list", "watch"];
 const WRITE: &[&str] = &["create", "update", "patch", "delete", "deletecollection"];
-
-/// Somebody who has a role.
-#[derive(Clone, Copy)]
-enum Subject {
-    User(&'static str),
-    Group(&'static str),
-    /// A service account in `kube-system`.
-    Account(&'static str),
-}
-use Subject::{Account, Group, User};
-
-impl Subject {
-    fn value(self) -> Value {
-        match self {
-            User(name) => json!({"kind": "User", "apiGroup": GROUP, "name": name}),
-            Group(name) => json!({"kind": "Group", "apiGroup": GROUP, "name": name}),
-            Account(name) => json!({"kind": "ServiceAccount", "name": name, "namespace": "kube-system"}),
-        }
-    }
-}
-
-const CLUSTER_BINDINGS: &[(&str, &[Subject])] = &[
-    ("cluster-admin", &[Group("system:masters")]),
-    ("system:monitoring", &[Group("system:monitoring")]),
-    ("system:discovery", &[Group("system:authenticated")]),
-    ("system:basic-user", &[Group("system:authenticated")]),
-    ("system:public-info-viewer", &[Group("system:authenticated"), Group("system:unauthenticated")]),
-    ("system:node-proxier", &[User("system:kube-proxy")]),
-    (CONTROLLER_MANAGER, &[User(CONTROLLER_MANAGER)]),
-    ("system:kube-dns", &[Account("kube-dns")]),
-    ("system:kube-scheduler", &[User("system:kube-scheduler")]),
-    ("system:volume-scheduler", &[User("system:kube-scheduler")]),
-    ("system:service-account-issuer-discovery", &[Group("system:serviceaccounts")]),
-    // The node authorizer speaks for nodes.
-    ("system:node", &[]),
-];
-
-/// Namespace, binding, role, subjects.
-const BINDINGS: &[(&str, &str, &str, &[Subject])] = &[
-    (
-        "kube-system",
-        "system::extension-apiserver-authentication-reader",
-        "extension-apiserver-authentication-reader",
-        &[User(CONTROLLER_MANAGER), User("system:kube-scheduler")],
-    ),
-    (
-        "kube-system",
-        "system::leader-locking-kube-controller-manager",
-        "system::leader-locking-kube-controller-manager",
-        &[User(CONTROLLER_MANAGER), Account("kube-controller-manager"), Account("leader-election-controller")],
-    ),
-    (
-        "kube-system",
-        "system::leader-locking-kube-scheduler",
-        "system::leader-locking-kube-scheduler",
-        &[User("system:kube-scheduler"), Account("kube-scheduler")],
-    ),
-    (
-        "kube-system",
-        "system:controller:bootstrap-signer",
-        "system:controller:bootstrap-signer",
-        &[Account("bootstrap-signer")],
-    ),
-    (
-        "kube-system",
-        "system:controller:cloud-provider",
-        "system:controller:cloud-provider",
-        &[Account("cloud-provider")],
-    ),
-    ("kube-system", "system:controller:token-cleaner", "system:controller:token-cleaner", &[Account("token-cleaner")]),
-    (
-        "kube-public",
-        "system:controller:bootstrap-signer",
-        "system:controller:bootstrap-signer",
-        &[Account("bootstrap-signer")],
-    ),
-];
 
 /// One role of a file.
 #[derive(Debug, Default)]
