@@ -141,6 +141,17 @@ impl Client {
         read(&request::send(&self.endpoints, &self.agent, message, Repeat::of_update(meta), send).await?.json)
     }
 
+    /// Posts a body to an object's subresource ("token") and returns the answer, a body of the same type.
+    pub async fn create_subresource<K: Object, B: Serialize + DeserializeOwned>(
+        &self,
+        namespace: &str,
+        name: &str,
+        subresource: &str,
+        body: &B,
+    ) -> Result<B, Error> {
+        read(&self.create_target(target::<K>(namespace, name, subresource), body, Repeat::Never).await?)
+    }
+
     /// Changes an object.
     pub async fn patch<K: Object>(&self, namespace: &str, name: &str, patch: Patch) -> Result<K, Error> {
         read(&self.patch_target(target::<K>(namespace, name, ""), &patch).await?)

@@ -11,11 +11,13 @@
 //! | [`taint_nodes`] | a new node takes no pods until it is ready |
 //! | [`priority`] | a priority class becomes a number |
 //! | [`default_tolerations`] | pods outlast a short absence of their node |
+//! | [`rbac_escalation`] | nobody gives away rights that he does not have |
 
 pub mod default_tolerations;
 pub mod namespace_lifecycle;
 pub mod node_restriction;
 pub mod priority;
+pub mod rbac_escalation;
 pub mod service_account;
 pub mod taint_nodes;
 
@@ -127,9 +129,11 @@ impl Default for Chain {
 }
 
 impl Chain {
-    /// No policy at all.
-    pub fn empty() -> Self {
-        Self(Vec::new())
+    /// One plugin more, after the others.
+    #[must_use]
+    pub fn and(mut self, plugin: impl Plugin + 'static) -> Self {
+        self.0.push(Box::new(plugin));
+        self
     }
 
     /// See [`Plugin::admit`].

@@ -136,6 +136,10 @@ impl Registry {
 
     /// Answers an authorized request.
     pub async fn handle(&self, request: &Request, may: May<'_>) -> Result<Answer, Error> {
+        if (&*request.resource.group, &*request.resource.plural) == ("", "bindings") {
+            let pods = self.table.find("", "v1", "pods").ok_or_else(Error::no_such_page)?;
+            return self.write(pods, request, may, subresource::binding::plan).await;
+        }
         let handler = self.table.get(&request.resource)?;
         let part = request.subresource.as_str();
         if !part.is_empty() && !handler.resource.has(part) {
@@ -251,7 +255,7 @@ impl Registry {
                     names += 1;
                     continue;
                 }
-                Err(error) if latest => return Err(error),
+                Err(error) if latest || !depends_on_state(&error) => return Err(error),
                 // So would be "nothing to do".
                 Ok(plan) if latest && plan.writes.is_empty() => return finish(handler, plan.shown, plan.warnings, 0),
                 Ok(plan) if !plan.writes.is_empty() => plan,
@@ -294,6 +298,14 @@ impl Registry {
             note: note.into(),
         }
     }
+}
+
+/// A newer state might not lead to this refusal.
+fn depends_on_state(error: &Error) -> bool {
+    !matches!(
+        error.reason,
+        Reason::BadRequest | Reason::UnsupportedMediaType | Reason::RequestEntityTooLarge | Reason::MethodNotAllowed
+    )
 }
 
 /// The answer to a write.

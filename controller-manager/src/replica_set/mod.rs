@@ -169,13 +169,7 @@ impl<S: Replicated> Loop<S> {
         let Some(template) = set.template() else { return Ok(()) };
         let pod = pods::from_template(template, set);
         self.expectations.expect_creations(key, count);
-        let (created, failure) = slow_start(count, || async {
-            match self.control.create(set, &pod).await {
-                Ok(_) => Ok(()),
-                Err(error) => Err(error),
-            }
-        })
-        .await;
+        let (created, failure) = slow_start(count, || self.control.create(set, &pod)).await;
         self.expectations.creations_observed(key, count - created);
         failure.filter(|error| !namespace_is_terminating(error)).map_or(Ok(()), Err)
     }

@@ -8,7 +8,7 @@ use super::{Mutant, disk::SimDisk};
 use crate::{
     HistoryLimits, Revision,
     consensus::{Config, Input, Node, Output, Persist},
-    disk::{Wal, recover},
+    disk::{Beginning, Wal, recover},
     snapshot::Frozen,
     view::View,
 };
@@ -48,7 +48,7 @@ impl Host {
     /// Starts the process from what the disk holds.
     pub(super) fn start(&mut self, members: u64, mutant: Option<Mutant>) {
         let founders = ConfState { voters: (1..=members).collect(), ..ConfState::default() };
-        let (wal, recovered) = recover(self.disk.clone(), &founders).unwrap();
+        let (wal, recovered) = recover(self.disk.clone(), Beginning::found(&founders)).unwrap();
         self.starts += 1;
         let election = 8 + 2 * self.id as usize;
         let config = Config {

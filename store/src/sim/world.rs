@@ -302,6 +302,7 @@ impl World {
                     self.checker.leads(member.term, id);
                 }
             }
+            Output::Joined { .. } | Output::Left { .. } => {}
             Output::Fatal(reason) => panic!("host {id}: {reason}"),
         }
     }
