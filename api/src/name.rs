@@ -290,7 +290,7 @@ fn too_many_bytes(limit: usize) -> String {
 
 fn not_matching(rule: &str, regex: &str, examples: &[&str]) -> String {
     let examples: Vec<_> = examples.iter().map(|example| format!("'{example}', ")).collect();
-    format!("{rule} (e.g. {}regex used for validation is '{regex}')", examples.join("or "))
+    format!("{rule} (e.g. {}regex used for validation is '{regex}')", examples.join(" or "))
 }
 
 #[cfg(test)]
@@ -359,7 +359,7 @@ mod tests {
             (
                 dns1123_label("A"),
                 "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start \
-                 and end with an alphanumeric character (e.g. 'my-name', or '123-abc', regex used for validation is \
+                 and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is \
                  '[a-z0-9]([-a-z0-9]*[a-z0-9])?')",
             ),
             (

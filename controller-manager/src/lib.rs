@@ -16,6 +16,13 @@
 //! | [`node_lifecycle`] | silent Nodes → conditions, taints |
 //! | [`taint_eviction`] | taints → Pods that must go |
 //! | [`node_ipam`] | Node → its range of pod addresses |
+//! | [`pod_gc`] | Pods that nobody else removes |
+//! | [`garbage_collector`] | whatever belongs to objects that are gone |
+//! | [`namespace`] | Namespaces that are being deleted, and all in them |
+//! | [`service_account`] | Namespace → its ServiceAccount `default` |
+//! | [`root_ca_publisher`] | Namespace → its ConfigMap `kube-root-ca.crt` |
+//! | [`token`] | Secrets with tokens of service accounts |
+//! | [`cluster_role_aggregation`] | ClusterRoles that are sums of others |
 //! | [`ownership`] | who controls an object: adoption and release |
 //! | [`expectations`] | what was asked for and is not seen yet |
 //! | [`pods`] | making and removing pods |
@@ -25,21 +32,31 @@
 //! so the process may be killed between any two writes; it decides in pure functions, which are tested in tables; it reads
 //! caches, and reads the apiserver only where a stale answer would do harm.
 
+pub mod cluster_role_aggregation;
 pub mod context;
 pub mod deployment;
 pub mod endpoint_slice;
 pub mod endpoints;
 pub mod expectations;
+pub mod garbage_collector;
 pub mod loops;
+pub mod namespace;
 pub mod node_ipam;
 pub mod node_lifecycle;
 pub mod ownership;
+pub mod pod_gc;
 pub mod pods;
 pub mod replica_set;
+pub mod root_ca_publisher;
+pub mod service_account;
 pub mod service_pods;
 pub mod taint_eviction;
+pub mod token;
 
-use std::time::Duration;
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context as _, ensure};
 use clap::Args;
@@ -81,6 +98,16 @@ pub struct Options {
     /// How long a node may be silent before it counts as unreachable
     #[arg(long, default_value = "40s", value_parser = duration)]
     pub node_monitor_grace_period: Duration,
+    /// The certificates that pods are to trust the apiservers by (PEM); --certificate-authority where not given
+    #[arg(long)]
+    pub root_ca_file: Option<PathBuf>,
+}
+
+impl Options {
+    /// Where the certificates are that pods are to trust the apiservers by.
+    pub fn root_ca_file(&self) -> &Path {
+        self.root_ca_file.as_deref().unwrap_or(&self.connection.certificate_authority)
+    }
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

@@ -6,7 +6,10 @@ use k8s_openapi::api::{apps::v1::ReplicaSet, core::v1::ReplicationController};
 use tokio::task::JoinSet;
 use tracing::Instrument;
 
-use crate::{Context, deployment, endpoint_slice, endpoints, node_ipam, node_lifecycle, replica_set, taint_eviction};
+use crate::{
+    Context, cluster_role_aggregation, deployment, endpoint_slice, endpoints, garbage_collector, namespace, node_ipam,
+    node_lifecycle, pod_gc, replica_set, root_ca_publisher, service_account, taint_eviction, token,
+};
 
 /// One control loop.
 pub struct Loop {
@@ -28,6 +31,19 @@ pub const LOOPS: &[Loop] = &[
     Loop { name: "node-lifecycle-controller", start: |context| Box::pin(node_lifecycle::run(context)) },
     Loop { name: "taint-eviction-controller", start: |context| Box::pin(taint_eviction::run(context)) },
     Loop { name: "node-ipam-controller", start: |context| Box::pin(node_ipam::run(context)) },
+    Loop { name: "serviceaccount-controller", start: |context| Box::pin(service_account::run(context)) },
+    Loop {
+        name: "root-ca-certificate-publisher-controller",
+        start: |context| Box::pin(root_ca_publisher::run(context)),
+    },
+    Loop { name: "garbage-collector-controller", start: |context| Box::pin(garbage_collector::run(context)) },
+    Loop { name: "namespace-controller", start: |context| Box::pin(namespace::run(context)) },
+    Loop { name: "pod-garbage-collector-controller", start: |context| Box::pin(pod_gc::run(context)) },
+    Loop { name: "serviceaccount-token-controller", start: |context| Box::pin(token::run(context)) },
+    Loop {
+        name: "clusterrole-aggregation-controller",
+        start: |context| Box::pin(cluster_role_aggregation::run(context)),
+    },
 ];
 
 /// Runs the loops that `--controllers` asks for until dropped. None of them ends by itself.

@@ -25,9 +25,7 @@ impl Plugin for NodeRestriction {
     ) -> Result<(), Error> {
         let Some(node) = node_name(&attributes.request.user) else { return Ok(()) };
         let refusal = match object.or(old) {
-            Some(any) if any.downcast_ref::<Pod>().is_some() => {
-                check_pod(attributes, node, pod(object), pod(old))
-            }
+            Some(any) if any.downcast_ref::<Pod>().is_some() => check_pod(attributes, node, pod(object), pod(old)),
             Some(any) if any.downcast_ref::<Node>().is_some() => {
                 check_node(node, object.and_then(downcast), old.and_then(downcast))
             }
@@ -75,7 +73,9 @@ fn check_pod(attributes: &Attributes, node: &str, new: Option<&Pod>, old: Option
         (Operation::Update, "status") if !runs_on(old, node) => {
             Some(format!("node {node:?} can only update pod status for pods with spec.nodeName set to itself"))
         }
-        (Operation::Update, "") => Some(format!("unexpected operation \"UPDATE\", node {node:?} can only create and delete mirror pods")),
+        (Operation::Update, "") => {
+            Some(format!("unexpected operation \"UPDATE\", node {node:?} can only create and delete mirror pods"))
+        }
         (Operation::Delete, _) if !runs_on(old, node) => {
             Some(format!("node {node:?} can only delete pods with spec.nodeName set to itself"))
         }

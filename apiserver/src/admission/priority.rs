@@ -24,8 +24,9 @@ impl Plugin for Priority {
         }
         let Some(pod) = object.downcast_mut::<Pod>() else { return Ok(()) };
         match attributes.operation {
-            Operation::Create => resolve(attributes, pod)
-                .and_then(|refusal| refusal.map_or(Ok(()), |message| Err(attributes.forbidden(Some(object), &message)))),
+            Operation::Create => resolve(attributes, pod).and_then(|refusal| {
+                refusal.map_or(Ok(()), |message| Err(attributes.forbidden(Some(object), &message)))
+            }),
             Operation::Update => {
                 keep(pod, old.and_then(|old| old.downcast_ref()));
                 Ok(())
@@ -45,9 +46,9 @@ impl Plugin for Priority {
             return Ok(());
         }
         let others = attributes.list::<PriorityClass>(CLASSES, "")?;
-        let other = others.iter().find(|other| {
-            other.global_default == Some(true) && other.metadata.name != class.metadata.name
-        });
+        let other = others
+            .iter()
+            .find(|other| other.global_default == Some(true) && other.metadata.name != class.metadata.name);
         other.map_or(Ok(()), |other| {
             let name = other.metadata.name.as_deref().unwrap_or_default();
             let message = format!("PriorityClass {name} is already marked as default. Only one default can exist");

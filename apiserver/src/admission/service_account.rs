@@ -3,7 +3,8 @@
 
 use k8s_openapi::api::core::v1::{
     ConfigMapProjection, Container, DownwardAPIProjection, DownwardAPIVolumeFile, KeyToPath, ObjectFieldSelector, Pod,
-    PodSpec, ProjectedVolumeSource, ServiceAccount, ServiceAccountTokenProjection, Volume, VolumeMount, VolumeProjection,
+    PodSpec, ProjectedVolumeSource, ServiceAccount, ServiceAccountTokenProjection, Volume, VolumeMount,
+    VolumeProjection,
 };
 use kubelab_api::{Error, name};
 
@@ -40,7 +41,8 @@ impl Plugin for ServiceAccountPlugin {
         spec.service_account_name = Some(name.clone());
         spec.service_account = Some(name.clone());
         let namespace = &attributes.request.namespace;
-        let found: Option<ServiceAccount> = attributes.lookup("core/serviceaccounts", &format!("{namespace}/{name}"))?;
+        let found: Option<ServiceAccount> =
+            attributes.lookup("core/serviceaccounts", &format!("{namespace}/{name}"))?;
         let Some(account) = found else {
             let message =
                 format!("error looking up service account {namespace}/{name}: serviceaccount {name:?} not found");

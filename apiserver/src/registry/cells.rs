@@ -8,6 +8,8 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{LabelSelector, MicroTime, ObjectMeta, Time},
 };
 
+use kubelab_api::selector::label::Selector;
+
 use super::kind::{Column, column, human_duration, wide};
 
 /// The first column of nearly every kind.
@@ -86,25 +88,9 @@ pub fn selector(selector: Option<&LabelSelector>) -> String {
     if text.is_empty() { NONE.into() } else { text }
 }
 
-/// A label selector in selector syntax, its requirements ordered by key; empty if it selects everything.
+/// A label selector in selector syntax; empty if it selects everything.
 pub fn selector_text(selector: &LabelSelector) -> String {
-    let pairs = selector.match_labels.iter().flatten().map(|(key, value)| (key.as_str(), format!("{key}={value}")));
-    let requirements = list(&selector.match_expressions).iter().map(|requirement| {
-        let key = requirement.key.as_str();
-        let mut values = requirement.values.clone().unwrap_or_default();
-        values.sort();
-        let values = values.join(",");
-        let text = match requirement.operator.as_str() {
-            "In" => format!("{key} in ({values})"),
-            "NotIn" => format!("{key} notin ({values})"),
-            "DoesNotExist" => format!("!{key}"),
-            _ => key.to_owned(),
-        };
-        (key, text)
-    });
-    let mut all: Vec<_> = pairs.chain(requirements).collect();
-    all.sort_by(|a, b| a.0.cmp(b.0));
-    all.into_iter().map(|(_, text)| text).collect::<Vec<_>>().join(",")
+    Selector::from_typed(Some(selector)).map(|selector| selector.to_string()).unwrap_or_default()
 }
 
 /// The containers of a pod template.

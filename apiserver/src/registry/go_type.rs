@@ -21,7 +21,8 @@ pub fn mismatch(root: &Value, kind: &str, json: &[u8], steps: &[Step], error: &s
         match wanted.as_str() {
             "[]uint8" => return illegal_base64(&text),
             "v1.Time" | "v1.MicroTime" => {
-                let layout = if wanted == "v1.Time" { "2006-01-02T15:04:05Z07:00" } else { "2006-01-02T15:04:05.000000Z07:00" };
+                let layout =
+                    if wanted == "v1.Time" { "2006-01-02T15:04:05Z07:00" } else { "2006-01-02T15:04:05.000000Z07:00" };
                 return format!("parsing time {text:?} as {layout:?}: cannot parse {text:?} as \"2006\"");
             }
             _ => {}

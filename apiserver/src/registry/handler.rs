@@ -132,7 +132,13 @@ pub trait Rules: Send + Sync {
     fn prepare_delete(&self, object: &mut dyn AnyObject);
     fn grace_seconds(&self, object: &dyn AnyObject, asked: Option<i64>) -> Option<i64>;
     fn finalizing(&self, object: &dyn AnyObject) -> bool;
-    fn claim(&self, new: Option<&mut dyn AnyObject>, old: Option<&dyn AnyObject>, claims: &mut Claims, errors: &mut Errors);
+    fn claim(
+        &self,
+        new: Option<&mut dyn AnyObject>,
+        old: Option<&dyn AnyObject>,
+        claims: &mut Claims,
+        errors: &mut Errors,
+    );
     fn spec_changed(&self, new: &dyn AnyObject, old: &dyn AnyObject) -> bool;
     fn validate(&self, object: &dyn AnyObject, errors: &mut Errors);
     fn validate_update(&self, new: &dyn AnyObject, old: &dyn AnyObject, errors: &mut Errors);
@@ -169,9 +175,8 @@ fn read<T: Object>(stored: &[u8]) -> Result<T, Error> {
 
 impl<K: Kind> Rules for Erased<K> {
     fn topic(&self) -> Option<String> {
-        let is_stored = |r: &&Resource| {
-            r.group == K::Object::GROUP && r.version == K::Object::VERSION && r.kind == K::Object::KIND
-        };
+        let is_stored =
+            |r: &&Resource| r.group == K::Object::GROUP && r.version == K::Object::VERSION && r.kind == K::Object::KIND;
         resource::BUILT_IN.iter().find(is_stored).map(Resource::topic)
     }
     fn read(&self, stored: &[u8]) -> Result<Box<dyn AnyObject>, Error> {
@@ -231,7 +236,13 @@ impl<K: Kind> Rules for Erased<K> {
     fn finalizing(&self, object: &dyn AnyObject) -> bool {
         K::finalizing(typed(object))
     }
-    fn claim(&self, new: Option<&mut dyn AnyObject>, old: Option<&dyn AnyObject>, claims: &mut Claims, errors: &mut Errors) {
+    fn claim(
+        &self,
+        new: Option<&mut dyn AnyObject>,
+        old: Option<&dyn AnyObject>,
+        claims: &mut Claims,
+        errors: &mut Errors,
+    ) {
         K::claim(new.map(typed_mut), old.map(typed), claims, errors);
     }
     fn spec_changed(&self, new: &dyn AnyObject, old: &dyn AnyObject) -> bool {

@@ -116,6 +116,9 @@ pub trait Kind: Send + Sync + 'static {
     /// What is wrong with a new or updated object.
     fn validate(_object: &Self::Object, _errors: &mut Errors) {}
 
+    /// What is wrong with a new object, beyond [`Kind::validate`].
+    fn validate_create(_object: &Self::Object, _errors: &mut Errors) {}
+
     /// What is wrong with this change, beyond [`Kind::validate`].
     fn validate_update(_new: &Self::Object, _old: &Self::Object, _errors: &mut Errors) {}
 
@@ -193,12 +196,7 @@ pub trait Kind: Send + Sync + 'static {
 
     /// Claims what the new object needs and there is one of each of in the cluster, and gives back what the old one held:
     /// a Service's addresses and ports. `new` is `None` when the object goes, `old` when it comes.
-    fn claim(
-        _new: Option<&mut Self::Object>,
-        _old: Option<&Self::Object>,
-        _claims: &mut Claims,
-        _errors: &mut Errors,
-    ) {
+    fn claim(_new: Option<&mut Self::Object>, _old: Option<&Self::Object>, _claims: &mut Claims, _errors: &mut Errors) {
     }
 
     /// How long an object lives by itself, in seconds: Events.

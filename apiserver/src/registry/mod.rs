@@ -22,8 +22,16 @@
 //! Invariants: a plan is a pure function of a request and a state. No client is refused because of a state that is behind
 //! the store's latest. What is stored was encoded once and is never encoded again.
 
+pub mod admissionregistration;
+pub mod apiextensions;
+pub mod apiregistration;
 pub mod apps;
+pub mod authentication;
+pub mod authorization;
+pub mod autoscaling;
+pub mod batch;
 pub mod cells;
+pub mod certificates;
 pub mod claims;
 pub mod coordination;
 pub mod core;
@@ -32,21 +40,31 @@ pub mod decode;
 pub mod defaults;
 pub mod delete;
 pub mod discovery;
+pub mod events;
+pub mod flowcontrol;
 pub mod go_type;
 pub mod handler;
 pub mod kind;
 pub mod kinds;
 pub mod list;
 pub mod metadata;
+pub mod networking;
+pub mod node;
 pub mod object;
 pub mod patch;
 pub mod plan;
+pub mod policy;
+pub mod rbac;
 pub mod scan;
+pub mod scheduling;
 pub mod selection;
+pub mod status;
+pub mod storage;
 pub mod subresource;
 pub mod syntax;
 pub mod table;
 pub mod update;
+pub mod validation;
 pub mod watch;
 
 use std::sync::Arc;
@@ -135,6 +153,10 @@ impl Registry {
 
     /// Answers an authorized request.
     pub async fn handle(&self, request: &Request, may: May<'_>) -> Result<Answer, Error> {
+        if (&*request.resource.group, &*request.resource.plural) == ("", "bindings") {
+            let pods = self.table.find("", "v1", "pods").ok_or_else(Error::no_such_page)?;
+            return self.write(pods, request, may, subresource::binding::plan).await;
+        }
         let handler = self.table.get(&request.resource)?;
         let part = request.subresource.as_str();
         if !part.is_empty() && !handler.resource.has(part) {
@@ -244,13 +266,15 @@ impl Registry {
         for _ in 0..ATTEMPTS {
             let plan = match plan_on(&state) {
                 // A generated name that is taken is no fault of the caller.
-                Err(error) if error.reason == Reason::AlreadyExists && names + 1 < NAME_ATTEMPTS && is_nameless(request) => {
+                Err(error)
+                    if error.reason == Reason::AlreadyExists && names + 1 < NAME_ATTEMPTS && is_nameless(request) =>
+                {
                     names += 1;
                     continue;
                 }
-                Err(error) if latest => return Err(error),
+                Err(error) if latest || !depends_on_state(&error) => return Err(error),
                 // So would be "nothing to do".
-                Ok(plan) if latest && plan.writes.is_empty() => return self.finish(handler, plan, 0),
+                Ok(plan) if latest && plan.writes.is_empty() => return finish(handler, plan.shown, plan.warnings, 0),
                 Ok(plan) if !plan.writes.is_empty() => plan,
                 _ => {
                     state = self.store.latest().await.map_err(unavailable)?;
@@ -258,34 +282,24 @@ impl Registry {
                     continue;
                 }
             };
-            let transaction = Transaction {
-                preconditions: plan.preconditions.clone(),
-                writes: plan.writes.clone(),
-                origin: self.origin(request, &plan),
-            };
+            let Plan { preconditions, writes, note, warnings, shown } = plan;
+            let transaction = Transaction { preconditions, writes, origin: self.origin(request, &note) };
             match self.store.commit(transaction).await.map_err(unavailable)? {
-                Outcome::Committed(revision) => return self.finish(handler, plan, revision),
+                Outcome::Committed(revision) => return finish(handler, shown, warnings, revision),
                 Outcome::Conflict(..) => {
                     state = self.store.latest().await.map_err(unavailable)?;
                     latest = true;
                 }
             }
         }
-        Err(Error::conflict(&handler.resource, &request.name, "too many others write it at the same time; please try again"))
+        Err(Error::conflict(
+            &handler.resource,
+            &request.name,
+            "too many others write it at the same time; please try again",
+        ))
     }
 
-    fn finish(&self, handler: &Handler, plan: Plan, revision: Revision) -> Result<Answer, Error> {
-        let response = match plan.shown {
-            Shown::Stamped { value, place, created } => {
-                Response::Object { json: handler.present(&plan::stamp(&value, place, revision))?, created }
-            }
-            Shown::Finished(value) => Response::Object { json: handler.present(&value)?, created: false },
-            Shown::Status(status) => Response::Status(status),
-        };
-        Ok(Answer { response, warnings: plan.warnings })
-    }
-
-    fn origin(&self, request: &Request, plan: &Plan) -> Origin {
+    fn origin(&self, request: &Request, note: &str) -> Origin {
         let verb: Arc<str> = match request.subresource.as_str() {
             "" => request.verb.name().into(),
             part => format!("{}/{part}", request.verb.name()).into(),
@@ -298,9 +312,29 @@ impl Registry {
             time_us: u64::try_from((self.now)().as_microsecond()).unwrap_or_default(),
             trace_id: Arc::clone(&request.trace_id),
             cause: request.cause,
-            note: plan.note.as_str().into(),
+            note: note.into(),
         }
     }
+}
+
+/// A newer state might not lead to this refusal.
+fn depends_on_state(error: &Error) -> bool {
+    !matches!(
+        error.reason,
+        Reason::BadRequest | Reason::UnsupportedMediaType | Reason::RequestEntityTooLarge | Reason::MethodNotAllowed
+    )
+}
+
+/// The answer to a write.
+fn finish(handler: &Handler, shown: Shown, warnings: Vec<String>, revision: Revision) -> Result<Answer, Error> {
+    let response = match shown {
+        Shown::Stamped { value, place, created } => {
+            Response::Object { json: handler.present(&plan::stamp(&value, place, revision))?, created }
+        }
+        Shown::Finished(value) => Response::Object { json: handler.present(&value)?, created: false },
+        Shown::Status(status) => Response::Status(status),
+    };
+    Ok(Answer { response, warnings })
 }
 
 /// The request leaves the name to the server.
@@ -334,3 +368,6 @@ fn answer(response: Response) -> Answer {
 fn object(json: Bytes) -> Answer {
     answer(Response::Object { json, created: false })
 }
+
+#[cfg(test)]
+mod tests;

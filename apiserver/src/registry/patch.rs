@@ -116,8 +116,8 @@ fn json_patch(document: &mut Value, patch: &[u8]) -> Result<(), Error> {
             "The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {count}"
         )));
     }
-    let operations: Vec<PatchOperation> =
-        serde_json::from_value(changes).map_err(|error| Error::bad_request(format!("error decoding patch: {error}")))?;
+    let operations: Vec<PatchOperation> = serde_json::from_value(changes)
+        .map_err(|error| Error::bad_request(format!("error decoding patch: {error}")))?;
     let mut copied = 0;
     for operation in &operations {
         if let PatchOperation::Copy(copy) = operation {
@@ -165,7 +165,10 @@ mod tests {
 
         let many = vec![json!({"op": "test", "path": "/b", "value": 1}); MAX_OPERATIONS + 1];
         let error = json_patch(&mut document, &serde_json::to_vec(&many).unwrap()).unwrap_err();
-        assert_eq!((error.code(), &*error.message), (413, "The allowed maximum operations in a JSON patch is 10000, got 10001"));
+        assert_eq!(
+            (error.code(), &*error.message),
+            (413, "The allowed maximum operations in a JSON patch is 10000, got 10001")
+        );
 
         let error = json_patch(&mut document, br#"[{"op":"test","path":"/b","value":2}]"#).unwrap_err();
         assert_eq!(error.code(), 422);

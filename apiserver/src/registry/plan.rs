@@ -145,12 +145,7 @@ pub struct Encoded {
 }
 
 /// Encodes an object for the store.
-pub fn encode(
-    context: &Context,
-    key: &Key,
-    object: &mut dyn AnyObject,
-    created: bool,
-) -> Result<Encoded, Error> {
+pub fn encode(context: &Context, key: &Key, object: &mut dyn AnyObject, created: bool) -> Result<Encoded, Error> {
     object.metadata_mut().resource_version = Some(String::new());
     let value = Bytes::from(object.encode()?);
     if value.len() > OBJECT_LIMIT {
@@ -158,9 +153,9 @@ pub fn encode(
     }
     let place = scan::stamp_place(&value).ok_or_else(|| Error::internal("an encoded object has no resourceVersion"))?;
     let rules = &context.handler.rules;
-    let expires_ms = rules.ttl_seconds(object).map(|seconds| {
-        u64::try_from(context.now.as_millisecond()).unwrap_or_default() + u64::from(seconds) * 1000
-    });
+    let expires_ms = rules
+        .ttl_seconds(object)
+        .map(|seconds| u64::try_from(context.now.as_millisecond()).unwrap_or_default() + u64::from(seconds) * 1000);
     let write = Write::Put {
         key: key.clone(),
         value: value.clone(),

@@ -254,9 +254,8 @@ impl<'a> Walk<'a> {
         }
         let keys = &self.keys[*first..];
         let escaped = |key: &[u8]| key.contains(&b'\\');
-        let same = |other: &&[u8]| {
-            *other == key || ((escaped(other) || escaped(key)) && unescape(other) == unescape(key))
-        };
+        let same =
+            |other: &&[u8]| *other == key || ((escaped(other) || escaped(key)) && unescape(other) == unescape(key));
         let twice = keys.iter().any(same);
         if keys.len() == LOOK_THROUGH {
             *seen = Some(keys.iter().copied().chain([key]).filter_map(unescape).collect());
@@ -284,9 +283,15 @@ mod tests {
     fn the_stamp_goes_into_the_top_level_metadata() {
         let cases = [
             (r#"{"metadata":{"resourceVersion":""}}"#, Some(32)),
-            (r#"{"data":{"metadata":"{\"resourceVersion\":\"\"}"},"metadata":{"name":"a","resourceVersion":""}}"#, Some(90)),
+            (
+                r#"{"data":{"metadata":"{\"resourceVersion\":\"\"}"},"metadata":{"name":"a","resourceVersion":""}}"#,
+                Some(92),
+            ),
             (r#"{"data":{"metadata":{"resourceVersion":""}},"metadata":{"labels":{"resourceVersion":"x"}}}"#, None),
-            (r#"{"data":{"a":"\\\"},\"metadata\""},"metadata":{"annotations":{"resourceVersion":""},"resourceVersion":""},"z":1}"#, Some(100)),
+            (
+                r#"{"data":{"a":"\\\"},\"metadata\""},"metadata":{"annotations":{"resourceVersion":""},"resourceVersion":""},"z":1}"#,
+                Some(103),
+            ),
             ("[]", None),
             ("", None),
             (r#"{"metadata"#, None),

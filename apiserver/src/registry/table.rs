@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use kubelab_api::{Error, Resource};
 
 use super::{
-    handler::{self, Handler},
+    handler::{self, Conversion, Handler},
     kind::Kind,
     kinds::{self, Visitor},
 };
@@ -31,6 +31,15 @@ struct Rows(Vec<Handler>);
 impl Visitor for Rows {
     fn row<K: Kind>(&mut self, group: &'static str, version: &'static str, plural: &'static str) {
         self.0.extend(handler::row::<K>(group, version, plural));
+    }
+
+    fn converted<K: Kind, C: Conversion<Stored = K::Object>>(
+        &mut self,
+        group: &'static str,
+        version: &'static str,
+        plural: &'static str,
+    ) {
+        self.0.extend(handler::converted::<K, C>(group, version, plural));
     }
 }
 

@@ -66,7 +66,11 @@ pub struct Watch {
 
 enum Stage {
     /// The state is being told; the name that was told last.
-    Initial { state: Arc<State>, last: Option<Arc<str>>, cursor: Cursor },
+    Initial {
+        state: Arc<State>,
+        last: Option<Arc<str>>,
+        cursor: Cursor,
+    },
     /// Changes are told as they come.
     Following(Cursor),
     /// This is told, and then it is over.

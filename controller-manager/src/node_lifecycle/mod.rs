@@ -38,9 +38,10 @@ use kubelab_client::{
 };
 use serde_json::json;
 
+pub use self::health::is_ready;
 use self::{
     disruption::{Pace, Zone, paces, zone_of},
-    health::{Heartbeat, READY, condition, is_ready, unknown_conditions},
+    health::{Heartbeat, READY, condition, unknown_conditions},
     taints::{Eviction, awaits_eviction},
 };
 use crate::Context;
@@ -110,6 +111,13 @@ impl Loop {
             }
             queue.add(Key::of(&**node));
         });
+        // Leases of nodes that went while nobody looked. A lease without an owner may be older than its node.
+        for lease in self.leases.list_in(NODE_LEASE) {
+            let name = lease.metadata.name.clone().unwrap_or_default();
+            if lease.metadata.owner_references.is_some() && self.nodes.get("", &name).is_none() {
+                self.queue.add(Key { namespace: String::new(), name });
+            }
+        }
     }
 
     /// Looks at all nodes, again and again.
@@ -205,6 +213,7 @@ impl Loop {
         };
         if let Some(taints) = taints::wanted(&node, self.take_turn(&node), &clock::now()) {
             let version = &node.metadata.resource_version;
+            let taints = Some(taints).filter(|taints| !taints.is_empty());
             let patch = json!({"metadata": {"resourceVersion": version}, "spec": {"taints": taints}});
             self.client.patch::<Node>("", &key.name, Patch::Merge(patch)).await?;
         }

@@ -46,7 +46,7 @@ pub fn wanted(node: &Node, eviction: Eviction, now: &Time) -> Option<Vec<Taint>>
     if node.spec.as_ref().and_then(|spec| spec.unschedulable) == Some(true) {
         keys.push((UNSCHEDULABLE, NO_SCHEDULE));
     }
-    let is_evicting = current.iter().any(|taint| is_ours_to_evict(taint));
+    let is_evicting = current.iter().any(is_ours_to_evict);
     match (trouble, eviction) {
         (Some(key), Eviction::Begin) => keys.push((key, NO_EXECUTE)),
         (Some(key), Eviction::Hold) if is_evicting => keys.push((key, NO_EXECUTE)),

@@ -179,7 +179,9 @@ mod tests {
 
     #[test]
     fn one_container_can_differ_from_the_others() {
-        let pod = pod(json!({"kubelab.dev/exit-after": "9s", "kubelab.dev/web.exit-after": "2s", "kubelab.dev/web.exit-code": "3"}));
+        let pod = pod(
+            json!({"kubelab.dev/exit-after": "9s", "kubelab.dev/web.exit-after": "2s", "kubelab.dev/web.exit-code": "3"}),
+        );
         assert_eq!(behavior(&pod, 0).run, Run::For { time: Duration::from_secs(2), exit_code: 3 });
         assert_eq!(behavior(&pod, 1).run, Run::For { time: Duration::from_secs(9), exit_code: 0 });
         assert_eq!(check(&pod), []);

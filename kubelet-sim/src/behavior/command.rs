@@ -64,7 +64,8 @@ fn script_behavior(behavior: &mut Behavior, script: &str) {
     let normalized = script.replace("&&", ";").replace(['\n', '|'], ";");
     let mut skipping_loop = false;
     for statement in normalized.split(';') {
-        let words: Vec<&str> = statement.split_whitespace().skip_while(|word| ["do", "then", "exec"].contains(word)).collect();
+        let words: Vec<&str> =
+            statement.split_whitespace().skip_while(|word| ["do", "then", "exec"].contains(word)).collect();
         match words.as_slice() {
             [] => {}
             ["while", "true" | ":" | "[" | "sleep", ..] | ["for", "(("] => {

@@ -52,8 +52,16 @@ const KNOWN: &[(&[&str], Program, u64)] = &[
 ];
 
 /// Tags and repositories that no registry has, so that a failing pull can be shown without the network: `nginx:missing`.
-const MISSING: &[&str] =
-    &["missing", "nonexistent", "non-existent", "does-not-exist", "doesnotexist", "no-such-image", "invalid", "bad-tag"];
+const MISSING: &[&str] = &[
+    "missing",
+    "nonexistent",
+    "non-existent",
+    "does-not-exist",
+    "doesnotexist",
+    "no-such-image",
+    "invalid",
+    "bad-tag",
+];
 
 /// How long a batch program of an unknown image works.
 const BATCH_TIME: Duration = Duration::from_secs(1);
@@ -159,7 +167,8 @@ pub fn id(image: &str) -> String {
 /// repositories and tags of word characters.
 pub fn is_valid(image: &str) -> bool {
     let Reference { repository, tag } = Reference::parse(image);
-    let path = repository.split_once('/').filter(|(first, _)| first.contains(['.', ':'])).map_or(repository, |(_, path)| path);
+    let path =
+        repository.split_once('/').filter(|(first, _)| first.contains(['.', ':'])).map_or(repository, |(_, path)| path);
     let path_is_valid = path.split('/').all(|part| {
         part.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
             && part.ends_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())

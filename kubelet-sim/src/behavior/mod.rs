@@ -163,9 +163,11 @@ pub enum Role {
 
 impl Role {
     fn of(pod: &Pod, container: &Container) -> Self {
-        let is_init = pod.spec.iter().flat_map(|spec| spec.init_containers.iter().flatten()).any(|init| {
-            init.name == container.name && init.restart_policy.as_deref() != Some("Always")
-        });
+        let is_init = pod
+            .spec
+            .iter()
+            .flat_map(|spec| spec.init_containers.iter().flatten())
+            .any(|init| init.name == container.name && init.restart_policy.as_deref() != Some("Always"));
         let in_job = pod.metadata.owner_references.iter().flatten().any(|owner| owner.kind == "Job");
         if is_init || in_job { Self::Batch } else { Self::Service }
     }
@@ -253,6 +255,6 @@ mod tests {
         let behavior = behavior(sleeping);
         assert_eq!(behavior.run, Run::For { time: Duration::from_secs(5), exit_code: 0 });
         assert_eq!(behavior.on_terminate, OnTerminate::Ignore);
-        assert_eq!(ports(&behavior), []);
+        assert_eq!(ports(&behavior), [0u16; 0]);
     }
 }

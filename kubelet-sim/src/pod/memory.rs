@@ -1,14 +1,14 @@
 //! What the kubelet remembers of a pod between two looks at it. It is lost when the kubelet restarts, as upstream's is.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
 use k8s_openapi::{
-    api::core::v1::{Container as ContainerSpec, ContainerStatus, Pod, PodSpec, PodStatus},
+    api::core::v1::{Container as ContainerSpec, ContainerStatus, Pod, PodStatus},
     apimachinery::pkg::apis::meta::v1::Time,
 };
 
-use super::backoff::Backoff;
+use super::{backoff::Backoff, plan::Start};
 use crate::{
     probe::{Answer, Check, Kind, Worker, worker},
     runtime::{Container, Sandbox},
@@ -23,6 +23,12 @@ pub struct Memory {
     pub restarts: BTreeMap<String, Backoff>,
     /// How long failed pulls wait, by image.
     pub pulls: BTreeMap<String, Backoff>,
+    /// The waits for a restart that an event has told of, by name.
+    pub told: BTreeMap<String, Duration>,
+    /// It has no address yet, and an event has told of that.
+    pub waits_for_network: bool,
+    /// How often in a row its volumes could not be mounted.
+    pub failed_mounts: u32,
     /// When the kubelet first saw the pod.
     pub start_time: Option<Time>,
     /// Why the pod ended before its containers did.
@@ -39,11 +45,22 @@ pub struct Failure {
     /// `ErrImagePull`, `CreateContainerConfigError`, …
     pub reason: String,
     /// Why, in words.
-    pub message: String,
+    pub message: Option<String>,
     /// When to try again.
     pub retry_at: Timestamp,
     /// What the waiting is called after a while, and from when on.
-    pub later: Option<(Timestamp, String, String)>,
+    pub later: Option<Later>,
+}
+
+/// What a failure is called once it lasts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Later {
+    /// From when on.
+    pub at: Timestamp,
+    /// `ImagePullBackOff`.
+    pub reason: String,
+    /// Why, in words.
+    pub message: String,
 }
 
 /// Why a pod ended before its containers did.
@@ -73,8 +90,7 @@ pub struct Question {
 impl Memory {
     /// Whether this container counts as started: it runs and its startup probe, if any, has succeeded.
     pub fn has_started(&self, spec: &ContainerSpec, container: &Container) -> bool {
-        container.is_running()
-            && (spec.startup_probe.is_none() || self.verdict(container, Kind::Startup) == Some(true))
+        container.is_running() && (spec.startup_probe.is_none() || self.verdict(container, Kind::Startup) == Some(true))
     }
 
     /// Whether this container counts as ready: it has started and its readiness probe, if any, succeeds.
@@ -95,12 +111,11 @@ impl Memory {
     /// The questions that are due to running containers, and when to look again. `before` is the status from before a
     /// restart of the kubelet: containers that were ready stay so until a probe says otherwise.
     pub fn questions(&mut self, pod: &Pod, sandbox: &Sandbox, now: Timestamp) -> (Vec<Question>, Option<Timestamp>) {
-        let Some(spec) = &pod.spec else { return (Vec::new(), None) };
         let terminating = pod.metadata.deletion_timestamp.is_some();
         let mut questions = Vec::new();
         let mut wake: Option<Timestamp> = None;
         self.probes.retain(|id, _| sandbox.containers.iter().any(|run| run.id == *id && run.is_running()));
-        for container in all_containers(spec) {
+        for container in kubelab_api::pod::containers(pod) {
             let Some(run) = sandbox.latest(&container.name).filter(|run| run.is_running()) else { continue };
             self.watch(pod, container, run);
             let view = worker::View {
@@ -142,10 +157,19 @@ impl Memory {
         }
     }
 
-    /// Takes the answer to a question in.
-    pub fn answer(&mut self, id: &str, kind: Kind, answer: &Answer) {
-        if let Some(worker) = self.probes.get_mut(id).and_then(|workers| workers.get_mut(&kind)) {
-            worker.record(answer);
+    /// Takes the answer to a question in. Returns when the next one is due, or nothing if this one changed the verdict.
+    pub fn answer(&mut self, id: &str, kind: Kind, answer: &Answer) -> Option<Timestamp> {
+        let worker = self.probes.get_mut(id)?.get_mut(&kind)?;
+        if worker.record(answer) { None } else { worker.due() }
+    }
+
+    /// Takes in that a container that failed is being started again.
+    pub fn restarted(&mut self, start: &Start, now: Timestamp) {
+        if let Some(failed_at) = start.failed_at
+            && !self.failures.contains_key(&start.name)
+        {
+            let backoff = Backoff::next(self.restarts.get(&start.name), failed_at, now);
+            self.restarts.insert(start.name.clone(), backoff);
         }
     }
 
@@ -153,26 +177,13 @@ impl Memory {
     pub fn rename_failures(&mut self, now: Timestamp) -> Vec<(String, Failure)> {
         let mut renamed = Vec::new();
         for (name, failure) in &mut self.failures {
-            if failure.later.as_ref().is_some_and(|later| later.0 <= now)
-                && let Some((_, reason, message)) = failure.later.take()
-            {
-                (failure.reason, failure.message) = (reason, message);
+            if let Some(later) = failure.later.take_if(|later| later.at <= now) {
+                (failure.reason, failure.message) = (later.reason, Some(later.message));
                 renamed.push((name.clone(), failure.clone()));
             }
         }
         renamed
     }
-}
-
-/// A pod's init containers and containers.
-pub fn all_containers(spec: &PodSpec) -> impl Iterator<Item = &ContainerSpec> {
-    spec.init_containers.iter().flatten().chain(&spec.containers)
-}
-
-/// Whether an init container is a sidecar: it starts before the others and runs as long as they do.
-/// Source: KEP-753.
-pub fn is_sidecar(container: &ContainerSpec) -> bool {
-    container.restart_policy.as_deref() == Some("Always")
 }
 
 fn status_of<'a>(status: Option<&'a PodStatus>, run: &Container) -> Option<&'a ContainerStatus> {
@@ -182,9 +193,4 @@ fn status_of<'a>(status: Option<&'a PodStatus>, run: &Container) -> Option<&'a C
         .into_iter()
         .flat_map(|status| statuses(&status.container_statuses).chain(statuses(&status.init_container_statuses)))
         .find(|status| status.container_id.as_deref() == Some(&id))
-}
-
-/// The address that a pod's status names.
-pub fn known_address(pod: &Pod) -> Option<IpAddr> {
-    pod.status.as_ref()?.pod_ip.as_ref()?.parse().ok()
 }

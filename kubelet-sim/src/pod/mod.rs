@@ -29,3 +29,6 @@ pub mod status;
 pub mod volumes;
 
 pub use memory::Memory;
+
+#[cfg(test)]
+mod tests;

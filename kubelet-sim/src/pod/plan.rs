@@ -6,7 +6,9 @@ use std::{collections::BTreeMap, time::Duration};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container as ContainerSpec, PodSpec};
 
-use super::memory::{Memory, is_sidecar};
+use kubelab_api::pod::is_sidecar;
+
+use super::Memory;
 use crate::{
     probe::Kind,
     runtime::{Container, Exit, Sandbox},
@@ -51,6 +53,9 @@ pub struct Kill {
 
 /// What a pod that is to run needs next.
 pub fn plan(spec: &PodSpec, sandbox: &Sandbox, memory: &Memory, now: Timestamp) -> Plan {
+    if is_finished(spec, sandbox) {
+        return Plan { kill: terminate(spec, sandbox, grace(spec)), ..Plan::default() };
+    }
     let mut planner = Planner { spec, sandbox, memory, now, plan: Plan::default() };
     if planner.initialize() {
         planner.run();
@@ -77,6 +82,17 @@ pub fn terminate(spec: &PodSpec, sandbox: &Sandbox, grace: Duration) -> Vec<Kill
         grace,
     };
     ending.into_iter().map(kill).collect()
+}
+
+/// Whether all containers have ended for good, or will never start; only sidecars may still run.
+pub fn is_finished(spec: &PodSpec, sandbox: &Sandbox) -> bool {
+    let policy = spec.restart_policy.as_deref().unwrap_or("Always");
+    let exit = |container: &ContainerSpec| sandbox.latest(&container.name).and_then(|run| run.exit.clone());
+    let mut init = spec.init_containers.iter().flatten().filter(|container| !is_sidecar(container));
+    let has_run = |container: &ContainerSpec| sandbox.latest(&container.name).is_some();
+    let init_failed = policy == "Never" && init.any(|container| exit(container).is_some_and(|exit| exit.code != 0));
+    init_failed && !spec.containers.iter().any(has_run)
+        || spec.containers.iter().all(|container| exit(container).is_some_and(|exit| !restarts(policy, &exit)))
 }
 
 /// How long a pod's containers have between SIGTERM and SIGKILL.
@@ -186,8 +202,8 @@ impl Planner<'_> {
 
     fn start(&mut self, container: &ContainerSpec, last: Option<&Container>) {
         if let Some(failure) = self.memory.failures.get(&container.name) {
-            if let Some((later, ..)) = &failure.later {
-                self.wake_at(*later);
+            if let Some(later) = &failure.later {
+                self.wake_at(later.at);
             }
             if self.now < failure.retry_at {
                 self.wake_at(failure.retry_at);

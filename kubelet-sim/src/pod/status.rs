@@ -13,7 +13,7 @@ use k8s_openapi::{
 };
 use serde_json::{Map, Value, json};
 
-pub use containers::container_id;
+pub use containers::{container_id, first_reason};
 
 use super::Memory;
 use crate::runtime::Sandbox;
@@ -59,6 +59,9 @@ pub fn status(input: &Input<'_>) -> PodStatus {
         Some(_) => "Failed",
         None => phase::phase(spec, &init_statuses, &statuses, input.over),
     };
+    // Source: the status manager, which reports the last phase only once nothing runs any more (KEP-3329).
+    let still_runs = input.sandbox.is_some_and(Sandbox::is_running);
+    let phase = if still_runs && is_last(Some(phase)) { "Running" } else { phase };
     let conditions = conditions::conditions(input, spec, &init_statuses, &statuses, phase);
     let address = if spec.host_network == Some(true) {
         Some(input.host_ip.to_string())
@@ -117,8 +120,11 @@ pub fn patch(uid: &str, old: &PodStatus, new: &PodStatus) -> Option<Value> {
             new.insert("conditions".to_owned(), Value::Array(changed));
         }
     }
-    let mut changes: Map<String, Value> =
-        new.iter().filter(|(name, value)| old.get(*name) != Some(*value)).map(|(n, v)| (n.clone(), v.clone())).collect();
+    let mut changes: Map<String, Value> = new
+        .iter()
+        .filter(|(name, value)| old.get(*name) != Some(*value))
+        .map(|(n, v)| (n.clone(), v.clone()))
+        .collect();
     for name in OWNED {
         if old.contains_key(name) && !new.contains_key(name) {
             changes.insert(name.to_owned(), Value::Null);

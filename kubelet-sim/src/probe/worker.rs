@@ -88,6 +88,11 @@ impl Worker {
         self.verdict
     }
 
+    /// When the next question is due, after the first one.
+    pub fn due(&self) -> Option<Timestamp> {
+        self.due
+    }
+
     /// Says what is to be done now. After [`Next::Probe`], an answer must be [`Worker::record`]ed.
     pub fn next(&mut self, view: View, now: Timestamp) -> Next {
         let quiet = match self.kind {
@@ -209,7 +214,9 @@ mod tests {
     #[test]
     fn after_the_verdict_to_restart_it_asks_no_more() {
         let mut worker = worker(Kind::Liveness);
-        (0..3).for_each(|_| drop(worker.record(&failure())));
+        for changes in [false, false, true] {
+            assert_eq!(worker.record(&failure()), changes);
+        }
         assert_eq!(worker.next(view(), at(60)), Next::Idle);
     }
 

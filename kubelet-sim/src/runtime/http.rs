@@ -50,7 +50,8 @@ impl Server {
         let uri = request.uri().to_string();
         let read = Limited::new(request.into_body(), MAX_BODY).collect().await;
         let now = clock::now().0;
-        let status = if read.is_err() { 413 } else { self.health.status(now.duration_since(self.started_at).unsigned_abs()) };
+        let status =
+            if read.is_err() { 413 } else { self.health.status(now.duration_since(self.started_at).unsigned_abs()) };
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let body = if status.is_success() {
             self.describe(&uri, now)

@@ -66,6 +66,8 @@ pub struct Sandbox {
     pub pod: PodRef,
     /// The pod's address.
     pub address: IpAddr,
+    /// It has given its address up: all is over.
+    pub released: bool,
     /// Oldest first. Of each name, the latest and the one before are kept.
     pub containers: Vec<Container>,
 }
@@ -182,6 +184,8 @@ pub trait Runtime: Send + Sync + 'static {
     fn create(&self, pod: PodRef, address: IpAddr);
     /// Takes in what has changed about a pod that is here.
     fn update(&self, pod: &Pod);
+    /// Takes a pod's address from it: nothing will run there any more.
+    fn release(&self, uid: &str);
     /// Forgets a pod; what still runs is killed.
     fn remove(&self, uid: &str);
 

@@ -224,7 +224,10 @@ impl Runtime for Simulated {
 
     fn create(&self, pod: PodRef, address: IpAddr) {
         let uid = pod.uid.clone();
-        let room = Room { sandbox: Sandbox { pod, address, containers: Vec::new() }, processes: BTreeMap::new() };
+        let room = Room {
+            sandbox: Sandbox { pod, address, released: false, containers: Vec::new() },
+            processes: BTreeMap::new(),
+        };
         self.shared.checkpoint.save_pod(&uid, &room);
         self.shared.lock().pods.insert(uid, room);
     }
@@ -234,7 +237,8 @@ impl Runtime for Simulated {
         let mut state = self.shared.lock();
         let Some(room) = state.pods.get_mut(uid) else { return };
         let mut changed = false;
-        let specs = pod.spec.iter().flat_map(|spec| spec.containers.iter().chain(spec.init_containers.iter().flatten()));
+        let specs =
+            pod.spec.iter().flat_map(|spec| spec.containers.iter().chain(spec.init_containers.iter().flatten()));
         for spec in specs {
             let Some(id) = room.sandbox.latest(&spec.name).map(|container| &container.id) else { continue };
             if let Some(process) = room.processes.get_mut(id) {
@@ -244,6 +248,14 @@ impl Runtime for Simulated {
             }
         }
         if changed {
+            self.shared.checkpoint.save_pod(uid, room);
+        }
+    }
+
+    fn release(&self, uid: &str) {
+        let mut state = self.shared.lock();
+        if let Some(room) = state.pods.get_mut(uid).filter(|room| !room.sandbox.released) {
+            room.sandbox.released = true;
             self.shared.checkpoint.save_pod(uid, room);
         }
     }
@@ -344,7 +356,11 @@ impl Runtime for Simulated {
 
     fn dial(&self, address: SocketAddr) -> Result<DuplexStream, DialError> {
         let mut state = self.shared.lock();
-        let mut rooms = state.pods.values_mut().filter(|room| room.sandbox.address == address.ip()).peekable();
+        let mut rooms = state
+            .pods
+            .values_mut()
+            .filter(|room| room.sandbox.address == address.ip() && !room.sandbox.released)
+            .peekable();
         if rooms.peek().is_none() {
             return Err(DialError::NoRoute(address));
         }
@@ -410,7 +426,13 @@ impl Simulated {
                 Some((container, process, _)) => status(process, container),
                 None => Found::Refused,
             },
-            Action::Tcp { port, .. } => if room.listener(*port).is_some() { Found::Well } else { Found::Refused },
+            Action::Tcp { port, .. } => {
+                if room.listener(*port).is_some() {
+                    Found::Well
+                } else {
+                    Found::Refused
+                }
+            }
             Action::Exec(_) => match room.sandbox.containers.iter().find(|container| container.id == id) {
                 Some(container) => status(process, container),
                 None => Found::Refused,

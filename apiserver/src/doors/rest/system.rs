@@ -1,14 +1,11 @@
 //! Paths that are no resource: health, version, metrics, discovery, OpenAPI.
 
-use http::{
-    HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
-    header::{CONTENT_TYPE, USER_AGENT},
-};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header::CONTENT_TYPE};
 use hyper::body::Incoming;
 use kubelab_api::Error;
 use serde_json::json;
 
-use super::{accepts_gzip, answer, answer::Wrapping, header, negotiate::wants_pretty, query::Query};
+use super::{accepts_gzip, answer, answer::Wrapping, query::Query, wants_pretty};
 use crate::{
     corridor::User,
     discovery,
@@ -43,11 +40,12 @@ pub(super) fn serve(
     if let Some(response) = doors.openapi.answer(registry, path, headers) {
         return response;
     }
-    let wrapping = wrapping(headers, query);
+    let wrapping =
+        Wrapping { pretty: wants_pretty(headers, query), gzip: accepts_gzip(headers), ..Wrapping::default() };
     match path {
         "/version" | "/version/" => Ok(answer::object(StatusCode::OK, version().to_string().into(), wrapping)),
         "/metrics" => {
-            let text = doors.metrics.text(doors.limits.under_way(), &doors.store.member().borrow());
+            let text = doors.metrics.text(doors.limits.under_way(), &doors.corridor.store().member().borrow());
             let mut response = answer::text(StatusCode::OK, text);
             let open_metrics = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
             response.headers_mut().insert(CONTENT_TYPE, open_metrics);
@@ -71,14 +69,6 @@ pub(super) fn serve(
     }
 }
 
-pub(super) fn wrapping(headers: &HeaderMap, query: &Query) -> Wrapping {
-    Wrapping {
-        pretty: wants_pretty(query.get("pretty"), header(headers, USER_AGENT).unwrap_or_default()),
-        gzip: accepts_gzip(headers),
-        ..Wrapping::default()
-    }
-}
-
 fn version() -> serde_json::Value {
     json!({
         "major": "1",
@@ -93,6 +83,15 @@ fn version() -> serde_json::Value {
         "buildDate": "1970-01-01T00:00:00Z",
         "goVersion": "",
         "compiler": "rustc",
-        "platform": format!("{}/{}", std::env::consts::OS, std::env::consts::ARCH),
+        "platform": format!("{}/{}", std::env::consts::OS, go_architecture()),
     })
+}
+
+/// The architecture as Go names it, and so everyone in Kubernetes.
+fn go_architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
 }

@@ -3,8 +3,12 @@
 
 use jiff::Timestamp;
 use k8s_openapi::{
-    api::apps::v1::{Deployment, DeploymentStatus},
+    api::apps::v1::{Deployment, DeploymentStatus, DeploymentStrategy},
     apimachinery::pkg::util::intstr::IntOrString,
+};
+use kubelab_api::{
+    field::{Errors, Path},
+    intstr,
 };
 use serde_json::Value;
 
@@ -14,6 +18,7 @@ use crate::registry::{
     core::pod,
     defaults::{missing, text},
     kind::{Column, Kind, Scale, age, column},
+    validation::{at_most_100_percent, immutable, int_or_percent, json, nonnegative},
 };
 
 /// Deployment.
@@ -55,6 +60,47 @@ impl Kind for DeploymentKind {
     // The controller copies annotations down, so they count as the spec does.
     fn spec_changed(new: &Deployment, old: &Deployment) -> bool {
         new.spec != old.spec || new.metadata.annotations != old.metadata.annotations
+    }
+
+    fn validate(deployment: &Deployment, errors: &mut Errors) {
+        let (spec, path) = (&deployment.spec, Path::new("spec"));
+        nonnegative(spec.replicas, &path.child("replicas"), errors);
+        workload::selector_and_template(&spec.selector, Some(&spec.template), "ReplicaSet", &path, errors);
+        if let Some(strategy) = &spec.strategy {
+            validate_strategy(strategy, &path.child("strategy"), errors);
+        }
+        nonnegative(spec.min_ready_seconds, &path.child("minReadySeconds"), errors);
+        nonnegative(spec.revision_history_limit, &path.child("revisionHistoryLimit"), errors);
+        if let Some(seconds) = spec.progress_deadline_seconds {
+            let path = path.child("progressDeadlineSeconds");
+            nonnegative(Some(seconds), &path, errors);
+            if seconds <= spec.min_ready_seconds.unwrap_or_default() {
+                errors.invalid(&path, seconds, "must be greater than minReadySeconds");
+            }
+        }
+    }
+
+    fn validate_update(new: &Deployment, old: &Deployment, errors: &mut Errors) {
+        immutable(&new.spec.selector, &old.spec.selector, &Path::new("spec").child("selector"), errors);
+    }
+
+    fn validate_status_update(new: &Deployment, old: &Deployment, errors: &mut Errors) {
+        let Some(status) = &new.status else { return };
+        let path = Path::new("status");
+        nonnegative(status.observed_generation, &path.child("observedGeneration"), errors);
+        let parts = [
+            ("updatedReplicas", status.updated_replicas),
+            ("readyReplicas", status.ready_replicas),
+            ("availableReplicas", status.available_replicas),
+        ];
+        workload::counts(("replicas", status.replicas.unwrap_or_default()), &parts, &path, errors);
+        nonnegative(status.unavailable_replicas, &path.child("unavailableReplicas"), errors);
+        let before = old.status.as_ref().and_then(|status| status.collision_count);
+        // `None` is less than any number.
+        if status.collision_count < before {
+            let now = status.collision_count.map_or(Value::Null, Value::from);
+            errors.invalid(&path.child("collisionCount"), now, "cannot be decremented");
+        }
     }
 
     const COLUMNS: &'static [Column] = &[
@@ -100,5 +146,36 @@ impl Kind for DeploymentKind {
             ready: deployment.status.as_ref().and_then(|status| status.ready_replicas).unwrap_or_default(),
         };
         workload::note((size(new), Some(&new.spec.template)), old.map(|old| (size(old), Some(&old.spec.template))))
+    }
+}
+
+fn validate_strategy(strategy: &DeploymentStrategy, path: &Path, errors: &mut Errors) {
+    let path_of_rolling = path.child("rollingUpdate");
+    match (cells::text(&strategy.type_), &strategy.rolling_update) {
+        ("Recreate", Some(_)) => {
+            errors.forbidden(&path_of_rolling, "may not be specified when strategy `type` is 'Recreate'");
+        }
+        ("Recreate", None) => {}
+        ("RollingUpdate", rolling) => {
+            let none = IntOrString::Int(0);
+            let rolling = rolling.clone().unwrap_or_default();
+            let unavailable = rolling.max_unavailable.as_ref().unwrap_or(&none);
+            let surge = rolling.max_surge.as_ref().unwrap_or(&none);
+            int_or_percent(unavailable, &path_of_rolling.child("maxUnavailable"), errors);
+            int_or_percent(surge, &path_of_rolling.child("maxSurge"), errors);
+            if is_zero(unavailable) && is_zero(surge) {
+                let detail = "may not be 0 when `maxSurge` is 0";
+                errors.invalid(&path_of_rolling.child("maxUnavailable"), json(unavailable), detail);
+            }
+            at_most_100_percent(unavailable, &path_of_rolling.child("maxUnavailable"), errors);
+        }
+        (other, _) => errors.not_supported(&path.child("type"), other, &["Recreate", "RollingUpdate"]),
+    }
+}
+
+fn is_zero(value: &IntOrString) -> bool {
+    match value {
+        IntOrString::Int(number) => *number == 0,
+        IntOrString::String(_) => intstr::percent(value).unwrap_or_default() == 0,
     }
 }

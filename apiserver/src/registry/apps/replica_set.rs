@@ -3,6 +3,7 @@
 
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetStatus};
+use kubelab_api::field::{Errors, Path};
 use serde_json::Value;
 
 use super::workload;
@@ -11,6 +12,7 @@ use crate::registry::{
     core::pod,
     defaults::missing,
     kind::{Column, Kind, Scale, age, column},
+    validation::{immutable, nonnegative},
 };
 
 /// ReplicaSet.
@@ -41,6 +43,29 @@ impl Kind for ReplicaSetKind {
 
     fn spec_changed(new: &ReplicaSet, old: &ReplicaSet) -> bool {
         new.spec != old.spec
+    }
+
+    fn validate(set: &ReplicaSet, errors: &mut Errors) {
+        let (spec, path) = (&set.spec, Path::new("spec"));
+        nonnegative(spec.replicas, &path.child("replicas"), errors);
+        nonnegative(spec.min_ready_seconds, &path.child("minReadySeconds"), errors);
+        workload::selector_and_template(&spec.selector, spec.template.as_ref(), "ReplicaSet", &path, errors);
+    }
+
+    fn validate_update(new: &ReplicaSet, old: &ReplicaSet, errors: &mut Errors) {
+        immutable(&new.spec.selector, &old.spec.selector, &Path::new("spec").child("selector"), errors);
+    }
+
+    fn validate_status_update(new: &ReplicaSet, _old: &ReplicaSet, errors: &mut Errors) {
+        let Some(status) = &new.status else { return };
+        let path = Path::new("status");
+        let parts = [
+            ("fullyLabeledReplicas", status.fully_labeled_replicas),
+            ("readyReplicas", status.ready_replicas),
+            ("availableReplicas", status.available_replicas),
+        ];
+        workload::counts(("replicas", status.replicas), &parts, &path, errors);
+        nonnegative(status.observed_generation, &path.child("observedGeneration"), errors);
     }
 
     const COLUMNS: &'static [Column] = &[

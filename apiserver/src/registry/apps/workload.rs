@@ -1,11 +1,71 @@
 //! What kinds with replicas and a pod template have in common.
 
-use k8s_openapi::api::core::v1::PodTemplateSpec;
+use k8s_openapi::{api::core::v1::PodTemplateSpec, apimachinery::pkg::apis::meta::v1::LabelSelector};
+use kubelab_api::{
+    field::{Errors, Path},
+    selector::label::{self, Selector},
+};
+use serde_json::Value;
 
 use crate::registry::{
     cells::{template_containers, text},
+    core::pod,
     kind::Scale,
+    validation::{is_empty, json, nonnegative},
 };
+
+/// What is wrong with a workload's selector and template: the pods that it makes must be its own, and never end by
+/// themselves. `owner` is how messages call it.
+pub fn selector_and_template(
+    selector: &LabelSelector,
+    template: Option<&PodTemplateSpec>,
+    owner: &str,
+    path: &Path,
+    errors: &mut Errors,
+) {
+    let selector_path = path.child("selector");
+    if is_empty(selector) {
+        errors.required(&selector_path, "");
+    } else {
+        label::validate(selector, &selector_path, errors);
+    }
+    let path = path.child("template");
+    let Some(template) = template else { return errors.required(&path, "") };
+    match Selector::from_typed(Some(selector)) {
+        Ok(parsed) => {
+            let labels = template.metadata.as_ref().and_then(|meta| meta.labels.as_ref());
+            if is_empty(selector) || !parsed.matches(labels) {
+                let labels = labels.map_or(Value::Null, json);
+                let path = path.child("metadata").child("labels");
+                errors.invalid(&path, labels, "`selector` does not match template `labels`");
+            }
+        }
+        Err(_) => errors.invalid(&selector_path, json(selector), "invalid label selector"),
+    }
+    pod::validation::template(template, &path, errors);
+    let Some(spec) = &template.spec else { return };
+    if text(&spec.restart_policy) != "Always" {
+        errors.not_supported(&path.child("spec").child("restartPolicy"), text(&spec.restart_policy), &["Always"]);
+    }
+    if spec.active_deadline_seconds.is_some() {
+        let detail = format!("activeDeadlineSeconds in {owner} is not Supported");
+        errors.forbidden(&path.child("spec").child("activeDeadlineSeconds"), &detail);
+    }
+}
+
+/// Counts of a status: none negative, and none of the parts greater than the whole, which comes first.
+pub fn counts(whole: (&str, i32), parts: &[(&str, Option<i32>)], path: &Path, errors: &mut Errors) {
+    let (field, total) = whole;
+    nonnegative(Some(total), &path.child(field), errors);
+    for (field, count) in parts {
+        nonnegative(*count, &path.child(field), errors);
+    }
+    for (field, count) in parts {
+        if let Some(count) = count.filter(|count| *count > total) {
+            errors.invalid(&path.child(field), count, "cannot be greater than status.replicas");
+        }
+    }
+}
 
 /// The scale subresource's view of a workload.
 pub fn scale(replicas: Option<i32>, observed: Option<i32>, selector: String) -> Scale {
@@ -44,8 +104,7 @@ pub fn template_note(new: &PodTemplateSpec, old: &PodTemplateSpec) -> Option<Str
     }
     let images = template_containers(new).iter().filter_map(|container| {
         let before = template_containers(old).iter().find(|before| before.name == container.name)?;
-        (before.image != container.image)
-            .then(|| format!("image {} → {}", text(&before.image), text(&container.image)))
+        (before.image != container.image).then(|| format!("image {} → {}", text(&before.image), text(&container.image)))
     });
     let images: Vec<_> = images.collect();
     Some(if images.is_empty() { "template changed".into() } else { images.join(", ") })

@@ -2,11 +2,13 @@
 
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
+use kubelab_api::field::{Errors, Path};
 use serde_json::Value;
 
 use crate::registry::{
     cells::{AGE, NAME, cells, name, text},
     kind::{Column, Kind, age, column},
+    validation::{NOT_POSITIVE, nonnegative},
 };
 
 /// Lease.
@@ -21,6 +23,15 @@ impl Kind for LeaseKind {
 
     const CREATE_ON_UPDATE: bool = true;
     const UNCONDITIONAL_UPDATE: bool = false;
+
+    fn validate(lease: &Lease, errors: &mut Errors) {
+        let Some(spec) = &lease.spec else { return };
+        let path = Path::new("spec");
+        if let Some(seconds) = spec.lease_duration_seconds.filter(|seconds| *seconds <= 0) {
+            errors.invalid(&path.child("leaseDurationSeconds"), seconds, NOT_POSITIVE);
+        }
+        nonnegative(spec.lease_transitions, &path.child("leaseTransitions"), errors);
+    }
 
     const COLUMNS: &'static [Column] = &[NAME, column("Holder", "string"), AGE];
 

@@ -2,12 +2,17 @@
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{EndpointSubset, Endpoints};
+use kubelab_api::{
+    field::{Errors, Path},
+    name,
+};
 use serde_json::Value;
 
 use crate::registry::{
-    cells::{AGE, NAME, NONE, cells, count, first_three, list, name},
+    cells::{self, AGE, NAME, NONE, cells, count, first_three, list},
     defaults::{each, text},
     kind::{Column, Kind, age, column},
+    validation::{endpoint_ip, form, port, required_choice},
 };
 
 /// Endpoints.
@@ -24,6 +29,41 @@ impl Kind for EndpointsKind {
         }
     }
 
+    fn validate(endpoints: &Endpoints, errors: &mut Errors) {
+        for (i, subset) in list(&endpoints.subsets).iter().enumerate() {
+            let path = Path::new("subsets").index(i);
+            if list(&subset.addresses).is_empty() && list(&subset.not_ready_addresses).is_empty() {
+                errors.required(&path, "must specify `addresses` or `notReadyAddresses`");
+            }
+            for (field, addresses) in
+                [("addresses", &subset.addresses), ("notReadyAddresses", &subset.not_ready_addresses)]
+            {
+                for (i, address) in list(addresses).iter().enumerate() {
+                    let path = path.child(field).index(i);
+                    endpoint_ip(&address.ip, &path.child("ip"), errors);
+                    if !cells::text(&address.hostname).is_empty() {
+                        form(cells::text(&address.hostname), name::dns1123_label, &path.child("hostname"), errors);
+                    }
+                    if let Some(node) = &address.node_name {
+                        form(node, name::dns1123_subdomain, &path.child("nodeName"), errors);
+                    }
+                }
+            }
+            let ports = list(&subset.ports);
+            for (i, entry) in ports.iter().enumerate() {
+                let path = path.child("ports").index(i);
+                match cells::text(&entry.name) {
+                    "" if ports.len() > 1 => errors.required(&path.child("name"), ""),
+                    "" => {}
+                    name => form(name, name::dns1123_label, &path.child("name"), errors),
+                }
+                port(entry.port, &path.child("port"), errors);
+                let protocols = ["TCP", "UDP", "SCTP"];
+                required_choice(cells::text(&entry.protocol), &protocols, &path.child("protocol"), errors);
+            }
+        }
+    }
+
     const COLUMNS: &'static [Column] = &[NAME, column("Endpoints", "string"), AGE];
 
     fn cells(endpoints: &Endpoints, now: Timestamp) -> Vec<Value> {
@@ -31,7 +71,7 @@ impl Kind for EndpointsKind {
             [] => NONE.to_owned(),
             subsets => first_three(&subsets.iter().flat_map(addresses).collect::<Vec<_>>()),
         };
-        cells![name(&endpoints.metadata), shown, age(&endpoints.metadata, now)]
+        cells![cells::name(&endpoints.metadata), shown, age(&endpoints.metadata, now)]
     }
 
     fn note(new: &Endpoints, old: Option<&Endpoints>) -> String {
@@ -49,7 +89,8 @@ impl Kind for EndpointsKind {
 /// The subset's ready addresses with each of its ports; a headless service's have none.
 fn addresses(subset: &EndpointSubset) -> Vec<String> {
     let ips = list(&subset.addresses).iter().map(|address| address.ip.as_str());
-    let with_port = |ip: &str, port: i32| if ip.contains(':') { format!("[{ip}]:{port}") } else { format!("{ip}:{port}") };
+    let with_port =
+        |ip: &str, port: i32| if ip.contains(':') { format!("[{ip}]:{port}") } else { format!("{ip}:{port}") };
     match list(&subset.ports) {
         [] => ips.map(str::to_owned).collect(),
         ports => ports.iter().flat_map(|port| ips.clone().map(|ip| with_port(ip, port.port))).collect(),

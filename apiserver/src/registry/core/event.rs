@@ -3,6 +3,7 @@
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Event;
+use kubelab_api::field::{Errors, Path};
 use serde_json::Value;
 
 use crate::registry::{
@@ -34,6 +35,20 @@ impl Kind for EventKind {
     type Object = Event;
 
     const CREATE_ON_UPDATE: bool = true;
+
+    fn validate(event: &Event, errors: &mut Errors) {
+        let namespace = text(&event.involved_object.namespace);
+        let own = text(&event.metadata.namespace);
+        // Events about what lives in no namespace are kept in `default`, or with the system's.
+        let allowed = match namespace {
+            "" => matches!(own, "default" | "kube-system"),
+            namespace => namespace == own,
+        };
+        if !allowed {
+            let path = Path::new("involvedObject").child("namespace");
+            errors.invalid(&path, namespace, "does not match event.namespace");
+        }
+    }
 
     const COLUMNS: &'static [Column] = COLUMNS;
 

@@ -3,13 +3,18 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Node, NodeStatus};
+use k8s_openapi::api::core::v1::{Node, NodeStatus, Taint};
+use kubelab_api::{
+    field::{Errors, Path},
+    name,
+};
 use serde_json::Value;
 
 use crate::registry::{
-    cells::{AGE, NAME, NONE, cells, list, name},
-    core::resources,
+    cells::{self, AGE, NAME, NONE, cells, list, text},
+    core::{pod::validation::taint_effect, resources},
     kind::{Column, Kind, age, column, wide},
+    validation::{cidr, json, label_key},
 };
 
 /// Node.
@@ -32,6 +37,35 @@ impl Kind for NodeKind {
 
     fn prepare_status_update(new: &mut Node, old: &Node) {
         new.spec.clone_from(&old.spec);
+    }
+
+    fn validate(node: &Node, errors: &mut Errors) {
+        if let Some(status) = &node.status {
+            let path = Path::new("status");
+            for (field, amounts) in [("capacity", &status.capacity), ("allocatable", &status.allocatable)] {
+                for (name, amount) in amounts.iter().flatten() {
+                    resources::amount(name, amount, &path.child(field).key(name), errors);
+                }
+            }
+        }
+        let Some(spec) = &node.spec else { return };
+        taints(list(&spec.taints), &Path::new("spec").child("taints"), errors);
+        for (i, block) in list(&spec.pod_cidrs).iter().enumerate() {
+            cidr(block, &Path::new("spec").child("podCIDRs").index(i), errors);
+        }
+    }
+
+    fn validate_update(new: &Node, old: &Node, errors: &mut Errors) {
+        let path = Path::new("spec");
+        let (new, old) = (new.spec.clone().unwrap_or_default(), old.spec.clone().unwrap_or_default());
+        if !list(&old.pod_cidrs).is_empty() && new.pod_cidrs != old.pod_cidrs {
+            let detail = "node updates may not change podCIDR except from \"\" to valid";
+            errors.forbidden(&path.child("podCIDRs"), detail);
+        }
+        if !text(&old.provider_id).is_empty() && new.provider_id != old.provider_id {
+            let detail = "node updates may not change providerID except from \"\" to valid";
+            errors.forbidden(&path.child("providerID"), detail);
+        }
     }
 
     const COLUMNS: &'static [Column] = &[
@@ -60,7 +94,7 @@ impl Kind for NodeKind {
             _ => "<unknown>".into(),
         };
         cells![
-            name(&node.metadata),
+            cells::name(&node.metadata),
             state(node),
             roles(node),
             age(&node.metadata, now),
@@ -96,6 +130,26 @@ impl Kind for NodeKind {
         said.extend(after.difference(&before).map(|taint| format!("tainted {taint}")));
         said.extend(before.difference(&after).map(|taint| format!("untainted {taint}")));
         said.join(", ")
+    }
+}
+
+fn taints(taints: &[Taint], path: &Path, errors: &mut Errors) {
+    let mut seen = BTreeSet::new();
+    for (i, taint) in taints.iter().enumerate() {
+        let path = path.index(i);
+        label_key(&taint.key, &path.child("key"), errors);
+        let value = text(&taint.value);
+        let wrong = name::label_value(value);
+        if !wrong.is_empty() {
+            errors.invalid(&path.child("value"), value, &wrong.join(";"));
+        }
+        taint_effect(&taint.effect, &path.child("effect"), errors);
+        if !seen.insert((&taint.key, &taint.effect)) {
+            errors.duplicate(&path, json(taint));
+            if let Some(error) = errors.0.last_mut() {
+                error.message += ": taints must be unique by key and effect pair";
+            }
+        }
     }
 }
 

@@ -1,14 +1,39 @@
-//! What containers ask for and may use.
+//! What containers ask for and may use. Source: `validateContainerResourceRequirements` in
+//! `pkg/apis/core/validation/validation.go`, `pkg/apis/core/helper/helpers.go`.
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::{api::core::v1::ResourceRequirements, apimachinery::pkg::api::resource::Quantity};
+use k8s_openapi::{api::core::v1::ResourceRequirements, apimachinery::pkg::api::resource::Quantity as Text};
+use kubelab_api::{
+    Quantity,
+    field::{Errors, Path},
+    name,
+};
+
+use crate::registry::validation::NEGATIVE;
 
 /// Amounts by resource name.
-pub type Amounts = BTreeMap<String, Quantity>;
+pub type Amounts = BTreeMap<String, Text>;
 
-/// Writes amounts as upstream does.
-pub fn canonical(_amounts: &mut Amounts) {}
+/// Writes amounts in their canonical form, no finer than thousandths.
+/// What is no quantity stays as it is: validation tells of it.
+pub fn canonical(amounts: &mut Amounts) {
+    for amount in amounts.values_mut() {
+        if let Ok(parsed) = amount.0.parse::<Quantity>() {
+            let coarse = Quantity::from_millis(parsed.milli_value());
+            // Only amounts that thousandths cannot tell are rounded; large ones would not fit into thousandths.
+            let finer = coarse > parsed && coarse - parsed < Quantity::from_millis(1);
+            amount.0 = if finer { coarse.to_string() } else { parsed.to_string() };
+        }
+    }
+}
+
+/// Writes one amount in its canonical form.
+pub fn canonical_amount(amount: &mut Text) {
+    if let Ok(parsed) = amount.0.parse::<Quantity>() {
+        amount.0 = parsed.to_string();
+    }
+}
 
 /// Defaults of a container's resources.
 pub fn default(resources: &mut ResourceRequirements) {
@@ -24,7 +49,95 @@ pub fn requests_from_limits(resources: &mut ResourceRequirements) {
     }
 }
 
-/// The amount is more than zero.
-pub fn is_positive(amount: &Quantity) -> bool {
-    !matches!(amount.0.as_str(), "" | "0")
+/// A resource of Kubernetes itself, not an extended one.
+pub fn is_native(name: &str) -> bool {
+    !name.contains('/') || name.contains("kubernetes.io/")
+}
+
+fn is_huge_page(name: &str) -> bool {
+    name.starts_with("hugepages-")
+}
+
+fn is_overcommittable(name: &str) -> bool {
+    is_native(name) && !is_huge_page(name)
+}
+
+/// What a quantity is worth; an error if it is none or is negative.
+pub fn quantity(text: &Text, path: &Path, errors: &mut Errors) -> Option<Quantity> {
+    match text.0.parse::<Quantity>() {
+        Ok(amount) => {
+            if amount.signum() < 0 {
+                errors.invalid(path, text.0.as_str(), NEGATIVE);
+            }
+            Some(amount)
+        }
+        Err(error) => {
+            errors.invalid(path, text.0.as_str(), &error.to_string());
+            None
+        }
+    }
+}
+
+/// What an amount of this resource is worth; an error if it is none, negative, or a share of what has no shares.
+pub fn amount(name: &str, text: &Text, path: &Path, errors: &mut Errors) -> Option<Quantity> {
+    let amount = quantity(text, path, errors)?;
+    if !is_native(name) && !amount.is_integer() {
+        errors.invalid(path, text.0.as_str(), "must be an integer");
+    }
+    Some(amount)
+}
+
+fn container_resource_name(name: &str, path: &Path, errors: &mut Errors) {
+    let wrong = name::label_key(name);
+    if !wrong.is_empty() {
+        wrong.iter().for_each(|wrong| errors.invalid(path, name, wrong));
+        return;
+    }
+    if !name.contains('/') {
+        if !matches!(name, "cpu" | "memory" | "ephemeral-storage") && !is_huge_page(name) {
+            errors.invalid(path, name, "must be a standard resource for containers");
+        }
+    } else if !is_native(name)
+        && (name.starts_with("requests.") || !name::label_key(&format!("requests.{name}")).is_empty())
+    {
+        errors.invalid(path, name, "doesn't follow extended resource name standard");
+    }
+}
+
+/// What is wrong with a container's resources.
+pub fn validate(resources: &ResourceRequirements, path: &Path, errors: &mut Errors) {
+    let (limits_path, requests_path) = (path.child("limits"), path.child("requests"));
+    let limits = resources.limits.as_ref();
+    let mut names: Vec<&str> = Vec::new();
+    let mut limit_of = BTreeMap::new();
+    for (name, text) in limits.into_iter().flatten() {
+        let path = limits_path.key(name);
+        container_resource_name(name, &path, errors);
+        limit_of.insert(name, amount(name, text, &path, errors));
+        names.push(name);
+    }
+    for (name, text) in resources.requests.iter().flatten() {
+        let path = requests_path.key(name);
+        container_resource_name(name, &path, errors);
+        let request = amount(name, text, &path, errors);
+        names.push(name);
+        match (request, limit_of.get(name)) {
+            (Some(request), Some(Some(limit))) => {
+                if request != *limit && !is_overcommittable(name) {
+                    let detail = format!("must be equal to {name} limit of {limit}");
+                    errors.invalid(&requests_path, text.0.as_str(), &detail);
+                } else if request > *limit {
+                    let detail = format!("must be less than or equal to {name} limit of {limit}");
+                    errors.invalid(&requests_path, text.0.as_str(), &detail);
+                }
+            }
+            (_, None) if !is_overcommittable(name) => {
+                errors.required(&limits_path, "Limit must be set for non overcommitable resources");
+            }
+            _ => {}
+        }
+    }
+    if names.iter().any(|name| is_huge_page(name)) && !names.iter().any(|name| matches!(*name, "cpu" | "memory")) {
+        errors.forbidden(path, "HugePages require cpu or memory");
+    }
 }

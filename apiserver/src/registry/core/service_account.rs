@@ -16,6 +16,8 @@ pub struct ServiceAccountKind;
 impl Kind for ServiceAccountKind {
     type Object = ServiceAccount;
 
+    const RETURNS_DELETED: bool = true;
+
     fn prepare_create(account: &mut ServiceAccount) {
         only_names(account);
     }

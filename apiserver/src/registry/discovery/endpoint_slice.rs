@@ -1,18 +1,44 @@
 //! EndpointSlice. Source: `pkg/apis/discovery/v1/defaults.go`, `pkg/apis/discovery/validation/validation.go`,
 //! `pkg/registry/discovery/endpointslice/strategy.go`.
 
+use std::{
+    collections::BTreeSet,
+    net::{Ipv4Addr, Ipv6Addr},
+};
+
 use jiff::Timestamp;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kubelab_api::{
+    field::{Errors, Path},
+    name,
+};
 use serde_json::Value;
 
 use crate::registry::{
-    cells::{AGE, NAME, UNSET, cells, count, first_three, list, name, text},
+    cells::{self, AGE, NAME, UNSET, cells, count, first_three, list, text},
     defaults::{self, each, missing},
     kind::{Column, Kind, age, column},
+    validation::{choice, endpoint_ip, form, immutable, required_choice},
 };
 
 /// EndpointSlice.
 pub struct EndpointSliceKind;
+
+const MAX_ENDPOINTS: usize = 1000;
+const MAX_ADDRESSES: usize = 100;
+
+fn validate_address(kind: &str, address: &str, path: &Path, errors: &mut Errors) {
+    match kind {
+        "IPv4" if address.parse::<Ipv4Addr>().is_err() => {
+            errors.invalid(path, address, "must be a valid IPv4 address");
+        }
+        "IPv6" if address.parse::<Ipv6Addr>().is_err() => {
+            errors.invalid(path, address, "must be a valid IPv6 address");
+        }
+        "IPv4" | "IPv6" => endpoint_ip(address, path, errors),
+        _ => form(address, name::dns1123_subdomain, path, errors),
+    }
+}
 
 impl Kind for EndpointSliceKind {
     type Object = EndpointSlice;
@@ -36,6 +62,53 @@ impl Kind for EndpointSliceKind {
             || new.metadata.annotations != old.metadata.annotations
     }
 
+    fn validate(slice: &EndpointSlice, errors: &mut Errors) {
+        let kind = slice.address_type.as_str();
+        match kind {
+            "" => errors.required(&Path::new("addressType"), ""),
+            _ => choice(kind, &["FQDN", "IPv4", "IPv6"], &Path::new("addressType"), errors),
+        }
+        let path = Path::new("endpoints");
+        if count(&slice.endpoints) > MAX_ENDPOINTS {
+            return errors.too_many(&path, count(&slice.endpoints), MAX_ENDPOINTS);
+        }
+        for (i, endpoint) in list(&slice.endpoints).iter().enumerate() {
+            let path = path.index(i);
+            let addresses = path.child("addresses");
+            match endpoint.addresses.len() {
+                0 => errors.required(&addresses, "must contain at least 1 address"),
+                many if many > MAX_ADDRESSES => errors.too_many(&addresses, many, MAX_ADDRESSES),
+                _ => {}
+            }
+            for (i, address) in endpoint.addresses.iter().enumerate() {
+                validate_address(kind, address, &addresses.index(i), errors);
+            }
+            if let Some(node) = &endpoint.node_name {
+                form(node, name::dns1123_subdomain, &path.child("nodeName"), errors);
+            }
+            if let Some(host) = &endpoint.hostname {
+                form(host, name::dns1123_label, &path.child("hostname"), errors);
+            }
+        }
+        let mut names = BTreeSet::new();
+        for (i, port) in list(&slice.ports).iter().enumerate() {
+            let path = Path::new("ports").index(i);
+            let name = text(&port.name);
+            if !name.is_empty() {
+                form(name, name::dns1123_label, &path.child("name"), errors);
+            }
+            if !names.insert(name) {
+                errors.duplicate(&path.child("name"), name);
+            }
+            let protocols = ["TCP", "UDP", "SCTP"];
+            required_choice(text(&port.protocol), &protocols, &path.child("protocol"), errors);
+        }
+    }
+
+    fn validate_update(new: &EndpointSlice, old: &EndpointSlice, errors: &mut Errors) {
+        immutable(&new.address_type, &old.address_type, &Path::new("addressType"), errors);
+    }
+
     const COLUMNS: &'static [Column] =
         &[NAME, column("AddressType", "string"), column("Ports", "string"), column("Endpoints", "string"), AGE];
 
@@ -51,7 +124,7 @@ impl Kind for EndpointSliceKind {
             text => text,
         };
         cells![
-            name(&slice.metadata),
+            cells::name(&slice.metadata),
             slice.address_type.as_str(),
             shown(ports.collect()),
             shown(addresses.collect()),

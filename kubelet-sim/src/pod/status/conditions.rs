@@ -4,9 +4,9 @@ use k8s_openapi::{
     api::core::v1::{ContainerStatus, PodCondition, PodSpec},
     apimachinery::pkg::apis::meta::v1::Time,
 };
+use kubelab_api::pod::is_sidecar;
 
 use super::Input;
-use crate::pod::memory::is_sidecar;
 
 /// A condition's verdict: whether it holds, and otherwise why not.
 #[derive(Default)]
@@ -36,7 +36,8 @@ pub fn conditions(
     let has_sandbox = input.sandbox.is_some() && !input.over;
     let sandbox = Verdict { holds: has_sandbox, ..Verdict::default() };
     let ready = containers_ready(spec, init, statuses, phase);
-    let pod_ready = if ready.holds { readiness_gates(input, spec) } else { containers_ready(spec, init, statuses, phase) };
+    let pod_ready =
+        if ready.holds { readiness_gates(input, spec) } else { containers_ready(spec, init, statuses, phase) };
     [
         ("PodReadyToStartContainers", sandbox),
         ("Initialized", initialized(spec, init, statuses, phase)),

@@ -7,11 +7,11 @@ use k8s_openapi::{
     },
     apimachinery::pkg::apis::meta::v1::Time,
 };
+use kubelab_api::pod::is_sidecar;
 
 use super::Input;
 use crate::{
     duration,
-    pod::memory::is_sidecar,
     runtime::{Container, PodRef},
 };
 
@@ -28,9 +28,10 @@ pub fn status(input: &Input<'_>, spec: &PodSpec, container: &ContainerSpec) -> C
     let waits_to_restart = run.is_some_and(|run| !run.is_running()) && !input.over;
     let failure = input.memory.failures.get(name);
     let (state, last_state) = match (run, failure) {
-        (None, failure) => (waiting_first(spec, failure.map(|failure| (&failure.reason, &failure.message))), None),
+        (None, Some(failure)) => (waiting(&failure.reason, failure.message.clone()), None),
+        (None, None) => (waiting(first_reason(spec), None), None),
         (Some(run), Some(failure)) if waits_to_restart => {
-            (waiting(&failure.reason, Some(failure.message.clone())), terminated(run))
+            (waiting(&failure.reason, failure.message.clone()), terminated(run))
         }
         (Some(run), _) => match input.backing_off.get(name) {
             Some(delay) if waits_to_restart => {
@@ -65,12 +66,9 @@ fn waiting(reason: &str, message: Option<String>) -> ContainerState {
     }
 }
 
-fn waiting_first(spec: &PodSpec, failure: Option<(&String, &String)>) -> ContainerState {
-    match failure {
-        Some((reason, message)) => waiting(reason, Some(message.clone())),
-        None if spec.init_containers.iter().flatten().next().is_some() => waiting("PodInitializing", None),
-        None => waiting("ContainerCreating", None),
-    }
+/// What a container that was never started waits for.
+pub fn first_reason(spec: &PodSpec) -> &'static str {
+    if spec.init_containers.iter().flatten().next().is_some() { "PodInitializing" } else { "ContainerCreating" }
 }
 
 fn state(run: &Container) -> ContainerState {

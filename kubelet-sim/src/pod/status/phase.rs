@@ -1,8 +1,7 @@
 //! A pod's phase. Source: `getPhase` in `pkg/kubelet/kubelet_pods.go` of Kubernetes.
 
 use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, PodSpec};
-
-use crate::pod::memory::is_sidecar;
+use kubelab_api::pod::is_sidecar;
 
 /// The phase of a pod whose containers have these statuses. `over`: nothing will run any more, whatever the policy says.
 pub fn phase(spec: &PodSpec, init: &[ContainerStatus], statuses: &[ContainerStatus], over: bool) -> &'static str {

@@ -1,8 +1,8 @@
 //! Defaults of pods and of pod templates. Source: `pkg/apis/core/v1/defaults.go`.
 
 use k8s_openapi::api::core::v1::{
-    Container, EphemeralContainer, HTTPGetAction, LifecycleHandler, ObjectFieldSelector, Pod, PodSpec,
-    PodTemplateSpec, Probe, Volume,
+    Container, EphemeralContainer, HTTPGetAction, LifecycleHandler, ObjectFieldSelector, Pod, PodSpec, PodTemplateSpec,
+    Probe, Volume,
 };
 
 use super::ephemeral;

@@ -4,14 +4,19 @@ mod columns;
 pub mod defaults;
 mod ephemeral;
 mod note;
-mod qos;
+pub mod validation;
+
+#[cfg(test)]
+mod tests;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Pod, PodCondition, PodStatus};
+use kubelab_api::{field::Errors, pod::qos_class};
 use serde_json::Value;
 
 use crate::registry::{
     cells::{list, text},
+    defaults::each,
     kind::{Column, Kind},
 };
 
@@ -26,6 +31,7 @@ impl Kind for PodKind {
     }
 
     fn prepare_create(pod: &mut Pod) {
+        let qos = qos_class(pod).name();
         let spec = pod.spec.get_or_insert_default();
         // A pod with gates says from its first moment why nobody schedules it.
         let gated = (!list(&spec.scheduling_gates).is_empty()).then(|| PodCondition {
@@ -37,7 +43,7 @@ impl Kind for PodKind {
         });
         pod.status = Some(PodStatus {
             phase: Some("Pending".into()),
-            qos_class: Some(qos::class(spec).into()),
+            qos_class: Some(qos.into()),
             conditions: gated.map(|condition| vec![condition]),
             ..Default::default()
         });
@@ -60,8 +66,60 @@ impl Kind for PodKind {
 
     const GENERATION: bool = true;
 
+    const RETURNS_DELETED: bool = true;
+
     fn spec_changed(new: &Pod, old: &Pod) -> bool {
         new.spec != old.spec
+    }
+
+    fn validate(pod: &Pod, errors: &mut Errors) {
+        validation::pod(pod, errors);
+    }
+
+    fn validate_create(pod: &Pod, errors: &mut Errors) {
+        validation::create(pod, errors);
+    }
+
+    fn validate_update(new: &Pod, old: &Pod, errors: &mut Errors) {
+        validation::update(new, old, errors);
+    }
+
+    fn validate_status_update(new: &Pod, old: &Pod, errors: &mut Errors) {
+        validation::status_update(new, old, errors);
+    }
+
+    fn grace_seconds(pod: &Pod, asked: Option<i64>) -> Option<i64> {
+        let spec = pod.spec.as_ref();
+        let bound = spec.is_some_and(|spec| !text(&spec.node_name).is_empty());
+        // Nobody stops a pod that no node has, and one that has ended needs no time.
+        if !bound || kubelab_api::pod::is_terminal(pod) {
+            return Some(0);
+        }
+        let own = spec.and_then(|spec| spec.termination_grace_period_seconds);
+        let seconds = asked.or(own).unwrap_or_default();
+        // Upstream reads what makes no sense as "soon".
+        Some(if seconds < 0 { 1 } else { seconds })
+    }
+
+    fn prepare_part(part: &str, new: &mut Pod, old: &Pod) {
+        let wanted = new.spec.take().unwrap_or_default();
+        let mut spec = old.spec.clone().unwrap_or_default();
+        match part {
+            "ephemeralcontainers" => spec.ephemeral_containers = wanted.ephemeral_containers,
+            "resize" => {
+                let containers = wanted.containers.into_iter().chain(wanted.init_containers.unwrap_or_default());
+                for wanted in containers {
+                    let mut all = spec.containers.iter_mut().chain(each(&mut spec.init_containers));
+                    if let Some(container) = all.find(|container| container.name == wanted.name) {
+                        container.resources = wanted.resources;
+                        container.resize_policy = wanted.resize_policy;
+                    }
+                }
+            }
+            _ => {}
+        }
+        new.spec = Some(spec);
+        new.status.clone_from(&old.status);
     }
 
     const COLUMNS: &'static [Column] = columns::COLUMNS;

@@ -2,7 +2,10 @@
 //! wanted, kept or given back is decided here, purely. Source: `pkg/registry/core/service/storage/{storage,alloc}.go`,
 //! `pkg/registry/core/service/strategy.go`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::RangeInclusive,
+};
 
 use k8s_openapi::api::core::v1::ServiceSpec;
 
@@ -14,6 +17,9 @@ use crate::registry::{
 
 /// The `clusterIP` of a service that wants none.
 pub const HEADLESS: &str = "None";
+
+/// The node ports that may be given. Source: the apiserver's default `--service-node-port-range`.
+pub const NODE_PORTS: RangeInclusive<i32> = 30000..=32767;
 
 /// It has cluster addresses (`None` counts as one).
 pub fn has_cluster_ip(spec: &ServiceSpec) -> bool {
@@ -75,11 +81,11 @@ fn settle_cluster_ips(new: &mut ServiceSpec, old: Option<&ServiceSpec>) {
         }
         return;
     };
-    let same_list = list(&new.cluster_ips) == list(&old.cluster_ips);
-    if said == text(&old.cluster_ip) || !same_list {
+    let (list_now, list_before) = (list(&new.cluster_ips), list(&old.cluster_ips));
+    if said == text(&old.cluster_ip) || !(list_now.is_empty() || list_now == list_before) {
         return;
     }
-    // An older client changed or cleared the one field that it knows.
+    // The client knows the one field only, and changed or cleared it.
     new.cluster_ips = if said.is_empty() { None } else { Some(vec![said]) };
 }
 

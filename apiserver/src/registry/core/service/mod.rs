@@ -2,16 +2,23 @@
 //! `pkg/registry/core/service/strategy.go` and its `storage`.
 
 pub mod allocation;
+pub mod claim;
 mod defaults;
+mod validation;
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{LoadBalancerStatus, Service, ServicePort, ServiceSpec, ServiceStatus};
+use kubelab_api::field::Errors;
 use serde_json::Value;
 
 use crate::registry::{
     cells::{self, AGE, NAME, NONE, SELECTOR, cells, list, name, text, text_or},
+    claims::Claims,
     kind::{Column, Kind, NameRule, age, column},
 };
 
@@ -22,6 +29,8 @@ impl Kind for ServiceKind {
     type Object = Service;
 
     const NAME: NameRule = NameRule::Label1035;
+
+    const RETURNS_DELETED: bool = true;
 
     fn default(service: &mut Service) {
         defaults::service(service);
@@ -43,6 +52,18 @@ impl Kind for ServiceKind {
 
     fn prepare_status_update(new: &mut Service, old: &Service) {
         new.spec.clone_from(&old.spec);
+    }
+
+    fn claim(new: Option<&mut Service>, old: Option<&Service>, claims: &mut Claims, errors: &mut Errors) {
+        claim::claim(new, old, claims, errors);
+    }
+
+    fn validate(service: &Service, errors: &mut Errors) {
+        validation::service(service, errors);
+    }
+
+    fn validate_update(new: &Service, old: &Service, errors: &mut Errors) {
+        validation::update(new, old, errors);
     }
 
     const COLUMNS: &'static [Column] = &[

@@ -1,0 +1,176 @@
+//! What a pod, and a workload's pod template, may say. Source: `pkg/apis/core/validation/validation.go`.
+
+mod container;
+mod env;
+mod probe;
+mod scheduling;
+mod security;
+mod update;
+mod volume;
+
+use k8s_openapi::api::core::v1::{Pod, PodSpec, PodTemplateSpec};
+use kubelab_api::{
+    field::{Errors, Path},
+    name,
+    selector::label,
+};
+
+pub use self::{
+    scheduling::{node_selector, taint_effect, tolerations},
+    update::{status_update, update},
+    volume::host_path,
+};
+use crate::registry::{
+    cells::{list, text},
+    validation::{choice, form, ip, json, required_choice, required_form},
+};
+
+/// What is wrong with a pod, new or updated.
+pub fn pod(pod: &Pod, errors: &mut Errors) {
+    let path = Path::new("spec");
+    let none = PodSpec::default();
+    let spec = pod.spec.as_ref().unwrap_or(&none);
+    pod_spec(spec, true, &path, errors);
+    if text(&spec.service_account_name).is_empty() {
+        for (i, volume) in list(&spec.volumes).iter().enumerate() {
+            let sources = volume.projected.as_ref().map_or(&[][..], |projected| list(&projected.sources));
+            for (j, _) in sources.iter().enumerate().filter(|(_, source)| source.service_account_token.is_some()) {
+                let path = path.child("volumes").index(i).child("projected").child("sources").index(j);
+                let detail = "must not be specified when serviceAccountName is not set";
+                errors.forbidden(&path.child("serviceAccountToken"), detail);
+            }
+        }
+    }
+    let lists = [("containers", &spec.containers[..]), ("initContainers", list(&spec.init_containers))];
+    for (field, containers) in lists {
+        for (i, container) in containers.iter().enumerate() {
+            let image = text(&container.image);
+            if image.trim() != image {
+                let path = path.child(field).index(i).child("image");
+                errors.invalid(&path, image, "must not have leading or trailing whitespace");
+            }
+        }
+    }
+}
+
+/// What is wrong with a new pod.
+pub fn create(pod: &Pod, errors: &mut Errors) {
+    let path = Path::new("spec");
+    let Some(spec) = &pod.spec else { return };
+    if !list(&spec.ephemeral_containers).is_empty() {
+        errors.forbidden(&path.child("ephemeralContainers"), "cannot be set on create");
+    }
+    if !list(&spec.scheduling_gates).is_empty() && !text(&spec.node_name).is_empty() {
+        errors.forbidden(&path.child("nodeName"), "cannot be set until all schedulingGates have been cleared");
+    }
+}
+
+/// What is wrong with a pod template.
+pub fn template(template: &PodTemplateSpec, path: &Path, errors: &mut Errors) {
+    if let Some(meta) = &template.metadata {
+        label::validate_labels(meta.labels.as_ref(), &path.child("labels"), errors);
+        for key in meta.annotations.iter().flatten().map(|(key, _)| key) {
+            form(&key.to_lowercase(), name::label_key, &path.child("annotations"), errors);
+        }
+    }
+    let none = PodSpec::default();
+    let spec = template.spec.as_ref().unwrap_or(&none);
+    pod_spec(spec, false, &path.child("spec"), errors);
+    if !list(&spec.ephemeral_containers).is_empty() {
+        let detail = "ephemeral containers not allowed in pod template";
+        errors.forbidden(&path.child("spec").child("ephemeralContainers"), detail);
+    }
+}
+
+fn pod_spec(spec: &PodSpec, in_pod: bool, path: &Path, errors: &mut Errors) {
+    let grace_seconds = spec.termination_grace_period_seconds.unwrap_or_default();
+    let volumes = volume::volumes(list(&spec.volumes), &path.child("volumes"), errors);
+    let context = container::Context { spec, volumes: &volumes, grace_seconds };
+    container::containers(&context, &path.child("containers"), errors);
+    container::init_containers(&context, &path.child("initContainers"), errors);
+    container::ephemeral_containers(&context, &path.child("ephemeralContainers"), errors);
+    security::host_network(spec, in_pod, path, errors);
+    let restarts = ["Always", "OnFailure", "Never"];
+    required_choice(text(&spec.restart_policy), &restarts, &path.child("restartPolicy"), errors);
+    dns(spec, path, errors);
+    label::validate_labels(spec.node_selector.as_ref(), &path.child("nodeSelector"), errors);
+    security::pod(spec, path, &path.child("securityContext"), errors);
+    if let Some(affinity) = &spec.affinity {
+        scheduling::affinity(affinity, &path.child("affinity"), errors);
+    }
+    for (i, gate) in list(&spec.readiness_gates).iter().enumerate() {
+        let path = path.child("readinessGates").index(i).child("conditionType");
+        form(&gate.condition_type, name::label_key, &path, errors);
+    }
+    scheduling::gates(list(&spec.scheduling_gates), &path.child("schedulingGates"), errors);
+    let spread = &path.child("topologySpreadConstraints");
+    scheduling::spread(list(&spec.topology_spread_constraints), spread, errors);
+    let subdomain = |value: &Option<String>, field: &str, errors: &mut Errors| {
+        if !text(value).is_empty() {
+            form(text(value), name::dns1123_subdomain, &path.child(field), errors);
+        }
+    };
+    subdomain(&spec.service_account_name, "serviceAccountName", errors);
+    subdomain(&spec.node_name, "nodeName", errors);
+    if let Some(seconds) = spec.active_deadline_seconds {
+        for wrong in name::in_range(seconds, 1, u32::MAX.into()) {
+            errors.invalid(&path.child("activeDeadlineSeconds"), seconds, &wrong);
+        }
+    }
+    for (value, field) in [(&spec.hostname, "hostname"), (&spec.subdomain, "subdomain")] {
+        if !text(value).is_empty() {
+            form(text(value), name::dns1123_label, &path.child(field), errors);
+        }
+    }
+    tolerations(list(&spec.tolerations), &path.child("tolerations"), errors);
+    for (i, alias) in list(&spec.host_aliases).iter().enumerate() {
+        let path = path.child("hostAliases").index(i);
+        ip(&alias.ip, &path.child("ip"), errors);
+        for (i, host) in list(&alias.hostnames).iter().enumerate() {
+            form(host, name::dns1123_subdomain, &path.child("hostnames").index(i), errors);
+        }
+    }
+    subdomain(&spec.priority_class_name, "priorityClassName", errors);
+    subdomain(&spec.runtime_class_name, "runtimeClassName", errors);
+    if let Some(policy) = &spec.preemption_policy {
+        let policies = ["PreemptLowerPriority", "Never"];
+        required_choice(policy, &policies, &path.child("preemptionPolicy"), errors);
+    }
+    for (name, amount) in spec.overhead.iter().flatten() {
+        crate::registry::core::resources::amount(name, amount, &path.child("overhead").key(name), errors);
+    }
+    if let Some(os) = &spec.os {
+        choice(&os.name, &["linux", "windows"], &path.child("os").child("name"), errors);
+    }
+}
+
+fn dns(spec: &PodSpec, path: &Path, errors: &mut Errors) {
+    let policies = ["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"];
+    let policy = text(&spec.dns_policy);
+    required_choice(policy, &policies, &path.child("dnsPolicy"), errors);
+    let path = path.child("dnsConfig");
+    let Some(config) = &spec.dns_config else {
+        if policy == "None" {
+            errors.required(&path, "must provide `dnsConfig` when `dnsPolicy` is None");
+        }
+        return;
+    };
+    let servers = list(&config.nameservers);
+    if policy == "None" && servers.is_empty() {
+        let detail = "must provide at least one DNS nameserver when `dnsPolicy` is None";
+        errors.required(&path.child("nameservers"), detail);
+    }
+    if servers.len() > 3 {
+        errors.invalid(&path.child("nameservers"), json(&servers), "must not have more than 3 nameservers");
+    }
+    for (i, server) in servers.iter().enumerate() {
+        ip(server, &path.child("nameservers").index(i), errors);
+    }
+    let searches = list(&config.searches);
+    if searches.len() > 32 {
+        errors.invalid(&path.child("searches"), json(&searches), "must not have more than 32 search paths");
+    }
+    for (i, option) in list(&config.options).iter().enumerate() {
+        required_form(text(&option.name), |_| Vec::new(), &path.child("options").index(i), errors);
+    }
+}
