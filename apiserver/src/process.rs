@@ -1,6 +1,6 @@
 //! One apiserver's life as a process.
 
-use std::{fs, future::Future, sync::Arc};
+use std::{fs, future::Future, net::SocketAddr, sync::Arc};
 
 use anyhow::Context;
 use jiff::Timestamp;
@@ -17,7 +17,7 @@ use crate::{
     admission::Chain,
     authentication::{Authenticator, token::Keys},
     authorization::{Authorizer, policy::NoEscalation},
-    bootstrap::seed::seed,
+    bootstrap::{publish::publish, seed::seed, service},
     corridor::Corridor,
     doors::{Doors, health::Health},
     registry::{Registry, table::Table},
@@ -58,7 +58,10 @@ pub async fn serve(options: Options, listener: TcpListener, stop: impl Future<Ou
     let authorizer = Arc::new(Authorizer::new(store.clone()));
     let admission = Chain::default().and(NoEscalation(Arc::clone(&authorizer)));
     let registry = Arc::new(Registry::new(Table::built_in(), store.clone(), admission, Timestamp::now));
-    let corridor = Arc::new(Corridor::new(registry, authenticator, authorizer));
+    let corridor = Arc::new(Corridor::new(Arc::clone(&registry), authenticator, authorizer));
+    let address = SocketAddr::new(options.advertised(), listener.local_addr()?.port());
+    let cluster_ip = options.service_cluster_ip_range.hosts().next().context("--service-cluster-ip-range is empty")?;
+    let kubernetes = service::service(cluster_ip, address.port());
     let shutdown = CancellationToken::new();
     let doors = Arc::new(Doors {
         name: options.name.clone(),
@@ -70,11 +73,12 @@ pub async fn serve(options: Options, listener: TcpListener, stop: impl Future<Ou
         openapi: Default::default(),
         shutdown: shutdown.clone(),
     });
-    let seeding = tokio::spawn({
-        let (store, doors, stop) = (store.clone(), Arc::clone(&doors), shutdown.clone());
+    let bootstrapping = tokio::spawn({
+        let (store, doors, stop, id) = (store.clone(), Arc::clone(&doors), shutdown.clone(), options.id);
         async move {
             if seed(&store, Timestamp::now, &stop).await {
                 doors.health.set_bootstrapped();
+                publish(&registry, id, address, kubernetes, Timestamp::now, &stop).await;
             }
         }
     });
@@ -85,7 +89,7 @@ pub async fn serve(options: Options, listener: TcpListener, stop: impl Future<Ou
     doors.health.set_leaving();
     shutdown.cancel();
     serving.await?;
-    seeding.await?;
+    bootstrapping.await?;
     store.shutdown().await;
     Ok(())
 }
