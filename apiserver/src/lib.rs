@@ -34,4 +34,4 @@ pub mod server;
 pub mod why;
 
 pub use options::Options;
-pub use process::run;
+pub use process::{run, serve};

@@ -1,28 +1,34 @@
 //! One apiserver's life as a process.
 
-use std::{fs, future::Future, net::SocketAddr, sync::Arc};
+use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use jiff::Timestamp;
+use kubelab_api::Error;
 use kubelab_store::{PeerTls, Store};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
+    time::sleep,
 };
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 use crate::{
     Options,
-    admission::Chain,
-    authentication::{Authenticator, token::Keys},
-    authorization::{Authorizer, policy::NoEscalation},
-    bootstrap::{publish::publish, seed::seed, service},
+    authentication::{
+        Authenticator,
+        token::{ISSUER, Keys},
+    },
+    authorization::Authorizer,
+    bootstrap::{self, publish::publish, seed::seed},
     corridor::Corridor,
     doors::{Doors, health::Health},
-    registry::{Registry, table::Table},
     server,
 };
+
+/// How long to wait before the bootstrap is tried again.
+const BOOTSTRAP_EVERY: Duration = Duration::from_millis(200);
 
 /// Runs an apiserver until SIGTERM or SIGINT.
 pub async fn run(options: Options) -> anyhow::Result<()> {
@@ -35,7 +41,8 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         }
     };
     let listener = TcpListener::bind(options.listen).await;
-    let listener = listener.with_context(|| format!("cannot listen on {}; is another apiserver there?", options.listen))?;
+    let listener =
+        listener.with_context(|| format!("cannot listen on {}; is another apiserver there?", options.listen))?;
     serve(options, listener, stop).await
 }
 
@@ -53,37 +60,40 @@ fn start(name: &str) {
 /// Serves on `listener` until `stop` resolves.
 pub async fn serve(options: Options, listener: TcpListener, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
     let tls = server::tls(&options.certificate_authority, &options.tls_certificate, &options.tls_key)?;
+    let key = std::fs::read(&options.service_account_key)
+        .with_context(|| format!("cannot read {}", options.service_account_key.display()))?;
+    let keys = Keys::from_pem(&key, ISSUER).with_context(|| options.service_account_key.display().to_string())?;
     let store = Store::open(store_options(&options)?).await?;
-    let authenticator = Authenticator::new(keys(&options)?, store.clone(), Box::new(Timestamp::now));
-    let authorizer = Arc::new(Authorizer::new(store.clone()));
-    let admission = Chain::default().and(NoEscalation(Arc::clone(&authorizer)));
-    let registry = Arc::new(Registry::new(Table::built_in(), store.clone(), admission, Timestamp::now));
-    let corridor = Arc::new(Corridor::new(Arc::clone(&registry), authenticator, authorizer));
-    let address = SocketAddr::new(options.advertised(), listener.local_addr()?.port());
-    let cluster_ip = options.service_cluster_ip_range.hosts().next().context("--service-cluster-ip-range is empty")?;
-    let kubernetes = service::service(cluster_ip, address.port());
+
+    let authenticator = Authenticator::new(keys, store.clone(), Box::new(Timestamp::now));
+    let authorizer = Authorizer::new(store.clone());
+    let corridor = Arc::new(Corridor::new(store.clone(), authenticator, authorizer, Timestamp::now));
     let shutdown = CancellationToken::new();
     let doors = Arc::new(Doors {
         name: options.name.clone(),
         corridor,
-        store: store.clone(),
         limits: Default::default(),
         metrics: Default::default(),
         health: Health::new(store.member()),
         openapi: Default::default(),
         shutdown: shutdown.clone(),
     });
+    let address = listener.local_addr()?;
+    tracing::info!(listen = %address, member = options.id, "serving");
+    let serving = tokio::spawn(server::serve(listener, tls, Arc::clone(&doors)));
+    let service = bootstrap::service::service(options.kubernetes_service_ip(), address.port());
     let bootstrapping = tokio::spawn({
-        let (store, doors, stop, id) = (store.clone(), Arc::clone(&doors), shutdown.clone(), options.id);
+        let (doors, shutdown, id) = (Arc::clone(&doors), shutdown.clone(), options.id);
+        let published = SocketAddr::new(options.advertised(), address.port());
         async move {
-            if seed(&store, Timestamp::now, &stop).await {
-                doors.health.set_bootstrapped();
-                publish(&registry, id, address, kubernetes, Timestamp::now, &stop).await;
+            tokio::select! {
+                () = bootstrap(&doors, service, &shutdown) => {}
+                () = shutdown.cancelled() => return,
             }
+            publish(doors.corridor.store(), id, published, Timestamp::now, &shutdown).await;
         }
     });
-    tracing::info!(listen = %listener.local_addr()?, member = options.id, "serving");
-    let serving = tokio::spawn(server::serve(listener, tls, Arc::clone(&doors)));
+
     stop.await;
     tracing::info!("shutting down");
     doors.health.set_leaving();
@@ -94,10 +104,23 @@ pub async fn serve(options: Options, listener: TcpListener, stop: impl Future<Ou
     Ok(())
 }
 
-fn keys(options: &Options) -> anyhow::Result<Keys> {
-    let path = &options.service_account_key;
-    let pem = fs::read(path).with_context(|| format!("cannot read --service-account-key {}", path.display()))?;
-    Ok(Keys::from_pem(&pem, &options.service_account_issuer)?)
+/// Writes what every cluster has, as soon as the store has a leader: the policy in one transaction, and the Service
+/// `kubernetes` by the path that all Services take, since its address must be claimed.
+async fn bootstrap(doors: &Doors, service: bootstrap::Object, stop: &CancellationToken) {
+    if !seed(doors.corridor.store(), Timestamp::now, stop).await {
+        return;
+    }
+    loop {
+        match doors.corridor.ensure(vec![service.clone()]).await {
+            Ok(()) => return doors.health.set_bootstrapped(),
+            Err(error) => retry(&error).await,
+        }
+    }
+}
+
+async fn retry(error: &Error) {
+    tracing::warn!(%error, "the objects that every cluster has could not all be created yet");
+    sleep(BOOTSTRAP_EVERY).await;
 }
 
 fn store_options(options: &Options) -> anyhow::Result<kubelab_store::Options> {

@@ -69,7 +69,8 @@ pub fn tls(authority: &Path, certificate: &Path, key: &Path) -> anyhow::Result<T
 
 fn certificates(path: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
     let read = || format!("cannot read the certificate {}", path.display());
-    let all: Vec<_> = CertificateDer::pem_file_iter(path).with_context(read)?.collect::<Result<_, _>>().with_context(read)?;
+    let all: Vec<_> =
+        CertificateDer::pem_file_iter(path).with_context(read)?.collect::<Result<_, _>>().with_context(read)?;
     anyhow::ensure!(!all.is_empty(), "{} holds no certificate", path.display());
     Ok(all)
 }
@@ -115,7 +116,8 @@ async fn accept(
 
 async fn connection(stream: TcpStream, tls: TlsAcceptor, doors: Arc<Doors>) -> anyhow::Result<()> {
     stream.set_nodelay(true)?;
-    let stream = timeout(HANDSHAKE, tls.accept(stream)).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+    let stream =
+        timeout(HANDSHAKE, tls.accept(stream)).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
     let certificate =
         stream.get_ref().1.peer_certificates().and_then(|chain| chain.first()).map(|leaf| leaf.clone().into_owned());
     let about = Arc::new(Connection { certificate });

@@ -141,6 +141,17 @@ impl Client {
         read(&request::send(&self.endpoints, &self.agent, message, Repeat::of_update(meta), send).await?.json)
     }
 
+    /// Posts a body to an object's subresource ("token") and returns the answer, a body of the same type.
+    pub async fn create_subresource<K: Object, B: Serialize + DeserializeOwned>(
+        &self,
+        namespace: &str,
+        name: &str,
+        subresource: &str,
+        body: &B,
+    ) -> Result<B, Error> {
+        read(&self.create_target(target::<K>(namespace, name, subresource), body, Repeat::Never).await?)
+    }
+
     /// Changes an object.
     pub async fn patch<K: Object>(&self, namespace: &str, name: &str, patch: Patch) -> Result<K, Error> {
         read(&self.patch_target(target::<K>(namespace, name, ""), &patch).await?)
@@ -277,9 +288,14 @@ impl Client {
         request::send(&self.endpoints, &self.agent, message, Repeat::of_delete(options), send).await.map(drop)
     }
 
+    /// Turns to another server, for a caller that cannot wait for this one to be found dead.
+    pub(crate) fn leave_server(&self, why: &str) {
+        self.endpoints.failed(&self.endpoints.choose(), why);
+    }
+
     /// Opens a watch on the present server. One attempt: the cache decides what comes next.
     pub(crate) async fn watch(&self, message: WatchRequest) -> Result<Watch, Error> {
-        let choice = self.endpoints.choose();
+        let choice = self.endpoints.choose_for_watch();
         let request = request::with_headers(message, &self.agent);
         match request::objects(choice.channel.clone()).watch(request).await {
             Ok(response) => Ok(Watch { stream: response.into_inner(), choice, client: self.clone() }),

@@ -5,7 +5,7 @@ use std::{
     fs,
     path::Path,
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -27,6 +27,10 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// HTTP/2's default of 64 KiB stalls lists of a few megabytes at every round trip.
 const STREAM_WINDOW: u32 = 1 << 20;
 
+/// Servers take a hundred streams a connection or some more; watches never end, so they get connections of their own, each
+/// filled to half of that, and requests never wait behind them.
+const WATCHES_A_CONNECTION: usize = 50;
+
 /// All requests of a process go to one healthy apiserver, picked at random at the start, so that what it reads comes from
 /// one replica; only when that one fails does the process move on to the next.
 pub(crate) struct Endpoints {
@@ -37,13 +41,17 @@ pub(crate) struct Endpoints {
 
 struct Server {
     address: String,
-    channel: Channel,
+    endpoint: Endpoint,
+    requests: Channel,
+    watches: Mutex<Vec<(Channel, Arc<()>)>>,
 }
 
 /// A server chosen for one attempt.
 pub(crate) struct Choice {
     pub(crate) channel: Channel,
     index: usize,
+    /// A watch's place on its connection, counted by the references to it.
+    _place: Option<Arc<()>>,
 }
 
 impl Endpoints {
@@ -62,7 +70,8 @@ impl Endpoints {
                 .keep_alive_while_idle(true)
                 .initial_stream_window_size(STREAM_WINDOW)
                 .initial_connection_window_size(2 * STREAM_WINDOW);
-            Ok(Server { address: address.clone(), channel: endpoint.connect_lazy() })
+            let requests = endpoint.connect_lazy();
+            Ok(Server { address: address.clone(), endpoint, requests, watches: Mutex::default() })
         };
         let all = connection.apiservers.iter().map(server).collect::<Result<Vec<_>, Error>>()?;
         if all.is_empty() {
@@ -79,7 +88,24 @@ impl Endpoints {
     /// The server to ask now.
     pub(crate) fn choose(&self) -> Choice {
         let index = self.current.load(Ordering::Relaxed);
-        Choice { channel: self.all[index].channel.clone(), index }
+        Choice { channel: self.all[index].requests.clone(), index, _place: None }
+    }
+
+    /// The server to watch now, on a connection that has room for it until the choice is dropped.
+    pub(crate) fn choose_for_watch(&self) -> Choice {
+        let index = self.current.load(Ordering::Relaxed);
+        let server = &self.all[index];
+        let mut connections = server.watches.lock().unwrap_or_else(PoisonError::into_inner);
+        let has_room = |(_, place): &&(Channel, Arc<()>)| Arc::strong_count(place) <= WATCHES_A_CONNECTION;
+        let (channel, place) = match connections.iter().find(has_room) {
+            Some(connection) => connection.clone(),
+            None => {
+                let connection = (server.endpoint.connect_lazy(), Arc::new(()));
+                connections.push(connection.clone());
+                connection
+            }
+        };
+        Choice { channel, index, _place: Some(place) }
     }
 
     /// This server failed: the next attempt of anyone goes to another one.

@@ -58,6 +58,28 @@ impl Default for Timing {
     }
 }
 
+/// How much longer than asked for a wait may be, so that standbys do not collide at every step. Source: client-go's
+/// `JitterFactor`.
+const JITTER: f64 = 1.2;
+
+impl Timing {
+    /// The order that the safety of the election rests on.
+    fn check(&self) -> Result<(), Error> {
+        if self.lease_duration <= self.renew_deadline {
+            return Err(Error::bad_request("the lease duration must be greater than the renew deadline"));
+        }
+        if self.renew_deadline <= self.retry_period.mul_f64(JITTER) {
+            return Err(Error::bad_request("the renew deadline must be greater than 1.2 times the retry period"));
+        }
+        Ok(())
+    }
+
+    /// How long one attempt may take: short enough that a server which hangs can be left for another one in time.
+    fn attempt(&self) -> Duration {
+        self.renew_deadline / 3
+    }
+}
+
 fn duration(text: &str) -> Result<Duration, String> {
     let span: jiff::SignedDuration = text.parse().map_err(|error| format!("{error}; write it like 5s or 700ms"))?;
     Duration::try_from(span).map_err(|_| "a duration cannot be negative".to_owned())
@@ -82,6 +104,7 @@ pub async fn run_until<F: Future>(
     stop: impl Future<Output = ()>,
     lead: impl FnOnce() -> F,
 ) -> Result<Option<F::Output>, Error> {
+    timing.check()?;
     let mut candidate = Candidate { client, options, timing, observed: None, leading: false };
     tokio::pin!(stop);
     let renewed = tokio::select! {
@@ -118,7 +141,7 @@ impl Candidate<'_> {
     async fn acquire(&mut self) -> Instant {
         loop {
             let began = clock::instant();
-            match timeout(self.timing.renew_deadline, self.try_acquire_or_renew()).await {
+            match timeout(self.timing.attempt(), self.try_acquire_or_renew()).await {
                 Ok(Ok(true)) => {
                     self.leading = true;
                     return began;
@@ -129,10 +152,9 @@ impl Candidate<'_> {
                     self.observe_again();
                 }
                 Ok(Err(error)) => tracing::warn!(%error, "cannot take part in the leader election"),
-                Err(_) => tracing::warn!("cannot take part in the leader election: no answer in time"),
+                Err(_) => self.hung(),
             }
-            // Jitter, so that standbys do not collide at every step.
-            clock::sleep(self.timing.retry_period.mul_f64(rand::random_range(0.8..1.2))).await;
+            clock::sleep(self.timing.retry_period.mul_f64(rand::random_range(1.0..JITTER))).await;
         }
     }
 
@@ -146,7 +168,8 @@ impl Candidate<'_> {
                 if began >= deadline {
                     break "no renewal in time".to_owned();
                 }
-                match tokio::time::timeout_at(deadline, self.try_acquire_or_renew()).await {
+                let end = deadline.min(began + self.timing.attempt());
+                match tokio::time::timeout_at(end, self.try_acquire_or_renew()).await {
                     Ok(Ok(true)) => {
                         renewed = began;
                         break String::new();
@@ -156,7 +179,7 @@ impl Candidate<'_> {
                         tracing::debug!(%error, "renewal failed");
                         self.observe_again();
                     }
-                    Err(_) => {}
+                    Err(_) => self.hung(),
                 }
                 clock::sleep(self.timing.retry_period / 4).await;
             };
@@ -166,6 +189,12 @@ impl Candidate<'_> {
                 return Error::new(Reason::Timeout, format!("lost the lease {NAMESPACE}/{lease}: {why}"));
             }
         }
+    }
+
+    /// An attempt took too long. It may have been done or not.
+    fn hung(&mut self) {
+        self.client.leave_server("the leader election had no answer in time");
+        self.observe_again();
     }
 
     fn holder(&self) -> Option<&str> {

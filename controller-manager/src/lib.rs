@@ -21,6 +21,8 @@
 //! | [`namespace`] | Namespaces that are being deleted, and all in them |
 //! | [`service_account`] | Namespace → its ServiceAccount `default` |
 //! | [`root_ca_publisher`] | Namespace → its ConfigMap `kube-root-ca.crt` |
+//! | [`token`] | Secrets with tokens of service accounts |
+//! | [`cluster_role_aggregation`] | ClusterRoles that are sums of others |
 //! | [`ownership`] | who controls an object: adoption and release |
 //! | [`expectations`] | what was asked for and is not seen yet |
 //! | [`pods`] | making and removing pods |
@@ -30,6 +32,7 @@
 //! so the process may be killed between any two writes; it decides in pure functions, which are tested in tables; it reads
 //! caches, and reads the apiserver only where a stale answer would do harm.
 
+pub mod cluster_role_aggregation;
 pub mod context;
 pub mod deployment;
 pub mod endpoint_slice;
@@ -48,6 +51,7 @@ pub mod root_ca_publisher;
 pub mod service_account;
 pub mod service_pods;
 pub mod taint_eviction;
+pub mod token;
 
 use std::{
     path::{Path, PathBuf},

@@ -7,8 +7,8 @@ use tokio::task::JoinSet;
 use tracing::Instrument;
 
 use crate::{
-    Context, deployment, endpoint_slice, endpoints, garbage_collector, namespace, node_ipam, node_lifecycle, pod_gc,
-    replica_set, root_ca_publisher, service_account, taint_eviction,
+    Context, cluster_role_aggregation, deployment, endpoint_slice, endpoints, garbage_collector, namespace, node_ipam,
+    node_lifecycle, pod_gc, replica_set, root_ca_publisher, service_account, taint_eviction, token,
 };
 
 /// One control loop.
@@ -39,6 +39,11 @@ pub const LOOPS: &[Loop] = &[
     Loop { name: "garbage-collector-controller", start: |context| Box::pin(garbage_collector::run(context)) },
     Loop { name: "namespace-controller", start: |context| Box::pin(namespace::run(context)) },
     Loop { name: "pod-garbage-collector-controller", start: |context| Box::pin(pod_gc::run(context)) },
+    Loop { name: "serviceaccount-token-controller", start: |context| Box::pin(token::run(context)) },
+    Loop {
+        name: "clusterrole-aggregation-controller",
+        start: |context| Box::pin(cluster_role_aggregation::run(context)),
+    },
 ];
 
 /// Runs the loops that `--controllers` asks for until dropped. None of them ends by itself.

@@ -5,9 +5,13 @@ use std::future::Future;
 use futures::future::join_all;
 use k8s_openapi::{
     api::core::v1::{Pod, PodTemplateSpec},
-    apimachinery::pkg::apis::meta::v1::{DeleteOptions, ObjectMeta},
+    apimachinery::pkg::apis::meta::v1::{DeleteOptions, ObjectMeta, Preconditions},
 };
-use kubelab_api::{Error, Reason, meta::controller_reference};
+use kubelab_api::{
+    Error, Reason,
+    meta::{controller_reference, is_controlled_by},
+    name::generate,
+};
 use kubelab_client::{Client, Object, Recorder, controller::Key, recorder::Kind};
 
 /// Makes and removes pods, and tells of it in events about their owner.
@@ -22,13 +26,20 @@ impl PodControl {
         Self { client: client.clone(), recorder }
     }
 
-    /// Creates a pod.
-    pub async fn create<O: Object>(&self, owner: &O, pod: &Pod) -> Result<Pod, Error> {
-        match self.client.create(pod).await {
-            Ok(pod) => {
-                let name = pod.metadata.name.as_deref().unwrap_or_default();
+    /// Creates a pod with a random name. The name is given here, not by the apiserver, so that the request can be repeated
+    /// when its answer is lost, and makes one pod all the same.
+    pub async fn create<O: Object>(&self, owner: &O, pod: &Pod) -> Result<(), Error> {
+        let mut pod = pod.clone();
+        let name = generate(pod.metadata.generate_name.as_deref().unwrap_or_default(), rand::random());
+        pod.metadata.name = Some(name.clone());
+        let result = match self.client.create(&pod).await {
+            Err(error) if error.reason == Reason::AlreadyExists => self.confirm(owner, &pod, error).await,
+            result => result.map(drop),
+        };
+        match result {
+            Ok(()) => {
                 self.recorder.event(owner, Kind::Normal, "SuccessfulCreate", format!("Created pod: {name}"));
-                Ok(pod)
+                Ok(())
             }
             Err(error) => {
                 if !namespace_is_terminating(&error) {
@@ -39,10 +50,20 @@ impl PodControl {
         }
     }
 
+    /// A pod of this name exists: the one that an earlier attempt of the same request made, or a stranger's.
+    async fn confirm<O: Object>(&self, owner: &O, pod: &Pod, error: Error) -> Result<(), Error> {
+        let key = Key::of(pod);
+        let present: Pod = self.client.get(&key.namespace, &key.name).await?;
+        let uid = owner.metadata().uid.as_deref().unwrap_or_default();
+        if is_controlled_by(&present.metadata, uid) { Ok(()) } else { Err(error) }
+    }
+
     /// Deletes a pod; a pod that is gone already is an error.
     pub async fn delete<O: Object>(&self, owner: &O, pod: &Pod) -> Result<(), Error> {
         let key = Key::of(pod);
-        match self.client.delete::<Pod>(&key.namespace, &key.name, DeleteOptions::default()).await {
+        let preconditions = Some(Preconditions { uid: pod.metadata.uid.clone(), resource_version: None });
+        let options = DeleteOptions { preconditions, ..Default::default() };
+        match self.client.delete::<Pod>(&key.namespace, &key.name, options).await {
             Ok(()) => {
                 self.recorder.event(owner, Kind::Normal, "SuccessfulDelete", format!("Deleted pod: {}", key.name));
                 Ok(())

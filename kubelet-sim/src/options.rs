@@ -33,10 +33,10 @@ pub struct Options {
     pub listen: SocketAddr,
     /// The certificate to serve with (PEM), valid for the node's name; the client certificate by default
     #[arg(long)]
-    pub tls_cert_file: Option<PathBuf>,
+    pub tls_certificate: Option<PathBuf>,
     /// Its key (PEM)
-    #[arg(long, requires = "tls_cert_file")]
-    pub tls_private_key_file: Option<PathBuf>,
+    #[arg(long, requires = "tls_certificate")]
+    pub tls_key: Option<PathBuf>,
     /// Where the node keeps its containers' state
     #[arg(long)]
     pub data_dir: PathBuf,

@@ -34,8 +34,8 @@ impl Tls {
     /// Reads the files that the flags name.
     pub fn load(options: &Options) -> anyhow::Result<Self> {
         let connection = &options.connection;
-        let certificate = read(options.tls_cert_file.as_ref().unwrap_or(&connection.client_certificate))?;
-        let key = read(options.tls_private_key_file.as_ref().unwrap_or(&connection.client_key))?;
+        let certificate = read(options.tls_certificate.as_ref().unwrap_or(&connection.client_certificate))?;
+        let key = read(options.tls_key.as_ref().unwrap_or(&connection.client_key))?;
         let authority = Certificate::from_pem(read(&connection.certificate_authority)?);
         let identity = Identity::from_pem(certificate, key);
         Ok(Self(ServerTlsConfig::new().identity(identity).client_ca_root(authority)))

@@ -227,6 +227,12 @@ impl History {
             .collect()
     }
 
+    /// How many trails there are.
+    #[cfg(test)]
+    pub(crate) fn trails(&self) -> usize {
+        self.trails.values().map(|topic| 1 + topic.by_index.len()).sum()
+    }
+
     fn at(&self, place: u64) -> Option<&Arc<Event>> {
         self.events.get(place.checked_sub(self.first)? as usize)
     }

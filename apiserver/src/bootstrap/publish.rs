@@ -1,26 +1,21 @@
-//! Keeps the Service `kubernetes` and what stands behind it in step with the apiservers that live. Each one holds a key
+//! Keeps what stands behind the Service `kubernetes` in step with the apiservers that live. Each one holds a key
 //! of an internal topic that expires when it is not renewed; the addresses are those whose key is there.
 //! Source: `LeaseEndpointReconciler` in `pkg/controlplane/reconcilers`, whose keys last and are renewed as here.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use kubelab_api::{Error, Reason};
-use kubelab_store::{Entry, Key, Outcome, Precondition, State, Transaction, Write};
+use kubelab_store::{Entry, Error, Key, Outcome, Precondition, State, Store, Transaction, Write};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     Object,
-    seed::{USER, finished, key, origin},
+    seed::{finished, key, origin},
     service,
 };
-use crate::{
-    authorization::MASTERS,
-    corridor::{Body, Options, Request, User, Verb},
-    registry::{Registry, scan},
-};
+use crate::registry::scan;
 
 const TOPIC: &str = "internal/apiservers";
 const LASTS: Duration = Duration::from_secs(15);
@@ -31,24 +26,18 @@ const FAREWELL: Duration = Duration::from_millis(300);
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Publishes this apiserver, `id`, at `address` until `stop`, and takes it back then.
-pub async fn publish(
-    registry: &Registry,
-    id: u64,
-    address: SocketAddr,
-    service: Object,
-    now: fn() -> Timestamp,
-    stop: &CancellationToken,
-) {
+pub async fn publish(store: &Store, id: u64, address: SocketAddr, now: fn() -> Timestamp, stop: &CancellationToken) {
     while !stop.is_cancelled() {
         let renewed = async {
-            create(registry, &service).await?;
-            renew(registry, id, Some(address), now()).await?;
-            reconcile(registry, now()).await
+            renew(store, id, Some(address), now()).await?;
+            reconcile(store, now()).await
         };
         let pause = match renewed.await {
-            Ok(()) => RENEWED,
+            Ok(true) => RENEWED,
+            // Another apiserver reconciles at the same time.
+            Ok(false) => PAUSE,
             Err(error) => {
-                tracing::debug!(%error, "the service of the apiservers has to wait");
+                tracing::debug!(%error, "the endpoints of the apiservers have to wait");
                 PAUSE
             }
         };
@@ -58,39 +47,14 @@ pub async fn publish(
         }
     }
     let taken_back = async {
-        renew(registry, id, None, now()).await?;
-        reconcile(registry, now()).await
+        renew(store, id, None, now()).await?;
+        reconcile(store, now()).await
     };
     // Without a quorum the key expires by itself.
     let _ = tokio::time::timeout(FAREWELL, taken_back).await;
 }
 
-/// Creates the Service as any other, so that its address is claimed.
-async fn create(registry: &Registry, service: &Object) -> Result<(), Error> {
-    if registry.store().local().get(&key(service)).is_some() {
-        return Ok(());
-    }
-    let request = Request {
-        user: User { name: USER.into(), groups: vec![MASTERS.into()], ..User::default() },
-        agent: "apiserver".into(),
-        door: kubelab_store::Door::Internal,
-        trace_id: Arc::from(uuid::Uuid::new_v4().simple().to_string()),
-        cause: 0,
-        verb: Verb::Create,
-        resource: Arc::new(service.resource.clone()),
-        namespace: service.namespace().to_owned(),
-        name: String::new(),
-        subresource: String::new(),
-        body: Body::Json(service.value.to_string().into()),
-        options: Options::default(),
-    };
-    match registry.handle(&request, &|_| Ok(())).await {
-        Err(error) if error.reason != Reason::AlreadyExists => Err(error),
-        _ => Ok(()),
-    }
-}
-
-async fn renew(registry: &Registry, id: u64, address: Option<SocketAddr>, now: Timestamp) -> Result<(), Error> {
+async fn renew(store: &Store, id: u64, address: Option<SocketAddr>, now: Timestamp) -> Result<(), Error> {
     let key = Key::new(TOPIC, id.to_string());
     let end = now.as_millisecond() + LASTS.as_millis() as i64;
     let write = match address {
@@ -105,20 +69,15 @@ async fn renew(registry: &Registry, id: u64, address: Option<SocketAddr>, now: T
     };
     let origin = origin("update", "apiserver lease", now);
     let transaction = Transaction { preconditions: Vec::new(), writes: vec![write], origin };
-    registry.store().commit(transaction).await.map_err(unavailable).map(drop)
+    store.commit(transaction).await.map(drop)
 }
 
-fn unavailable(error: kubelab_store::Error) -> Error {
-    Error::unavailable(error.to_string())
-}
-
-/// Writes the Endpoints and the slices, where they are not what they should be.
-async fn reconcile(registry: &Registry, now: Timestamp) -> Result<(), Error> {
-    let state = registry.store().latest().await.map_err(unavailable)?;
-    let Some(transaction) = plan(&state, now) else { return Ok(()) };
-    match registry.store().commit(transaction).await.map_err(unavailable)? {
-        Outcome::Committed(_) => Ok(()),
-        Outcome::Conflict(..) => Err(Error::unavailable("another apiserver reconciles at the same time")),
+/// Writes the Endpoints and the slices where they are not what they should be, unless somebody else was faster.
+async fn reconcile(store: &Store, now: Timestamp) -> Result<bool, Error> {
+    let state = store.latest().await?;
+    match plan(&state, now) {
+        Some(transaction) => Ok(matches!(store.commit(transaction).await?, Outcome::Committed(_))),
+        None => Ok(true),
     }
 }
 
@@ -171,10 +130,9 @@ mod tests {
 
     use std::net::Ipv4Addr;
 
-    use kubelab_store::{Options, Store};
+    use kubelab_store::Options;
 
     use super::*;
-    use crate::{admission::Chain, bootstrap::seed::seed, registry::table::Table};
 
     fn addresses(store: &Store) -> Vec<String> {
         let state = store.local();
@@ -191,19 +149,14 @@ mod tests {
         let peers = [(1, listen.to_string())].into();
         let store = Store::open(Options::new(1, peers, folder.path().to_owned(), listen)).await.unwrap();
         let stop = CancellationToken::new();
-        assert!(seed(&store, Timestamp::now, &stop).await);
-        let registry = Registry::new(Table::built_in(), store.clone(), Chain::default(), Timestamp::now);
+        store.member().wait_for(|member| member.leader == 1).await.unwrap();
         let at = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let service = service::service("10.96.0.1".parse().unwrap(), 6443);
 
-        create(&registry, &service).await.unwrap();
-        create(&registry, &service).await.unwrap();
-        assert!(store.local().get(&Key::new("core/services", "default/kubernetes")).is_some());
         for (id, address, expected) in
             [(1, Some(at(7001)), vec!["7001"]), (2, Some(at(7002)), vec!["7001", "7002"]), (1, None, vec!["7002"])]
         {
-            renew(&registry, id, address, Timestamp::now()).await.unwrap();
-            reconcile(&registry, Timestamp::now()).await.unwrap();
+            renew(&store, id, address, Timestamp::now()).await.unwrap();
+            assert!(reconcile(&store, Timestamp::now()).await.unwrap());
             assert_eq!(addresses(&store), expected);
         }
         assert!(plan(&store.local(), Timestamp::now()).is_none(), "all is well");
@@ -213,7 +166,7 @@ mod tests {
         assert_eq!(slices.collect::<Vec<_>>(), ["default/kubernetes"]);
 
         stop.cancel();
-        publish(&registry, 2, at(7002), service, Timestamp::now, &stop).await;
+        publish(&store, 2, at(7002), Timestamp::now, &stop).await;
         assert!(addresses(&store).is_empty(), "it takes itself back");
         store.shutdown().await;
     }

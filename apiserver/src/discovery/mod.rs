@@ -104,9 +104,9 @@ fn resource_list(resources: &[Arc<Resource>], group: &str, version: &str) -> Opt
         }
     }
     let group_version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
-    (!list.is_empty()).then(|| {
-        json!({ "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": list })
-    })
+    (!list.is_empty()).then(
+        || json!({ "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": list }),
+    )
 }
 
 fn add_names(entry: &mut Value, resource: &Resource) {
@@ -145,7 +145,8 @@ fn aggregated(resources: &[Arc<Resource>], core: bool, version: &str) -> Value {
                     json!({ "version": version, "resources": resources, "freshness": "Current" })
                 })
                 .collect();
-            let metadata = if group.is_empty() { Map::new() } else { Map::from_iter([("name".into(), (*group).into())]) };
+            let metadata =
+                if group.is_empty() { Map::new() } else { Map::from_iter([("name".into(), (*group).into())]) };
             json!({ "metadata": metadata, "versions": versions })
         })
         .collect();
@@ -247,13 +248,15 @@ mod tests {
     fn the_aggregated_document_holds_all_groups() {
         let document = aggregated(&served(), false, "v2");
         assert_eq!(document["apiVersion"], "apidiscovery.k8s.io/v2");
-        let names: Vec<_> = document["items"].as_array().unwrap().iter().map(|g| g["metadata"]["name"].clone()).collect();
+        let names: Vec<_> =
+            document["items"].as_array().unwrap().iter().map(|g| g["metadata"]["name"].clone()).collect();
         assert!(names.contains(&json!("apps")) && !names.contains(&Value::Null));
         let core = aggregated(&served(), true, "v2beta1");
         let resources = core["items"][0]["versions"][0]["resources"].as_array().unwrap();
         let pods = resources.iter().find(|r| r["resource"] == "pods").unwrap();
         assert_eq!(pods["responseKind"], json!({ "group": "", "version": "v1", "kind": "Pod" }));
-        let eviction = pods["subresources"].as_array().unwrap().iter().find(|s| s["subresource"] == "eviction").unwrap();
+        let eviction =
+            pods["subresources"].as_array().unwrap().iter().find(|s| s["subresource"] == "eviction").unwrap();
         assert_eq!(eviction["responseKind"]["group"], "policy");
     }
 
@@ -261,7 +264,10 @@ mod tests {
     fn a_known_document_is_not_sent_again() {
         let document = aggregated(&served(), true, "v2");
         let first = aggregated_answer(&document, "v2", &HeaderMap::new());
-        assert_eq!(first.headers()[CONTENT_TYPE], "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList");
+        assert_eq!(
+            first.headers()[CONTENT_TYPE],
+            "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+        );
         let headers = HeaderMap::from_iter([(IF_NONE_MATCH, first.headers()[ETAG].clone())]);
         assert_eq!(aggregated_answer(&document, "v2", &headers).status(), StatusCode::NOT_MODIFIED);
     }

@@ -31,9 +31,7 @@ pub fn find(resource: &Resource, name: &str) -> Option<Subresource> {
         "eviction" => foreign("policy", "v1", "Eviction", CREATED),
         "token" => foreign("authentication.k8s.io", "v1", "TokenRequest", CREATED),
         "finalize" => own(&["update"]),
-        "proxy" => {
-            foreign("", "v1", "NodeProxyOptions", &["create", "delete", "get", "patch", "update"])
-        }
+        "proxy" => foreign("", "v1", "NodeProxyOptions", &["create", "delete", "get", "patch", "update"]),
         _ => own(CHANGED),
     })
 }

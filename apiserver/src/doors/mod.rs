@@ -22,7 +22,6 @@ use http::{HeaderMap, header::CONTENT_TYPE};
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
 use kubelab_api::{Error, Reason};
-use kubelab_store::Store;
 use rustls_pki_types::CertificateDer;
 use tokio_util::sync::CancellationToken;
 
@@ -54,8 +53,6 @@ pub struct Doors {
     pub name: String,
     /// Where requests go.
     pub corridor: Arc<Corridor>,
-    /// For health, metrics and `why`.
-    pub store: Store,
     /// Places for requests.
     pub limits: Limits,
     /// What is counted.
@@ -70,7 +67,11 @@ pub struct Doors {
 
 impl Doors {
     /// Answers one HTTP request, whichever door it is for.
-    pub async fn serve(self: Arc<Self>, connection: Arc<Connection>, request: http::Request<Incoming>) -> http::Response<Body> {
+    pub async fn serve(
+        self: Arc<Self>,
+        connection: Arc<Connection>,
+        request: http::Request<Incoming>,
+    ) -> http::Response<Body> {
         let content_type = request.headers().get(CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
         if content_type.starts_with(b"application/grpc") {
             grpc::serve(self, connection, request).await
@@ -96,7 +97,7 @@ impl Doors {
         answered
     }
 
-    /// Who asks, or as whom.
+    /// Who asks, or whom the asker may act as.
     fn authenticate(&self, connection: &Connection, headers: &HeaderMap) -> Result<User, Error> {
         let user = self.corridor.authenticate(connection.certificate.as_ref(), bearer(headers))?;
         match Wanted::from_headers(headers)? {

@@ -117,10 +117,8 @@ pub fn encode(swagger: &Value) -> Vec<u8> {
 }
 
 fn named(schemas: &Value) -> Named {
-    let entry = |(name, value): (&String, &Value)| NamedSchema {
-        name: name.clone(),
-        value: Some(Box::new(schema(value))),
-    };
+    let entry =
+        |(name, value): (&String, &Value)| NamedSchema { name: name.clone(), value: Some(Box::new(schema(value))) };
     Named { additional_properties: schemas.as_object().into_iter().flatten().map(entry).collect() }
 }
 

@@ -62,8 +62,10 @@ impl OpenApi {
         if path == "/openapi/v2" {
             return Some(self.swagger(registry, &resources, headers));
         }
-        let of: Vec<Arc<Resource>> =
-            resources.into_iter().filter(|resource| path.strip_prefix("/openapi/v3/") == Some(&*root(resource))).collect();
+        let of: Vec<Arc<Resource>> = resources
+            .into_iter()
+            .filter(|resource| path.strip_prefix("/openapi/v3/") == Some(&*root(resource)))
+            .collect();
         (!of.is_empty()).then(|| {
             if !clauses(header(headers)).iter().any(|clause| clause.allows(JSON)) {
                 return Err(not_acceptable(JSON));
@@ -183,7 +185,7 @@ fn send_packed(headers: &HeaderMap, media_type: &'static str, packed: Bytes) -> 
     let mut plain = Vec::new();
     match GzDecoder::new(&packed[..]).read_to_end(&mut plain) {
         Ok(_) => finish(headers, media_type, plain.into(), &etag),
-        Err(error) => answer::error(&Error::internal(error)),
+        Err(error) => answer::error(&Error::internal(error), answer::Wrapping::default()),
     }
 }
 

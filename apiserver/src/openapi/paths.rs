@@ -166,7 +166,8 @@ impl Place<'_> {
 
     fn patch(&self, kind: &str) -> Value {
         let mut operation = self.operation("patch", "patch", PATCH_PARAMETERS, self.content(kind));
-        let mut types = vec!["application/apply-patch+yaml", "application/json-patch+json", "application/merge-patch+json"];
+        let mut types =
+            vec!["application/apply-patch+yaml", "application/json-patch+json", "application/merge-patch+json"];
         if self.strategic {
             types.push("application/strategic-merge-patch+json");
         }

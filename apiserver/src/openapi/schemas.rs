@@ -3,12 +3,7 @@
 use std::{collections::HashMap, sync::LazyLock};
 
 use k8s_openapi::{
-    api::{
-        authentication::v1::TokenRequest,
-        autoscaling::v1::Scale,
-        core::v1::Binding,
-        policy::v1::Eviction,
-    },
+    api::{authentication::v1::TokenRequest, autoscaling::v1::Scale, core::v1::Binding, policy::v1::Eviction},
     apimachinery::pkg::apis::meta::v1::{DeleteOptions, ListMeta, Status},
     schemars::{Schema, SchemaGenerator, generate::SchemaSettings},
 };
@@ -85,10 +80,9 @@ impl Schemas {
                     "scale" => (generator.subschema_for::<Scale>(), gvk("autoscaling", "v1", "Scale")),
                     "binding" => (generator.subschema_for::<Binding>(), gvk("", "v1", "Binding")),
                     "eviction" => (generator.subschema_for::<Eviction>(), gvk("policy", "v1", "Eviction")),
-                    "token" => (
-                        generator.subschema_for::<TokenRequest>(),
-                        gvk("authentication.k8s.io", "v1", "TokenRequest"),
-                    ),
+                    "token" => {
+                        (generator.subschema_for::<TokenRequest>(), gvk("authentication.k8s.io", "v1", "TokenRequest"))
+                    }
                     _ => continue,
                 };
                 let of_part = name(&of_part);
@@ -113,6 +107,7 @@ impl Schemas {
         }
         for (name, gvk) in named {
             if let Some(definition) = definitions.get_mut(&name) {
+                make_metadata_optional(definition);
                 definition["x-kubernetes-group-version-kind"] = json!([gvk]);
             }
         }
@@ -150,6 +145,17 @@ fn list_schema(of_kind: &str, resource: &Resource, list_meta: &str, dialect: Dia
         },
         "required": ["items"],
     })
+}
+
+/// `k8s-openapi` always has metadata, and says so; clients may leave it out.
+fn make_metadata_optional(definition: &mut Value) {
+    let Some(object) = definition.as_object_mut() else { return };
+    if let Some(Value::Array(required)) = object.get_mut("required") {
+        required.retain(|name| name != "metadata");
+        if required.is_empty() {
+            object.remove("required");
+        }
+    }
 }
 
 type ListType = [&'static str; 6];
@@ -276,6 +282,7 @@ mod tests {
             schemas.definitions["io.k8s.api.apps.v1.Deployment"]["x-kubernetes-group-version-kind"],
             json!([{ "group": "apps", "version": "v1", "kind": "Deployment" }])
         );
+        assert_eq!(schemas.definitions["io.k8s.api.apps.v1.Deployment"]["required"], json!(["spec"]));
         let items = &schemas.definitions["io.k8s.api.apps.v1.DeploymentList"]["properties"]["items"]["items"];
         assert_eq!(items["$ref"], "#/components/schemas/io.k8s.api.apps.v1.Deployment");
     }

@@ -22,8 +22,16 @@
 //! Invariants: a plan is a pure function of a request and a state. No client is refused because of a state that is behind
 //! the store's latest. What is stored was encoded once and is never encoded again.
 
+pub mod admissionregistration;
+pub mod apiextensions;
+pub mod apiregistration;
 pub mod apps;
+pub mod authentication;
+pub mod authorization;
+pub mod autoscaling;
+pub mod batch;
 pub mod cells;
+pub mod certificates;
 pub mod claims;
 pub mod coordination;
 pub mod core;
@@ -32,17 +40,26 @@ pub mod decode;
 pub mod defaults;
 pub mod delete;
 pub mod discovery;
+pub mod events;
+pub mod flowcontrol;
 pub mod go_type;
 pub mod handler;
 pub mod kind;
 pub mod kinds;
 pub mod list;
 pub mod metadata;
+pub mod networking;
+pub mod node;
 pub mod object;
 pub mod patch;
 pub mod plan;
+pub mod policy;
+pub mod rbac;
 pub mod scan;
+pub mod scheduling;
 pub mod selection;
+pub mod status;
+pub mod storage;
 pub mod subresource;
 pub mod syntax;
 pub mod table;
@@ -136,6 +153,10 @@ impl Registry {
 
     /// Answers an authorized request.
     pub async fn handle(&self, request: &Request, may: May<'_>) -> Result<Answer, Error> {
+        if (&*request.resource.group, &*request.resource.plural) == ("", "bindings") {
+            let pods = self.table.find("", "v1", "pods").ok_or_else(Error::no_such_page)?;
+            return self.write(pods, request, may, subresource::binding::plan).await;
+        }
         let handler = self.table.get(&request.resource)?;
         let part = request.subresource.as_str();
         if !part.is_empty() && !handler.resource.has(part) {
@@ -251,7 +272,7 @@ impl Registry {
                     names += 1;
                     continue;
                 }
-                Err(error) if latest => return Err(error),
+                Err(error) if latest || !depends_on_state(&error) => return Err(error),
                 // So would be "nothing to do".
                 Ok(plan) if latest && plan.writes.is_empty() => return finish(handler, plan.shown, plan.warnings, 0),
                 Ok(plan) if !plan.writes.is_empty() => plan,
@@ -294,6 +315,14 @@ impl Registry {
             note: note.into(),
         }
     }
+}
+
+/// A newer state might not lead to this refusal.
+fn depends_on_state(error: &Error) -> bool {
+    !matches!(
+        error.reason,
+        Reason::BadRequest | Reason::UnsupportedMediaType | Reason::RequestEntityTooLarge | Reason::MethodNotAllowed
+    )
 }
 
 /// The answer to a write.

@@ -159,3 +159,15 @@ async fn metadata_of_any_resource() {
     let object = cache.get("shop", "a").unwrap();
     assert_eq!((object.api_version.as_str(), object.kind.as_str()), ("v1", "ConfigMap"));
 }
+
+#[tokio::test]
+async fn many_watches_leave_room_for_requests() {
+    let fake = Fake::new();
+    let server = fake.serve();
+    let client = fake.client(&[&server]);
+    let caches: Vec<_> = (0..230).map(|_| Cache::<ConfigMap>::start(&client, Scope::default())).collect();
+    for cache in &caches {
+        timeout(Duration::from_secs(10), cache.synced()).await.unwrap();
+    }
+    client.list::<ConfigMap>("").await.unwrap();
+}

@@ -14,7 +14,11 @@ use std::{
 
 use futures::{Stream, stream};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status as KubernetesStatus;
-use kubelab_api::{Error, resource};
+use kubelab_api::{
+    Error,
+    patch::{self, Schema, strategic},
+    resource,
+};
 use kubelab_client::{Client, process::Connection};
 use kubelab_proto::objects::{
     Cause, DeleteRequest, GetRequest, ListRequest, Object, ObjectList, PatchRequest, Target, WatchBatch, WatchEvent,
@@ -141,7 +145,9 @@ impl Fake {
         let service = ObjectsServer::new(self.clone());
         runtime.spawn(async move {
             let incoming = TcpIncoming::from(tokio::net::TcpListener::from_std(listener).unwrap());
-            Server::builder().tls_config(tls).unwrap().add_service(service).serve_with_incoming(incoming).await
+            // Fewer streams a connection than the real one takes.
+            let server = Server::builder().max_concurrent_streams(100);
+            server.tls_config(tls).unwrap().add_service(service).serve_with_incoming(incoming).await
         });
         FakeServer { address, runtime: Some(runtime) }
     }
@@ -174,6 +180,35 @@ impl Fake {
         let namespace = object["metadata"]["namespace"].as_str().unwrap_or_default().to_owned();
         let name = object["metadata"]["name"].as_str().unwrap().to_owned();
         self.write((resource.to_owned(), namespace, name), Some(object))
+    }
+
+    /// An object as it is now.
+    pub fn object(&self, resource: &str, namespace: &str, name: &str) -> Option<Value> {
+        self.lock().objects.get(&(resource.to_owned(), namespace.to_owned(), name.to_owned())).cloned()
+    }
+
+    /// All objects of a resource as they are now.
+    pub fn objects(&self, resource: &str) -> Vec<Value> {
+        self.lock().objects.iter().filter(|(id, _)| id.0 == resource).map(|(_, object)| object.clone()).collect()
+    }
+
+    /// All versions that an object had.
+    pub fn versions(&self, resource: &str, name: &str) -> Vec<Value> {
+        let data = self.lock();
+        let of = data.history.iter().filter(|(_, _, of, object)| of == resource && object["metadata"]["name"] == name);
+        of.map(|(.., object)| object.clone()).collect()
+    }
+
+    /// Waits until the objects are as they should be.
+    pub async fn until(&self, what: &str, reached: impl Fn(&Self) -> bool) {
+        let mut revision = self.revision.subscribe();
+        let changes = async {
+            while !reached(self) {
+                revision.changed().await.unwrap();
+            }
+        };
+        let waited = tokio::time::timeout(Duration::from_secs(20), changes).await;
+        assert!(waited.is_ok(), "not reached: {what}");
     }
 
     pub fn delete_now(&self, resource: &str, namespace: &str, name: &str) -> u64 {
@@ -241,22 +276,14 @@ fn not_found(target: &Option<Target>) -> Status {
     refuse(Code::NotFound, Error::not_found(of(target), &id(target).2))
 }
 
-fn merge(into: &mut Value, patch: Value) {
-    match patch {
-        Value::Object(patch) => {
-            if !into.is_object() {
-                *into = json!({});
-            }
-            for (key, value) in patch {
-                if value.is_null() {
-                    into.as_object_mut().unwrap().remove(&key);
-                } else {
-                    merge(&mut into[key], value);
-                }
-            }
-        }
-        other => *into = other,
+fn apply(object: Value, request: &PatchRequest) -> Value {
+    let patch: Value = serde_json::from_slice(&request.patch).unwrap();
+    if request.patch_type == "application/strategic-merge-patch+json" {
+        return strategic::apply(object, patch, Schema::of(of(&request.target)).unwrap()).unwrap();
     }
+    let mut object = object;
+    patch::merge(&mut object, &patch);
+    object
 }
 
 fn remember<T>(data: &mut Data, request: &Request<T>, cause: &Option<Cause>) {
@@ -392,9 +419,8 @@ impl Objects for Fake {
             let mut data = self.lock();
             remember(&mut data, &request, &message.cause);
             let id = id(&message.target);
-            let Some(mut object) = data.objects.get(&id).cloned() else { return Err(not_found(&message.target)) };
-            merge(&mut object, serde_json::from_slice(&message.patch).unwrap());
-            self.write_locked(&mut data, id.clone(), Some(object));
+            let Some(object) = data.objects.get(&id).cloned() else { return Err(not_found(&message.target)) };
+            self.write_locked(&mut data, id.clone(), Some(apply(object, message)));
             data.objects[&id].clone()
         };
         self.written(patched).await

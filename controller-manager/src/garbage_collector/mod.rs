@@ -16,7 +16,10 @@ mod graph;
 #[cfg(test)]
 mod tests;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use futures::future::join_all;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, OwnerReference, Preconditions};
@@ -29,11 +32,15 @@ use kubelab_api::{
 use kubelab_client::{Action, Cache, Client, Controller, Partial, Patch, Scope, controller::Key, queue::Queue};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use self::graph::{Graph, Node, Owner, Uid, Verdict, uid_of};
 use crate::Context;
 
 const NAME: &str = "garbage-collector-controller";
+/// How long to wait for all resources to be known: one that cannot be listed must not stop everything.
+/// Source: `initialSyncTimeout`.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// Upstream has 20 for each of its two queues; a lab's apiservers share two cores with everything else.
 const WORKERS: usize = 10;
 
@@ -42,8 +49,15 @@ pub async fn run(context: Context) {
     let caches: Vec<(&'static Resource, Cache<Partial>)> = collected()
         .map(|resource| (resource, Cache::start_dynamic(&context.client, resource, Scope::default())))
         .collect();
-    // As long as some resource is not known, its objects would look like owners that are gone.
-    join_all(caches.iter().map(|(_, cache)| cache.synced())).await;
+    let all_synced = join_all(caches.iter().map(|(_, cache)| cache.synced()));
+    if timeout(PATIENCE, all_synced).await.is_err() {
+        let missing = caches.iter().filter(|(_, cache)| !cache.is_synced());
+        let missing: Vec<String> = missing.map(|(resource, _)| resource.group_resource()).collect();
+        tracing::warn!(
+            ?missing,
+            "going on without some resources: what belongs to their objects is looked up one by one"
+        );
+    }
     let this = Arc::new(Loop { client: context.client, graph: Arc::default(), queue: Queue::new(NAME) });
     for (resource, cache) in &caches {
         this.watch(resource, cache);
@@ -166,7 +180,7 @@ impl Loop {
 
     async fn delete(&self, node: &Node, policy: &str, as_known: bool) -> Result<(), Error> {
         let meta = node.meta();
-        tracing::info!(object = %describe(node), policy, "deleting what belongs to nobody");
+        tracing::debug!(object = %describe(node), policy, "deleting what belongs to nobody");
         let options = DeleteOptions {
             propagation_policy: Some(policy.to_owned()),
             // What was written meanwhile may have got an owner.

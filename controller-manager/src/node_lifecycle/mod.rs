@@ -213,6 +213,7 @@ impl Loop {
         };
         if let Some(taints) = taints::wanted(&node, self.take_turn(&node), &clock::now()) {
             let version = &node.metadata.resource_version;
+            let taints = Some(taints).filter(|taints| !taints.is_empty());
             let patch = json!({"metadata": {"resourceVersion": version}, "spec": {"taints": taints}});
             self.client.patch::<Node>("", &key.name, Patch::Merge(patch)).await?;
         }

@@ -5,13 +5,14 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
-use raft::eraftpb::{ConfChangeSingle, ConfChangeType, ConfChangeV2, ConfState, Message, MessageType};
+use raft::eraftpb::{ConfState, Message, MessageType};
 
 use super::{Config, Input, Node, Output, Refusal};
 use crate::{
     HistoryLimits, Key, Outcome, Role, State, Transaction, Write,
     command::{self, internal_origin},
-    disk::{Wal, recover, write_all},
+    disk::{Beginning, Wal, recover, write_all},
+    members,
     sim::{Mutant, disk::SimDisk},
     view::View,
 };
@@ -50,7 +51,7 @@ fn config(id: u64, starts: u64) -> Config {
 
 fn open(disk: &SimDisk, id: u64, starts: u64) -> Member {
     let founders = ConfState { voters: vec![1, 2, 3], ..ConfState::default() };
-    let (wal, recovered) = recover(disk.clone(), &founders).unwrap();
+    let (wal, recovered) = recover(disk.clone(), Beginning::found(&founders)).unwrap();
     let view = Arc::new(View::new(HistoryLimits::default()));
     let node = Node::new(config(id, starts), recovered, Arc::clone(&view)).unwrap();
     Member { node, view, wal, disk: disk.clone(), starts }
@@ -110,7 +111,7 @@ impl Trio {
                     Output::Readable { token, result } => {
                         self.readable.insert(token, (result, member.view.state()));
                     }
-                    Output::Member(_) => {}
+                    Output::Member(_) | Output::Joined { .. } | Output::Left { .. } => {}
                     Output::Fatal(reason) => panic!("{reason}"),
                 }
             }
@@ -322,10 +323,7 @@ fn a_proposal_that_comes_twice_applies_once() {
 #[test]
 fn members_last_through_a_restart() {
     let mut trio = Trio::new();
-    let mut change = ConfChangeV2::default();
-    let single =
-        ConfChangeSingle { change_type: ConfChangeType::AddLearnerNode, node_id: 4, ..ConfChangeSingle::default() };
-    change.set_changes(vec![single].into());
+    let change = members::Change::Add { id: 4, address: "four:2380".into() };
     trio.step(1, [Input::Change(change)]);
     trio.carry_if(|message| message.to != 4);
     for id in 1..=3 {

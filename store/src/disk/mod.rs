@@ -19,8 +19,8 @@ mod wal;
 mod writer;
 
 pub(crate) use files::{DirFiles, Files};
-pub(crate) use recover::recover;
-pub(crate) use snapshots::save;
+pub(crate) use recover::{Beginning, recover};
+pub(crate) use snapshots::{export, import, save};
 pub(crate) use wal::Wal;
 #[cfg(test)]
 pub(crate) use writer::write_all;

@@ -1,12 +1,14 @@
 #![allow(clippy::unwrap_used)]
 
+use std::sync::mpsc::{Receiver, channel};
+
 use raft::eraftpb::{ConfState, Entry, HardState};
 
-use super::{DiskError, Files, Wal, recover, save};
+use super::{Beginning, DiskError, Files, Report, Wal, Writer, recover, save};
 use crate::{
     Key, Transaction, Write,
     command::{self, Header, internal_origin},
-    consensus::LogWrite,
+    consensus::{LogWrite, Persist},
     machine::Machine,
     sim::disk::SimDisk,
     snapshot::Frozen,
@@ -33,7 +35,7 @@ fn last_segment(disk: &SimDisk) -> String {
 /// A log of ten entries, each synced.
 fn log() -> SimDisk {
     let disk = SimDisk::default();
-    let (mut wal, _) = recover(disk.clone(), &founders()).unwrap();
+    let (mut wal, _) = recover(disk.clone(), Beginning::Join).unwrap();
     for index in 1..=10 {
         wal.append([&write(vec![entry(index, 1)])]).unwrap();
         wal.sync().unwrap();
@@ -42,7 +44,7 @@ fn log() -> SimDisk {
 }
 
 fn indexes(disk: &SimDisk) -> Result<Vec<u64>, DiskError> {
-    let (_, recovered) = recover(disk.clone(), &founders())?;
+    let (_, recovered) = recover(disk.clone(), Beginning::Join)?;
     Ok(recovered.entries.iter().map(|entry| entry.index).collect())
 }
 
@@ -117,7 +119,7 @@ fn conflicting_entries_replace_what_follows() {
     let (mut wal, _) = Wal::open(disk.clone()).unwrap();
     wal.append([&write(vec![entry(6, 2), entry(7, 2)])]).unwrap();
     wal.sync().unwrap();
-    let (_, recovered) = recover(disk, &founders()).unwrap();
+    let (_, recovered) = recover(disk, Beginning::Join).unwrap();
     let found: Vec<_> = recovered.entries.iter().map(|entry| (entry.index, entry.term)).collect();
     assert_eq!(found[4..], [(5, 1), (6, 2), (7, 2)]);
 }
@@ -156,7 +158,7 @@ fn a_snapshot_covers_the_log_before_it() {
     let mut disk = log();
     save(&mut disk, &frozen(4)).unwrap();
     save(&mut disk, &frozen(8)).unwrap();
-    let (_, recovered) = recover(disk.clone(), &founders()).unwrap();
+    let (_, recovered) = recover(disk.clone(), Beginning::Join).unwrap();
     assert_eq!((recovered.frozen.index, recovered.frozen.state.len()), (8, 8));
     assert_eq!(recovered.entries.iter().map(|entry| entry.index).collect::<Vec<_>>(), [9, 10]);
     assert_eq!(recovered.hard_state.commit, 9);
@@ -168,7 +170,7 @@ fn a_snapshot_covers_the_log_before_it() {
 fn a_snapshot_installed_before_the_log_began_anew_wins() {
     let mut disk = log();
     save(&mut disk, &frozen(1000)).unwrap();
-    let (_, recovered) = recover(disk.clone(), &founders()).unwrap();
+    let (_, recovered) = recover(disk.clone(), Beginning::Join).unwrap();
     assert_eq!((recovered.entries.len(), recovered.hard_state.commit), (0, 1000));
     let (mut wal, _) = Wal::open(disk.clone()).unwrap();
     wal.append([&write(vec![entry(1001, 2)])]).unwrap();
@@ -184,7 +186,7 @@ fn a_damaged_snapshot_stops_the_replica() {
     let length = disk.read(&name).unwrap().len();
     assert!(length > crate::snapshot::CHUNK, "more than one chunk");
     disk.flip(&name, length * 4);
-    assert!(matches!(recover(disk, &founders()), Err(DiskError::Damaged { .. })));
+    assert!(matches!(recover(disk, Beginning::Join), Err(DiskError::Damaged { .. })));
 }
 
 #[test]
@@ -194,16 +196,16 @@ fn a_snapshot_cut_short_is_not_taken() {
     let name = disk.list().unwrap().into_iter().find(|name| name.starts_with("snapshot-")).unwrap();
     let content = disk.read(&name).unwrap();
     disk.truncate(&name, content.len() as u64 - 1).unwrap();
-    assert!(matches!(recover(disk.clone(), &founders()), Err(DiskError::Damaged { .. })));
+    assert!(matches!(recover(disk.clone(), Beginning::Join), Err(DiskError::Damaged { .. })));
     disk.rename(&name, &format!("{name}.unfinished")).unwrap();
-    let (_, recovered) = recover(disk.clone(), &founders()).unwrap();
+    let (_, recovered) = recover(disk.clone(), Beginning::Join).unwrap();
     assert_eq!((recovered.frozen.index, recovered.entries.len()), (0, 10));
 }
 
 #[test]
 fn segments_rotate_and_old_ones_go() {
     let disk = SimDisk::default();
-    let (mut wal, _) = recover(disk.clone(), &founders()).unwrap();
+    let (mut wal, _) = recover(disk.clone(), Beginning::Join).unwrap();
     let large = |index| Entry { data: vec![1; 1 << 20].into(), ..entry(index, 1) };
     for index in 1..=20 {
         wal.append([&write(vec![large(index)])]).unwrap();
@@ -216,4 +218,53 @@ fn segments_rotate_and_old_ones_go() {
     wal.compact(15).unwrap();
     assert!(segments() <= 4, "{:?}", disk.list());
     assert_eq!(indexes(&disk).unwrap(), [16, 17, 18, 19, 20]);
+}
+
+/// A writer on the log of a disk, and what it reports.
+fn writer(disk: &SimDisk) -> (Writer, Receiver<Report>) {
+    let (wal, _) = Wal::open(disk.clone()).unwrap();
+    let (reports, reported) = channel();
+    let writer = Writer::spawn(wal, disk.clone(), move |report| drop(reports.send(report))).unwrap();
+    (writer, reported)
+}
+
+fn persist(index: u64) -> Persist {
+    Persist { number: Some(index), install: None, write: write(vec![entry(index, 1)]) }
+}
+
+#[test]
+fn what_queues_up_is_written_together_and_reported_in_order() {
+    let disk = log();
+    let (writer, reported) = writer(&disk);
+    (11..=200).for_each(|index| writer.persist(persist(index)));
+    drop(writer);
+    let numbers: Vec<_> =
+        reported.iter().map(|report| matches!(report, Report::Persisted { number } if number <= 200)).collect();
+    assert!(!numbers.is_empty() && numbers.len() <= 190 && numbers.iter().all(|ok| *ok));
+    assert_eq!(indexes(&disk).unwrap().len(), 200);
+}
+
+#[test]
+fn a_failed_sync_is_reported_and_nothing_follows() {
+    let disk = log();
+    let (writer, reported) = writer(&disk);
+    disk.fail_in(1);
+    writer.persist(persist(11));
+    assert!(matches!(reported.recv().unwrap(), Report::Failed(DiskError::Failed(..))));
+    writer.persist(persist(12));
+    assert!(reported.recv().is_err(), "never tried again");
+}
+
+#[test]
+fn a_full_disk_is_reported_and_tried_again() {
+    let disk = log();
+    disk.set_full(true);
+    let (writer, reported) = writer(&disk);
+    writer.persist(persist(11));
+    assert!(matches!(reported.recv().unwrap(), Report::Full(true)));
+    disk.set_full(false);
+    assert!(matches!(reported.recv().unwrap(), Report::Full(false)));
+    assert!(matches!(reported.recv().unwrap(), Report::Persisted { number: 11 }));
+    drop(writer);
+    assert_eq!(indexes(&disk).unwrap().len(), 11);
 }

@@ -46,8 +46,12 @@ impl Link {
         .unwrap();
         self.received = Some(received);
         let Ok(Request::Input(input)) = input else { panic!("nothing arrives") };
-        input
+        *input
     }
+}
+
+fn is(request: &Request, wanted: impl Fn(&Input) -> bool) -> bool {
+    matches!(request, Request::Input(input) if wanted(input))
 }
 
 fn message(index: u64) -> Message {
@@ -99,7 +103,7 @@ async fn mutual_tls_lets_members_in_and_nobody_else() {
         // Without TLS the connection is made, and lost with the first word; either way it ends as unreachable.
         let unreachable = spawn_blocking(move || {
             let mut sent = link.sent.iter();
-            let found = sent.any(|request| matches!(request, Request::Input(Input::Unreachable { to: 2 })));
+            let found = sent.any(|request| is(&request, |input| matches!(input, Input::Unreachable { to: 2 })));
             (found, link.received.unwrap().try_recv().is_err())
         });
         assert_eq!(unreachable.await.unwrap(), (true, true));
@@ -132,7 +136,7 @@ async fn a_snapshot_larger_than_a_message_arrives_whole() {
     assert_eq!((message.get_snapshot().get_metadata().index, frozen.index, frozen.term), (9, 9, 2));
     assert_eq!(frozen.state.hash(), hash);
     assert!(matches!(link.next().await, Input::Message(message) if message.index == 1));
-    let reported = |request| matches!(request, Request::Input(Input::SnapshotSent { to: 2, ok: true }));
+    let reported = |request| is(&request, |input| matches!(input, Input::SnapshotSent { to: 2, ok: true }));
     assert!(link.sent.try_iter().any(reported), "success is reported to the leader");
 }
 
@@ -145,7 +149,7 @@ async fn a_snapshot_that_can_not_be_sent_is_reported() {
     let snapshot = Message { msg_type: MessageType::MsgSnapshot, to: 3, ..message(0) };
     sender.send(Parcel::Snapshot { message: snapshot, frozen: Frozen::default().into() });
     let reported = spawn_blocking(move || {
-        sent.iter().any(|request| matches!(request, Request::Input(Input::SnapshotSent { to: 3, ok: false })))
+        sent.iter().any(|request| is(&request, |input| matches!(input, Input::SnapshotSent { to: 3, ok: false })))
     });
     assert!(reported.await.unwrap());
     drop(link);

@@ -215,7 +215,8 @@ fn batches(
     shutdown: CancellationToken,
     watching: Watching,
 ) -> impl Stream<Item = Result<WatchBatch, Status>> + Send {
-    let start = Batches { watch, ready: Vec::new().into_iter(), revision: 0, shutdown, over: false, _watching: watching };
+    let start =
+        Batches { watch, ready: Vec::new().into_iter(), revision: 0, shutdown, over: false, _watching: watching };
     stream::unfold(start, |mut batches| async move {
         if let Some(message) = batches.ready.next() {
             return Some((Ok(message), batches));

@@ -45,10 +45,10 @@ pub fn text(status: StatusCode, text: impl Into<Bytes>) -> Response<Body> {
 }
 
 /// A refusal.
-pub fn error(error: &Error) -> Response<Body> {
+pub fn error(error: &Error, wrapping: Wrapping) -> Response<Body> {
     let json = serde_json::to_vec(&error.to_status()).unwrap_or_default();
     let status = StatusCode::from_u16(error.code()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut response = respond(status, Encoding::Json, full(json));
+    let mut response = object(status, json.into(), wrapping);
     if let Some(seconds) = error.details.as_ref().and_then(|details| details.retry_after_seconds) {
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
@@ -64,7 +64,7 @@ where
         let whole: Vec<u8> = pieces.flatten().collect();
         return match rewrite(&whole, wrapping.encoding) {
             Ok(text) => respond(status, wrapping.encoding, full(text)),
-            Err(refusal) => error(&refusal),
+            Err(refusal) => error(&refusal, Wrapping::default()),
         };
     }
     // Whole, with a length, when it fits two pieces; else as a stream.
@@ -89,7 +89,7 @@ pub fn object(status: StatusCode, json: Bytes, wrapping: Wrapping) -> Response<B
     if wrapping.pretty || wrapping.encoding == Encoding::Yaml {
         return match rewrite(&json, wrapping.encoding) {
             Ok(text) => respond(status, wrapping.encoding, full(text)),
-            Err(refusal) => error(&refusal),
+            Err(refusal) => error(&refusal, Wrapping::default()),
         };
     }
     if !wrapping.gzip || json.len() <= GZIP_THRESHOLD {

@@ -12,6 +12,9 @@ use crate::corridor::Body;
 /// The most that a request may carry. Source: `MaxRequestBodyBytes` in `k8s.io/apiserver/pkg/server/config.go`.
 pub const LIMIT: usize = 3 * 1024 * 1024;
 
+/// So much of a body that is too large is read anyway, before the answer.
+const DRAINED: usize = 16 * 1024 * 1024;
+
 /// What YAML may nest; serde_json stops at 128 by itself.
 const YAML_DEPTH: usize = 100;
 
@@ -24,18 +27,17 @@ where
     B: HttpBody<Data = Bytes> + Unpin,
     B::Error: std::fmt::Display,
 {
-    let too_large = || Error::too_large(format!("Request entity too large: limit is {LIMIT}"));
-    if body.size_hint().lower() > LIMIT as u64 {
-        return Err(too_large());
-    }
     let mut body = body;
     let mut first: Option<Bytes> = None;
     let mut whole = BytesMut::new();
+    let mut length = 0;
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| Error::bad_request(format!("the body ended too early: {error}")))?;
         let Ok(data) = frame.into_data() else { continue };
-        if whole.len() + first.as_ref().map_or(0, Bytes::len) + data.len() > LIMIT {
-            return Err(too_large());
+        length += data.len();
+        if length > LIMIT || body.size_hint().lower() > LIMIT as u64 {
+            drain(body).await;
+            return Err(Error::too_large(format!("Request entity too large: limit is {LIMIT}")));
         }
         // Most bodies are one frame, which needs no copy.
         match first.take() {
@@ -48,6 +50,15 @@ where
         }
     }
     Ok(first.unwrap_or_else(|| whole.freeze()))
+}
+
+/// Reads on for a while, and keeps nothing: many clients look for an answer only once they have sent all.
+async fn drain<B: HttpBody<Data = Bytes> + Unpin>(mut body: B) {
+    let mut left = DRAINED;
+    while let Some(Ok(frame)) = body.frame().await {
+        let Some(rest) = left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) else { return };
+        left = rest;
+    }
 }
 
 /// The media type without its parameters.

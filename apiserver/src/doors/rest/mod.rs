@@ -14,11 +14,15 @@ mod watch;
 
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderValue, Request, Response, header::ACCEPT_ENCODING};
+use http::{
+    HeaderMap, HeaderValue, Request, Response,
+    header::{ACCEPT_ENCODING, USER_AGENT},
+};
 use hyper::body::Incoming;
 use uuid::Uuid;
 
 use super::{Body, Connection, Doors};
+use answer::Wrapping;
 use query::Query;
 
 /// Names a request in the answer and in logs.
@@ -31,16 +35,16 @@ pub(super) async fn serve(
     request: Request<Incoming>,
 ) -> Response<Body> {
     let audit_id = request.headers().get(AUDIT_ID).cloned().unwrap_or_else(new_audit_id);
-    let mut response = match doors.authenticate(&connection, request.headers()) {
-        Err(error) => answer::error(&error),
-        Ok(user) => {
-            let query = Query::parse(request.uri().query());
-            match path::parse(request.uri().path()) {
-                Some(target) => resource::serve(&doors, user, target, query, request).await,
-                None => system::serve(&doors, &user, &query, &request).unwrap_or_else(|error| answer::error(&error)),
-            }
-        }
+    let query = Query::parse(request.uri().query());
+    let people = Wrapping { pretty: wants_pretty(request.headers(), &query), ..Wrapping::default() };
+    let answered = match doors.authenticate(&connection, request.headers()) {
+        Err(refusal) => Err(refusal),
+        Ok(user) => match path::parse(request.uri().path()) {
+            Some(target) => resource::serve(&doors, user, target, query, request).await,
+            None => system::serve(&doors, &user, &query, &request),
+        },
     };
+    let mut response = answered.unwrap_or_else(|refusal| answer::error(&refusal, people));
     response.headers_mut().insert(AUDIT_ID, audit_id);
     response
 }
@@ -51,6 +55,11 @@ fn new_audit_id() -> HeaderValue {
 
 fn header<'a>(headers: &'a HeaderMap, name: http::header::HeaderName) -> Option<&'a str> {
     headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+/// A person asks.
+fn wants_pretty(headers: &HeaderMap, query: &Query) -> bool {
+    negotiate::wants_pretty(query.get("pretty"), header(headers, USER_AGENT).unwrap_or_default())
 }
 
 /// The caller can decompress gzip.

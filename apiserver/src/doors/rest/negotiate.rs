@@ -170,7 +170,9 @@ mod tests {
 
     #[test]
     fn what_cannot_be_served_is_refused() {
-        for header in ["application/vnd.kubernetes.protobuf", "text/html", "application/json;as=Table;g=meta.k8s.io;v=v2"] {
+        for header in
+            ["application/vnd.kubernetes.protobuf", "text/html", "application/json;as=Table;g=meta.k8s.io;v=v2"]
+        {
             let error = negotiate(Some(header), false).unwrap_err();
             assert_eq!(error.code(), 406, "{header}");
         }

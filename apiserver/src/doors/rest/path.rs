@@ -96,7 +96,8 @@ mod tests {
 
     #[test]
     fn other_paths_name_none() {
-        for path in ["/", "/api", "/api/v1", "/apis", "/apis/apps", "/apis/apps/v1", "/healthz", "/openapi/v3", "/%ff"] {
+        for path in ["/", "/api", "/api/v1", "/apis", "/apis/apps", "/apis/apps/v1", "/healthz", "/openapi/v3", "/%ff"]
+        {
             assert_eq!(parse(path), None, "{path}");
         }
     }

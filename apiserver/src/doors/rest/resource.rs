@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use http::{
     HeaderMap, HeaderValue, Method, Response, StatusCode,
-    header::{ACCEPT, CONTENT_TYPE, USER_AGENT, WARNING},
+    header::{ACCEPT, CONTENT_TYPE, WARNING},
 };
 use hyper::body::Incoming;
 use jiff::Timestamp;
@@ -12,15 +12,8 @@ use kubelab_api::{Error, Resource, resource::Verbs};
 use kubelab_store::Door;
 
 use super::{
-    accepts_gzip, answer,
-    answer::Wrapping,
-    body, header,
-    negotiate,
-    path::Target,
-    query::Query,
-    shape::Shape,
-    table::Include,
-    watch,
+    accepts_gzip, answer, answer::Wrapping, body, header, negotiate, path::Target, query::Query, shape::Shape,
+    table::Include, wants_pretty, watch,
 };
 use crate::{
     corridor::{Answer, Body, Request, Response as Outcome, User, Verb},
@@ -38,7 +31,7 @@ pub(super) async fn serve(
     target: Target,
     query: Query,
     request: http::Request<Incoming>,
-) -> Response<doors::Body> {
+) -> Result<Response<doors::Body>, Error> {
     let begin = Instant::now();
     let verb = verb(request.method(), &target, &query);
     let mut labels = Labels {
@@ -61,9 +54,9 @@ pub(super) async fn serve(
             Err(refusal)
         }
     };
-    let response = answered.unwrap_or_else(|refusal| answer::error(&refusal));
-    doors.metrics.answered(labels, response.status().as_u16(), begin.elapsed());
-    response
+    let code = answered.as_ref().map_or_else(Error::code, |response| response.status().as_u16());
+    doors.metrics.answered(labels, code, begin.elapsed());
+    answered
 }
 
 fn find(doors: &Doors, target: &Target) -> Result<Arc<Resource>, Error> {
@@ -120,8 +113,7 @@ async fn pass(
     let (head, incoming) = request.into_parts();
     let headers = head.headers;
     let mut accepted = negotiate::negotiate(header(&headers, ACCEPT), verb == Verb::Watch)?;
-    accepted.pretty |=
-        negotiate::wants_pretty(query.get("pretty"), header(&headers, USER_AGENT).unwrap_or_default());
+    accepted.pretty |= wants_pretty(&headers, &query);
     let include = Include::parse(query.get("includeObject").unwrap_or_default())?;
     let _place = doors.limits.enter(verb)?;
 

@@ -1,14 +1,11 @@
 //! Paths that are no resource: health, version, metrics, discovery, OpenAPI.
 
-use http::{
-    HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
-    header::{CONTENT_TYPE, USER_AGENT},
-};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header::CONTENT_TYPE};
 use hyper::body::Incoming;
 use kubelab_api::Error;
 use serde_json::json;
 
-use super::{accepts_gzip, answer, answer::Wrapping, header, negotiate::wants_pretty, query::Query};
+use super::{accepts_gzip, answer, answer::Wrapping, query::Query, wants_pretty};
 use crate::{
     corridor::User,
     discovery,
@@ -43,11 +40,12 @@ pub(super) fn serve(
     if let Some(response) = doors.openapi.answer(registry, path, headers) {
         return response;
     }
-    let wrapping = wrapping(headers, query);
+    let wrapping =
+        Wrapping { pretty: wants_pretty(headers, query), gzip: accepts_gzip(headers), ..Wrapping::default() };
     match path {
         "/version" | "/version/" => Ok(answer::object(StatusCode::OK, version().to_string().into(), wrapping)),
         "/metrics" => {
-            let text = doors.metrics.text(doors.limits.under_way(), &doors.store.member().borrow());
+            let text = doors.metrics.text(doors.limits.under_way(), &doors.corridor.store().member().borrow());
             let mut response = answer::text(StatusCode::OK, text);
             let open_metrics = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
             response.headers_mut().insert(CONTENT_TYPE, open_metrics);
@@ -68,14 +66,6 @@ pub(super) fn serve(
             Ok(answer::object(StatusCode::OK, json!({ "paths": paths }).to_string().into(), wrapping))
         }
         _ => Err(Error::no_such_page()),
-    }
-}
-
-pub(super) fn wrapping(headers: &HeaderMap, query: &Query) -> Wrapping {
-    Wrapping {
-        pretty: wants_pretty(query.get("pretty"), header(headers, USER_AGENT).unwrap_or_default()),
-        gzip: accepts_gzip(headers),
-        ..Wrapping::default()
     }
 }
 

@@ -33,10 +33,8 @@ impl Include {
 }
 
 /// The columns of objects that have no room of their own, such as a Scale.
-pub const PLAIN: &[Column] = &[
-    Column { name: "Name", kind: "string", priority: 0 },
-    Column { name: "Created At", kind: "date", priority: 0 },
-];
+pub const PLAIN: &[Column] =
+    &[Column { name: "Name", kind: "string", priority: 0 }, Column { name: "Created At", kind: "date", priority: 0 }];
 
 /// The definitions that head a table.
 pub fn definitions(columns: &[Column]) -> Value {
@@ -86,7 +84,8 @@ mod tests {
     use super::*;
     use crate::registry::kind::{column, wide};
 
-    const POD: &[u8] = br#"{"kind":"Pod","metadata":{"name":"a","labels":{"x":"}"},"resourceVersion":"7"},"spec":{"n":1}}"#;
+    const POD: &[u8] =
+        br#"{"kind":"Pod","metadata":{"name":"a","labels":{"x":"}"},"resourceVersion":"7"},"spec":{"n":1}}"#;
 
     #[test]
     fn rows_carry_what_is_asked() {

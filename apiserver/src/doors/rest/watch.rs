@@ -42,12 +42,18 @@ struct Lines {
 }
 
 /// The body of a watch's answer. It ends after its time, and when the server shuts down.
-pub fn body(watch: Watch, shape: Shape, options: &ListOptions, shutdown: CancellationToken, watching: Watching) -> Body {
+pub fn body(
+    watch: Watch,
+    shape: Shape,
+    options: &ListOptions,
+    shutdown: CancellationToken,
+    watching: Watching,
+) -> Body {
     let now = Instant::now();
-    let life = options.timeout_seconds.filter(|seconds| *seconds > 0).map_or_else(
-        || MIN_LIFE.mul_f64(1.0 + rand::rng().random::<f64>()),
-        Duration::from_secs,
-    );
+    let life = options
+        .timeout_seconds
+        .filter(|seconds| *seconds > 0)
+        .map_or_else(|| MIN_LIFE.mul_f64(1.0 + rand::rng().random::<f64>()), Duration::from_secs);
     let lines = Lines {
         watch,
         shape,

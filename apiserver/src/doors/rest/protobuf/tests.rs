@@ -74,7 +74,10 @@ fn special_types_are_written_as_json_has_them() {
     let pod = decode("v1", "Pod", message().bytes(1, meta.0).bytes(2, spec.0)).unwrap();
     assert_eq!(pod["metadata"]["creationTimestamp"], "2023-11-14T22:13:20Z");
     assert_eq!(pod["spec"]["terminationGracePeriodSeconds"], 0, "a pointer to zero is not left out");
-    assert_eq!(pod["spec"]["volumes"][0]["secret"]["secretName"], "s", "an embedded struct's fields stand in its place");
+    assert_eq!(
+        pod["spec"]["volumes"][0]["secret"]["secretName"], "s",
+        "an embedded struct's fields stand in its place"
+    );
     let container = &pod["spec"]["containers"][0];
     assert_eq!(container["resources"]["limits"], json!({ "cpu": "500m" }));
     assert_eq!(container["livenessProbe"]["httpGet"]["port"], 8080);
@@ -132,7 +135,8 @@ fn messages_agree_with_the_schemas() {
         let mut parts = name.rsplitn(4, '.');
         let (kind, version, group) = (parts.next().unwrap(), parts.next().unwrap(), parts.next().unwrap());
         let message = format!("{group}/{version}.{kind}");
-        let Some(properties) = schema["properties"].as_object().filter(|_| MESSAGES.contains_key(message.as_str())) else {
+        let Some(properties) = schema["properties"].as_object().filter(|_| MESSAGES.contains_key(message.as_str()))
+        else {
             continue;
         };
         let expected: BTreeSet<&str> =

@@ -22,7 +22,8 @@ impl<'a> Iterator for Fields<'a> {
     type Item = Result<(u32, Raw<'a>), Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        (!self.0.is_empty()).then(|| self.field().ok_or_else(|| Error::bad_request("proto: the body is no valid message")))
+        (!self.0.is_empty())
+            .then(|| self.field().ok_or_else(|| Error::bad_request("proto: the body is no valid message")))
     }
 }
 
