@@ -1,6 +1,6 @@
 //! One apiserver's life as a process.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use jiff::Timestamp;
@@ -16,9 +16,12 @@ use tracing_subscriber::EnvFilter;
 
 use crate::{
     Options,
-    authentication::{Authenticator, token::{ISSUER, Keys}},
+    authentication::{
+        Authenticator,
+        token::{ISSUER, Keys},
+    },
     authorization::Authorizer,
-    bootstrap::{self, seed::seed},
+    bootstrap::{self, publish::publish, seed::seed},
     corridor::Corridor,
     doors::{Doors, health::Health},
     server,
@@ -79,22 +82,32 @@ pub async fn serve(options: Options, listener: TcpListener, stop: impl Future<Ou
     tracing::info!(listen = %address, member = options.id, "serving");
     let serving = tokio::spawn(server::serve(listener, tls, Arc::clone(&doors)));
     let service = bootstrap::service::service(options.kubernetes_service_ip(), address.port());
-    let bootstrapping = tokio::spawn(bootstrap(Arc::clone(&doors), service, shutdown.clone()));
+    let bootstrapping = tokio::spawn({
+        let (doors, shutdown, id) = (Arc::clone(&doors), shutdown.clone(), options.id);
+        let published = SocketAddr::new(options.advertised(), address.port());
+        async move {
+            tokio::select! {
+                () = bootstrap(&doors, service, &shutdown) => {}
+                () = shutdown.cancelled() => return,
+            }
+            publish(doors.corridor.store(), id, published, Timestamp::now, &shutdown).await;
+        }
+    });
 
     stop.await;
     tracing::info!("shutting down");
     doors.health.set_leaving();
     shutdown.cancel();
-    bootstrapping.abort();
     serving.await?;
+    bootstrapping.await?;
     store.shutdown().await;
     Ok(())
 }
 
 /// Writes what every cluster has, as soon as the store has a leader: the policy in one transaction, and the Service
 /// `kubernetes` by the path that all Services take, since its address must be claimed.
-async fn bootstrap(doors: Arc<Doors>, service: bootstrap::Object, stop: CancellationToken) {
-    if !seed(doors.corridor.store(), Timestamp::now, &stop).await {
+async fn bootstrap(doors: &Doors, service: bootstrap::Object, stop: &CancellationToken) {
+    if !seed(doors.corridor.store(), Timestamp::now, stop).await {
         return;
     }
     loop {
