@@ -42,9 +42,6 @@ pub struct Options {
     /// The key that signs and verifies service accounts' tokens (PEM)
     #[arg(long)]
     pub service_account_key: PathBuf,
-    /// Who issues service accounts' tokens
-    #[arg(long, default_value = "https://kubernetes.default.svc.cluster.local")]
-    pub service_account_issuer: String,
     /// The address under which the cluster knows this apiserver [default: that of --listen]
     #[arg(long)]
     pub advertise_address: Option<IpAddr>,
@@ -80,6 +77,14 @@ impl Options {
         Ok(members)
     }
 
+    /// The first address of the service range: that of the Service `kubernetes`.
+    pub fn kubernetes_service_ip(&self) -> IpAddr {
+        match self.service_cluster_ip_range.network() {
+            IpAddr::V4(network) => IpAddr::V4((u32::from(network) + 1).into()),
+            IpAddr::V6(network) => IpAddr::V6((u128::from(network) + 1).into()),
+        }
+    }
+
     /// The address under which the cluster knows this apiserver.
     pub fn advertised(&self) -> IpAddr {
         self.advertise_address.unwrap_or_else(|| self.listen.ip())
@@ -110,6 +115,7 @@ mod tests {
     fn members_are_named() {
         let three = parse(&["--id=2", "--peers=1=127.0.0.1:7001,2=127.0.0.1:7002,3=apiserver-3:7000"]).unwrap();
         assert_eq!(three.members().unwrap()[&3], "apiserver-3:7000");
+        assert_eq!(three.kubernetes_service_ip().to_string(), "10.96.0.1");
         assert_eq!(parse(&["--peer-listen=127.0.0.1:9"]).unwrap().members().unwrap()[&1], "127.0.0.1:9");
         let absent = parse(&["--id=4", "--peers=1=127.0.0.1:7001"]).unwrap().members().unwrap_err();
         assert!(absent.to_string().contains("add 4="), "{absent}");

@@ -1,25 +1,31 @@
 //! One apiserver's life as a process.
 
-use std::{future::Future, sync::Arc};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use jiff::Timestamp;
+use kubelab_api::Error;
 use kubelab_store::{PeerTls, Store};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
+    time::sleep,
 };
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 use crate::{
     Options,
-    admission::Chain,
+    authentication::{Authenticator, token::Keys},
+    authorization::Authorizer,
+    bootstrap,
     corridor::Corridor,
     doors::{Doors, health::Health},
-    registry::{Registry, table::Table},
     server,
 };
+
+/// How long to wait before the bootstrap is tried again.
+const BOOTSTRAP_EVERY: Duration = Duration::from_millis(200);
 
 /// Runs an apiserver until SIGTERM or SIGINT.
 pub async fn run(options: Options) -> anyhow::Result<()> {
@@ -51,30 +57,61 @@ fn start(name: &str) {
 /// Serves on `listener` until `stop` resolves.
 pub async fn serve(options: Options, listener: TcpListener, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
     let tls = server::tls(&options.certificate_authority, &options.tls_certificate, &options.tls_key)?;
+    let key = std::fs::read(&options.service_account_key)
+        .with_context(|| format!("cannot read {}", options.service_account_key.display()))?;
+    let keys = Keys::from_pem(&key).with_context(|| options.service_account_key.display().to_string())?;
     let store = Store::open(store_options(&options)?).await?;
-    let registry = Arc::new(Registry::new(Table::built_in(), store.clone(), Chain::default(), Timestamp::now));
-    let corridor = Arc::new(Corridor::new(registry));
+
+    let authenticator = Authenticator::new(keys, store.clone(), Box::new(Timestamp::now));
+    let authorizer = Authorizer::new(store.clone());
+    let corridor = Arc::new(Corridor::new(store.clone(), authenticator, authorizer, Timestamp::now));
     let shutdown = CancellationToken::new();
     let doors = Arc::new(Doors {
         name: options.name.clone(),
         corridor,
-        store: store.clone(),
         limits: Default::default(),
         metrics: Default::default(),
         health: Health::new(store.member()),
         openapi: Default::default(),
         shutdown: shutdown.clone(),
     });
-    doors.health.set_bootstrapped();
-    tracing::info!(listen = %listener.local_addr()?, member = options.id, "serving");
+    let address = listener.local_addr()?;
+    tracing::info!(listen = %address, member = options.id, "serving");
     let serving = tokio::spawn(server::serve(listener, tls, Arc::clone(&doors)));
+    let objects = {
+        let mut objects = bootstrap::objects();
+        objects.push(bootstrap::service::service(options.kubernetes_service_ip(), address.port()));
+        objects
+    };
+    let bootstrapping = tokio::spawn(bootstrap(Arc::clone(&doors), objects));
+
     stop.await;
     tracing::info!("shutting down");
     doors.health.set_leaving();
     shutdown.cancel();
+    bootstrapping.abort();
     serving.await?;
     store.shutdown().await;
     Ok(())
+}
+
+/// Creates what every cluster has, as soon as the store has a leader.
+async fn bootstrap(doors: Arc<Doors>, objects: Vec<bootstrap::Object>) {
+    let mut member = doors.corridor.store().member();
+    loop {
+        if member.wait_for(|member| member.leader != 0).await.is_err() {
+            return;
+        }
+        match doors.corridor.ensure(objects.clone()).await {
+            Ok(()) => return doors.health.set_bootstrapped(),
+            Err(error) => retry(&error).await,
+        }
+    }
+}
+
+async fn retry(error: &Error) {
+    tracing::warn!(%error, "the objects that every cluster has could not all be created yet");
+    sleep(BOOTSTRAP_EVERY).await;
 }
 
 fn store_options(options: &Options) -> anyhow::Result<kubelab_store::Options> {

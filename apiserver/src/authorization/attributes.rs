@@ -47,9 +47,11 @@ impl<'a> Attributes<'a> {
         let verb = request.verb;
         let many = matches!(verb, Verb::List | Verb::Watch | Verb::DeleteCollection);
         let field_selector = if many { request.options.list.field_selector.as_str() } else { "" };
+        // A namespace counts as being within itself, so that its owner can be allowed to read it.
+        let is_namespace = request.resource.plural == "namespaces" && request.resource.group.is_empty();
         Self {
             subresource: &request.subresource,
-            namespace: &request.namespace,
+            namespace: if is_namespace { &request.name } else { &request.namespace },
             name: if request.name.is_empty() { named_by(field_selector) } else { &request.name },
             field_selector,
             ..Self::resource(&request.user, verb.name(), &request.resource.group, &request.resource.plural)

@@ -22,11 +22,11 @@ use http::{HeaderMap, header::CONTENT_TYPE};
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
 use kubelab_api::{Error, Reason};
-use kubelab_store::Store;
 use rustls_pki_types::CertificateDer;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    authentication::impersonation::Wanted,
     corridor::{Answer, Corridor, Request, User},
     metrics::{Labels, Metrics},
     openapi::OpenApi,
@@ -53,8 +53,6 @@ pub struct Doors {
     pub name: String,
     /// Where requests go.
     pub corridor: Arc<Corridor>,
-    /// For health, metrics and `why`.
-    pub store: Store,
     /// Places for requests.
     pub limits: Limits,
     /// What is counted.
@@ -99,9 +97,13 @@ impl Doors {
         answered
     }
 
-    /// Who asks.
+    /// Who asks, or whom the asker may act as.
     fn authenticate(&self, connection: &Connection, headers: &HeaderMap) -> Result<User, Error> {
-        self.corridor.authenticate(connection.certificate.as_ref(), bearer(headers))
+        let user = self.corridor.authenticate(connection.certificate.as_ref(), bearer(headers))?;
+        match Wanted::from_headers(headers)? {
+            Some(wanted) => self.corridor.impersonate(&user, wanted),
+            None => Ok(user),
+        }
     }
 }
 

@@ -37,14 +37,14 @@ impl flow_server::Flow for Flow {
         let WhyRequest { group, resource, namespace, name } = request.into_inner();
         let group = if group.is_empty() { CORE } else { &group };
         let name = if namespace.is_empty() { name } else { format!("{namespace}/{name}") };
-        let chain = why::chain(&self.0.store.journal(), &Key::new(format!("{group}/{resource}"), name));
+        let chain = why::chain(&self.0.corridor.store().journal(), &Key::new(format!("{group}/{resource}"), name));
         let hops = chain.hops.into_iter().map(hop).collect();
         Ok(Response::new(WhyReply { hops, truncated: chain.truncated }))
     }
 
     async fn member(&self, request: Request<MemberRequest>) -> Result<Response<MemberReply>, Status> {
         self.authorize(&request)?;
-        let member = self.0.store.member().borrow().clone();
+        let member = self.0.corridor.store().member().borrow().clone();
         Ok(Response::new(MemberReply {
             name: self.0.name.clone(),
             id: member.id,

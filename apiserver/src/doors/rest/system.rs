@@ -45,7 +45,7 @@ pub(super) fn serve(
     match path {
         "/version" | "/version/" => Ok(answer::object(StatusCode::OK, version().to_string().into(), wrapping)),
         "/metrics" => {
-            let text = doors.metrics.text(doors.limits.under_way(), &doors.store.member().borrow());
+            let text = doors.metrics.text(doors.limits.under_way(), &doors.corridor.store().member().borrow());
             let mut response = answer::text(StatusCode::OK, text);
             let open_metrics = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
             response.headers_mut().insert(CONTENT_TYPE, open_metrics);
