@@ -1,0 +1,5 @@
+//! The group `autoscaling`.
+
+pub mod horizontal_pod_autoscaler;
+mod metrics;
+pub mod v1;
