@@ -16,9 +16,9 @@ use tracing_subscriber::EnvFilter;
 
 use crate::{
     Options,
-    authentication::{Authenticator, token::Keys},
+    authentication::{Authenticator, token::{ISSUER, Keys}},
     authorization::Authorizer,
-    bootstrap,
+    bootstrap::{self, seed::seed},
     corridor::Corridor,
     doors::{Doors, health::Health},
     server,
@@ -59,7 +59,7 @@ pub async fn serve(options: Options, listener: TcpListener, stop: impl Future<Ou
     let tls = server::tls(&options.certificate_authority, &options.tls_certificate, &options.tls_key)?;
     let key = std::fs::read(&options.service_account_key)
         .with_context(|| format!("cannot read {}", options.service_account_key.display()))?;
-    let keys = Keys::from_pem(&key).with_context(|| options.service_account_key.display().to_string())?;
+    let keys = Keys::from_pem(&key, ISSUER).with_context(|| options.service_account_key.display().to_string())?;
     let store = Store::open(store_options(&options)?).await?;
 
     let authenticator = Authenticator::new(keys, store.clone(), Box::new(Timestamp::now));
@@ -78,12 +78,8 @@ pub async fn serve(options: Options, listener: TcpListener, stop: impl Future<Ou
     let address = listener.local_addr()?;
     tracing::info!(listen = %address, member = options.id, "serving");
     let serving = tokio::spawn(server::serve(listener, tls, Arc::clone(&doors)));
-    let objects = {
-        let mut objects = bootstrap::objects();
-        objects.push(bootstrap::service::service(options.kubernetes_service_ip(), address.port()));
-        objects
-    };
-    let bootstrapping = tokio::spawn(bootstrap(Arc::clone(&doors), objects));
+    let service = bootstrap::service::service(options.kubernetes_service_ip(), address.port());
+    let bootstrapping = tokio::spawn(bootstrap(Arc::clone(&doors), service, shutdown.clone()));
 
     stop.await;
     tracing::info!("shutting down");
@@ -95,14 +91,14 @@ pub async fn serve(options: Options, listener: TcpListener, stop: impl Future<Ou
     Ok(())
 }
 
-/// Creates what every cluster has, as soon as the store has a leader.
-async fn bootstrap(doors: Arc<Doors>, objects: Vec<bootstrap::Object>) {
-    let mut member = doors.corridor.store().member();
+/// Writes what every cluster has, as soon as the store has a leader: the policy in one transaction, and the Service
+/// `kubernetes` by the path that all Services take, since its address must be claimed.
+async fn bootstrap(doors: Arc<Doors>, service: bootstrap::Object, stop: CancellationToken) {
+    if !seed(doors.corridor.store(), Timestamp::now, &stop).await {
+        return;
+    }
     loop {
-        if member.wait_for(|member| member.leader != 0).await.is_err() {
-            return;
-        }
-        match doors.corridor.ensure(objects.clone()).await {
+        match doors.corridor.ensure(vec![service.clone()]).await {
             Ok(()) => return doors.health.set_bootstrapped(),
             Err(error) => retry(&error).await,
         }

@@ -35,13 +35,14 @@ struct Stored {
     metadata: ObjectMeta,
 }
 
-/// Answers a TokenRequest for a service account.
+/// Answers a TokenRequest for a service account; `node` is the node whose kubelet asks, if one does.
 pub fn issue(
     keys: &Keys,
     lookup: &dyn Lookup,
     now: Timestamp,
     account: &ServiceAccount,
     mut request: TokenRequest,
+    node: Option<&str>,
 ) -> Result<TokenRequest, Error> {
     let name = account.metadata.name.as_deref().unwrap_or_default();
     let namespace = account.metadata.namespace.as_deref().unwrap_or_default();
@@ -61,6 +62,12 @@ pub fn issue(
     if let Some(reference) = &spec.bound_object_ref {
         bind(&mut bound, lookup, reference)?;
     }
+    if let Some(node) = node {
+        restrict(node, &bound).map_err(|why| match resource::find("", "v1", "serviceaccounts") {
+            Some(resource) => Error::forbidden(resource, name, why),
+            None => Error::internal(why),
+        })?;
+    }
     let extend = seconds == WARN_ONLY_SECONDS && bound.pod.is_some() && audiences == [keys.issuer()];
     let lasts = if extend { EXTENDED_SECONDS } else { seconds };
     bound.warnafter = extend.then(|| now.as_second() + seconds);
@@ -73,6 +80,16 @@ pub fn issue(
     let expiration = Time(now.checked_add(SignedDuration::from_secs(seconds)).map_err(Error::internal)?);
     request.status = Some(TokenRequestStatus { expiration_timestamp: Some(expiration), token: Some(token) });
     Ok(request)
+}
+
+/// A kubelet gets tokens for the pods on its node alone. Source: `admitServiceAccount` in
+/// `plugin/pkg/admission/noderestriction`.
+fn restrict(node: &str, bound: &Bound) -> Result<(), &'static str> {
+    match (&bound.pod, &bound.node) {
+        (None, _) => Err("node requested token not bound to a pod"),
+        (Some(_), Some(own)) if own.name == node => Ok(()),
+        (Some(_), _) => Err("node requested token bound to a pod scheduled on a different node"),
+    }
 }
 
 fn validate(name: &str, seconds: i64) -> Result<(), Error> {

@@ -59,11 +59,15 @@ fn world() -> World {
 
 impl World {
     fn issue(&self, spec: Value) -> Result<TokenRequest, String> {
+        self.issue_to(None, spec)
+    }
+
+    fn issue_to(&self, node: Option<&str>, spec: Value) -> Result<TokenRequest, String> {
         let json = self.objects.get("core/serviceaccounts", "dev/robot").unwrap();
         let account: ServiceAccount = serde_json::from_slice(&json).unwrap();
         let request = TokenRequest { spec: Some(serde_json::from_value(spec).unwrap()), ..TokenRequest::default() };
         let authenticator = &self.authenticator;
-        request::issue(authenticator.keys(), authenticator.lookup(), authenticator.now(), &account, request)
+        request::issue(authenticator.keys(), authenticator.lookup(), authenticator.now(), &account, request, node)
             .map_err(|error| error.message)
     }
 
@@ -234,6 +238,22 @@ fn token_requests_are_checked() {
     assert_eq!(
         world.issue(bound(to_pod())).map(|_| ()),
         Err("cannot bind token for serviceaccount \"robot\" to pod running with different serviceaccount name.".into())
+    );
+}
+
+#[test]
+fn kubelets_get_tokens_for_their_own_pods() {
+    let world = world();
+    let to_pod = json!({"audiences": [], "boundObjectRef": to_pod()});
+    assert!(world.issue_to(Some("n1"), to_pod.clone()).is_ok());
+    let refused = |why: &str| Err(format!("serviceaccounts \"robot\" is forbidden: {why}"));
+    assert_eq!(
+        world.issue_to(Some("n2"), to_pod).map(|_| ()),
+        refused("node requested token bound to a pod scheduled on a different node")
+    );
+    assert_eq!(
+        world.issue_to(Some("n1"), json!({"audiences": []})).map(|_| ()),
+        refused("node requested token not bound to a pod")
     );
 }
 

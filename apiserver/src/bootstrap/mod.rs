@@ -8,14 +8,14 @@
 //! | `namespace_roles.txt` | the roles in `kube-system` and `kube-public` |
 //! | [`roles`] | how these files are read |
 //! | `bindings` | who has the roles |
+//! | [`seed`] | how all this gets into the store |
 //! | [`service`] | the Service `kubernetes` and what stands behind it |
 //!
 //! Source: `plugin/pkg/auth/authorizer/rbac/bootstrappolicy`, `pkg/controlplane/controller`, `pkg/apis/scheduling`.
-//!
-//! Whoever starts first writes all of [`objects`] in one transaction; at later starts what is missing is written again.
 
 mod bindings;
 pub mod roles;
+pub mod seed;
 pub mod service;
 
 use kubelab_api::{

@@ -119,7 +119,8 @@ impl Corridor {
         let account = account.ok_or_else(|| Error::not_found(&request.resource, &request.name))?;
         let account: ServiceAccount = serde_json::from_slice(&account).map_err(Error::internal)?;
         let keys = self.authenticator.keys();
-        let issued = authentication::request::issue(keys, lookup, self.authenticator.now(), &account, wanted)?;
+        let node = authorization::node::name_of(&request.user);
+        let issued = authentication::request::issue(keys, lookup, self.authenticator.now(), &account, wanted, node)?;
         Ok(Answer { warnings, ..created(serde_json::to_vec(&issued).map_err(Error::internal)?) })
     }
 }

@@ -176,7 +176,7 @@ impl Node {
         let Some(rank) = voters.iter().position(|voter| *voter == self.config.id) else { return };
         self.insists = voters.len() == 1 || (is_new && rank == 0);
         if self.insists {
-            let _ = self.raw.campaign();
+            self.campaign();
         } else if !is_new {
             self.campaigns_at = 2 + 2 * rank as u64;
         }
@@ -243,7 +243,7 @@ impl Node {
             self.insist();
         }
         if self.now == self.campaigns_at && self.raw.raft.leader_id == 0 && !self.is_installing() {
-            let _ = self.raw.campaign();
+            self.campaign();
         }
         for token in self.proposals.give_up(self.now) {
             outputs.push(Output::Answer { token, result: Err(Refusal::Timeout) });
@@ -262,6 +262,12 @@ impl Node {
     fn insist(&mut self) {
         self.insists &= self.raw.raft.leader_id == 0 && self.now < INSIST;
         if self.insists {
+            self.campaign();
+        }
+    }
+
+    fn campaign(&mut self) {
+        if self.raw.raft.promotable() {
             let _ = self.raw.campaign();
         }
     }
@@ -493,6 +499,12 @@ impl Node {
             learners: self.raw.store().conf_state().learners.clone(),
             disk_full: self.disk_full,
         }
+    }
+
+    /// The newest applied index.
+    #[cfg(test)]
+    pub(crate) fn applied(&self) -> u64 {
+        self.raw.store().applied().0
     }
 
     /// The members as of the newest applied entry.

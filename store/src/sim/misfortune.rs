@@ -7,7 +7,7 @@ impl World {
     pub(super) fn misfortune(&mut self) {
         let members = self.hosts.len() as u64;
         let host = self.rng.range(1, members + 1);
-        match self.rng.range(0, 16) {
+        match self.rng.range(0, 18) {
             0 => {
                 // One host is cut off.
                 for other in 1..=members {
@@ -53,6 +53,7 @@ impl World {
                 self.host(host).disk.set_full(full);
             }
             13 => self.restart(),
+            14 | 15 => self.change_members(),
             _ => self.network.heal(),
         }
         if self.rng.percent(40) {
@@ -62,7 +63,8 @@ impl World {
 
     fn restart(&mut self) {
         for id in 1..=self.hosts.len() as u64 {
-            if self.host(id).process.is_none() {
+            let host = self.host(id);
+            if host.process.is_none() && host.starts > 0 {
                 let disk = &self.host(id).disk;
                 disk.set_full(false);
                 disk.fail_in(u64::MAX);
@@ -80,6 +82,10 @@ impl World {
             host.disk.fail_in(u64::MAX);
         }
         self.restart();
+        // The one that may have been removed is switched off then.
+        if !self.members().contains(&1) {
+            self.crash(1);
+        }
         self.calm_at = self.now;
     }
 }

@@ -19,6 +19,7 @@ use crate::{
     Outcome, Revision, Role,
     consensus::{Input, Output, Refusal},
     disk::{DiskError, save, write_all},
+    members,
     snapshot::{Frozen, Thawing},
 };
 
@@ -48,6 +49,7 @@ pub(crate) struct Tally {
     pub(crate) resumed: u64,
     pub(crate) compacted: u64,
     pub(crate) terms: u64,
+    pub(crate) changes: u64,
 }
 
 /// An operation under way.
@@ -80,9 +82,10 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) fn new(seed: u64, members: u64, mutant: Option<Mutant>) -> Self {
+    pub(crate) fn new(seed: u64, founders: u64, mutant: Option<Mutant>) -> Self {
         let mut rng = Rng::new(seed);
-        let hosts = (1..=members).map(|id| Host::new(id, rng.range(45, 56))).collect();
+        // One more may join.
+        let hosts = (1..=founders + 1).map(|id| Host::new(id, id <= founders, rng.range(45, 56))).collect();
         let mut world = Self {
             rng,
             now: 0,
@@ -100,7 +103,7 @@ impl World {
             trace: 0,
             calm_at: 20_000,
         };
-        for id in 1..=members {
+        for id in 1..=founders {
             world.start(id);
         }
         for client in 0..world.clients.len() {
@@ -119,7 +122,7 @@ impl World {
             self.advance();
         }
         self.calm();
-        let settled = self.now + 20_000;
+        let settled = self.now + 40_000;
         while !self.is_settled() {
             assert!(self.now < settled, "the group does not recover: {}", self.describe());
             self.advance();
@@ -131,10 +134,45 @@ impl World {
     /// Every host runs, all have applied everything, and every client's last operation is over.
     fn is_settled(&self) -> bool {
         let newest = self.checker.newest();
+        let members = self.members();
         let applied = |host: &Host| host.process.as_ref().is_some_and(|process| process.seen == newest);
-        self.hosts.iter().all(applied)
+        self.hosts.iter().all(|host| applied(host) || !members.contains(&host.id))
             && self.clients.iter().all(|client| client.is_done(self.calm_at))
             && self.watchers.iter().all(|watcher| watcher.after == newest)
+    }
+
+    /// The members, as whoever has applied most knows them.
+    pub(super) fn members(&self) -> Vec<u64> {
+        let processes = self.hosts.iter().filter_map(|host| host.process.as_ref());
+        let newest = processes.max_by_key(|process| process.node.applied());
+        newest.map_or_else(Vec::new, |process| {
+            let conf_state = process.node.conf_state();
+            conf_state.voters.iter().chain(&conf_state.learners).copied().collect()
+        })
+    }
+
+    /// The members are to change, as one of them is told.
+    pub(super) fn change_members(&mut self) {
+        let spare = self.hosts.len() as u64;
+        let change = match self.rng.range(0, 3) {
+            0 => {
+                if self.host(spare).starts == 0 {
+                    self.start(spare);
+                }
+                members::Change::Add { id: spare, address: String::new() }
+            }
+            1 => members::Change::Promote { id: spare },
+            // Only ever this one goes, so that a quorum of the rest is left.
+            _ if self.members().len() > 3 => members::Change::Remove { id: 1 },
+            _ => return,
+        };
+        self.tally.changes += 1;
+        for _ in 0..3 {
+            let host = self.rng.range(1, spare + 1);
+            let start = self.host(host).starts;
+            let input = Some(Box::new(Input::Change(change.clone())));
+            self.after(1, Happening::Request { host, start, input });
+        }
     }
 
     fn describe(&self) -> String {
@@ -210,9 +248,10 @@ impl World {
     }
 
     pub(super) fn start(&mut self, id: u64) {
-        let (members, mutant) = (self.hosts.len() as u64, self.mutant);
+        let founders = self.hosts.iter().filter(|host| host.founder).count() as u64;
+        let mutant = self.mutant;
         let host = self.host(id);
-        host.start(members, mutant);
+        host.start(founders, mutant);
         let (start, tick) = (host.starts, host.tick);
         self.after(tick, Happening::Tick { host: id, start });
         self.step(id, []);
