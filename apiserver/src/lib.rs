@@ -11,10 +11,27 @@
 //! | [`doors`] | REST and gRPC: they translate, and decide nothing |
 //! | [`corridor`] | what every request passes, whichever door it came through |
 //! | [`registry`] | the kinds: defaults, validation, what may change; and the verbs over the store |
+//! | [`authentication`], [`authorization`] | who asks, and whether he may |
+//! | [`bootstrap`] | what every cluster has from the start |
+//! | [`discovery`], [`openapi`] | what is served, and how it looks |
+//! | [`metrics`] | what is counted |
 //!
 //! Invariant: a door never touches the store, and nothing about one kind stands outside its room in the registry.
 
 pub mod admission;
+pub mod authentication;
+pub mod authorization;
+pub mod bootstrap;
 pub mod corridor;
+pub mod discovery;
 pub mod doors;
+pub mod metrics;
+pub mod openapi;
 pub mod registry;
+mod options;
+mod process;
+pub mod server;
+pub mod why;
+
+pub use options::Options;
+pub use process::{run, serve};

@@ -1,8 +1,12 @@
 //! A control loop: changes in caches become keys, a worker reconciles each.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
-use crate::queue::Queue;
+use kubelab_api::error::Reason;
+use tokio::task::JoinSet;
+use tracing::Instrument;
+
+use crate::{Error, partial::Mirrored, queue::Queue};
 
 /// What a reconcile asks for afterwards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,8 +34,8 @@ impl fmt::Display for Key {
 
 impl Key {
     /// An object's key.
-    pub fn of<K: crate::Object>(object: &K) -> Self {
-        let meta = object.metadata();
+    pub fn of<K: Mirrored>(object: &K) -> Self {
+        let meta = object.meta();
         Self { namespace: meta.namespace.clone().unwrap_or_default(), name: meta.name.clone().unwrap_or_default() }
     }
 }
@@ -39,22 +43,99 @@ impl Key {
 /// Runs reconciles. Usage: make the caches, make the queue (`Queue<Key>`), let each cache's `on_change` add keys, then
 /// `Controller::new("deployment", queue).run(5, |key| …)`.
 pub struct Controller {
-    _private: (),
+    name: &'static str,
+    queue: Queue<Key>,
 }
 
-#[allow(unused_variables)]
 impl Controller {
     /// A loop over this queue; `name` shows in logs and metrics.
     pub fn new(name: &'static str, queue: Queue<Key>) -> Self {
-        unimplemented!()
+        Self { name, queue }
     }
+
     /// Works until dropped: `workers` keys at a time. A failed key comes back after its back-off and is logged (conflicts
     /// at debug level: they are ordinary).
     pub async fn run<F, Fut>(self, workers: usize, reconcile: F)
     where
         F: Fn(Key) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = Result<Action, crate::Error>> + Send + 'static,
+        Fut: Future<Output = Result<Action, Error>> + Send + 'static,
     {
-        unimplemented!()
+        let reconcile = Arc::new(reconcile);
+        let mut tasks = JoinSet::new();
+        for _ in 0..workers {
+            tasks.spawn(work(self.name, self.queue.clone(), reconcile.clone()));
+        }
+        while tasks.join_next().await.is_some() {}
+    }
+}
+
+async fn work<F, Fut>(name: &'static str, queue: Queue<Key>, reconcile: Arc<F>)
+where
+    F: Fn(Key) -> Fut,
+    Fut: Future<Output = Result<Action, Error>>,
+{
+    loop {
+        let (key, cause) = queue.next().await;
+        let span = tracing::info_span!("reconcile", controller = name, %key, revision = cause.revision);
+        let attempt = async {
+            match reconcile(key.clone()).await {
+                Ok(Action::Done) => queue.forget(&key),
+                Ok(Action::After(delay)) => {
+                    queue.forget(&key);
+                    queue.add_after(key.clone(), delay);
+                }
+                Err(error) => {
+                    if error.reason == Reason::Conflict {
+                        tracing::debug!(%error, "will try again");
+                    } else {
+                        tracing::warn!(%error, failures = queue.failures(&key) + 1, "will try again");
+                    }
+                    queue.add_failed(key.clone());
+                }
+            }
+        };
+        cause.scope(attempt.instrument(span)).await;
+        queue.done(&key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use tokio::{sync::mpsc, time::Instant};
+
+    use super::*;
+    use crate::Cause;
+
+    fn key(name: &str) -> Key {
+        Key { namespace: "shop".into(), name: name.into() }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn reconciles_under_the_cause_and_again_after_failure_or_on_request() {
+        let queue = Queue::new("test");
+        Cause { revision: 9, trace_id: "t".into() }.sync_scope(|| queue.add(key("web")));
+        let (seen, mut seeing) = mpsc::channel(8);
+        let outcomes =
+            Mutex::new(vec![Ok(Action::Done), Ok(Action::After(Duration::from_secs(60))), Err(Error::internal("no"))]);
+        let start = Instant::now();
+        let run = Controller::new("test", queue).run(2, move |key| {
+            let outcome = outcomes.lock().unwrap().pop().unwrap();
+            let seen = seen.clone();
+            async move {
+                seen.send((key.to_string(), Cause::current().revision, start.elapsed())).await.unwrap();
+                outcome
+            }
+        });
+        let run = tokio::spawn(run);
+        for expected in [Duration::ZERO, Duration::from_millis(5), Duration::from_millis(60_005)] {
+            let (key, revision, elapsed) = seeing.recv().await.unwrap();
+            assert_eq!((key.as_str(), revision), ("shop/web", 9));
+            assert_eq!(elapsed, expected);
+        }
+        run.abort();
+        let _ = run.await;
+        assert!(seeing.recv().await.is_none(), "dropping the loop ends its workers");
     }
 }

@@ -1,1 +1,91 @@
+//! The scheduler: which node a pod goes to. Upstream: `kube-scheduler`.
 //!
+//! | module | what it is |
+//! | --- | --- |
+//! | [`scheduler`] | the process's work: watch, pop, place, assume, bind |
+//! | [`cycle`] | one pod and one snapshot of the nodes in, one node out |
+//! | [`framework`] | what plugins are made of |
+//! | [`plugins`] | the plugins, each a file named as upstream's |
+//! | [`queue`] | the pods that wait |
+//! | [`cluster`] | what the scheduler believes the cluster to be |
+//!
+//! ```text
+//! pods, nodes ──watch──▶ cluster ──snapshot──▶ cycle ──node──▶ assume ──▶ bind ──▶ apiserver
+//!                 └────▶ queue ─────pod──────────┘                           (in parallel)
+//! ```
+//!
+//! Invariant: `cycle`, `framework`, `plugins`, `queue` and `cluster` do no I/O and read no clock.
+
+pub mod cluster;
+pub mod cycle;
+pub mod framework;
+pub mod metrics;
+pub mod plugins;
+pub mod queue;
+pub mod scheduler;
+#[cfg(test)]
+mod testing;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use kubelab_api::Reason;
+use kubelab_client::{
+    Client, leader,
+    process::{Connection, Process},
+};
+use tokio::sync::watch;
+
+use self::scheduler::Scheduler;
+
+/// The name that components' certificates, User-Agents and Leases know it by.
+const COMPONENT: &str = "kube-scheduler";
+
+/// How the scheduler runs.
+#[derive(Args, Clone, Debug)]
+pub struct Options {
+    /// Where the apiservers are
+    #[command(flatten)]
+    pub connection: Connection,
+    /// This process
+    #[command(flatten)]
+    pub process: Process,
+    /// How leadership is held
+    #[command(flatten)]
+    pub leader_election: leader::Timing,
+}
+
+/// Runs the whole process until it is told to stop.
+pub async fn run(options: Options) -> anyhow::Result<()> {
+    options.process.start();
+    let (ready, readiness) = watch::channel(false);
+    tokio::select! {
+        served = options.process.serve_health(readiness) => served.context("the health port ended"),
+        led = lead(&options, ready) => led,
+    }
+}
+
+/// Stands by, leads, and stands by again. Upstream's process ends when it loses its leadership, for fear of work that goes
+/// on; here all work ends with the future that does it.
+async fn lead(options: &Options, ready: watch::Sender<bool>) -> anyhow::Result<()> {
+    let client = Client::new(&options.connection)?.with_agent(COMPONENT);
+    let election = leader::Options {
+        lease: COMPONENT.to_owned(),
+        identity: format!("{}_{:08x}", options.process.name, rand::random::<u32>()),
+    };
+    loop {
+        // A standby fills its caches too, so that it can take over at once.
+        let scheduler = Scheduler::new(&client);
+        tokio::select! {
+            () = scheduler.synced() => {}
+            () = Process::shutdown() => return Ok(()),
+        }
+        ready.send_replace(true);
+        let (election, timing) = (election.clone(), options.leader_election.clone());
+        match leader::run_until(&client, election, timing, Process::shutdown(), || scheduler.run()).await {
+            Ok(None) => return Ok(()),
+            Ok(Some(())) => bail!("the scheduler ended without being asked to"),
+            Err(error) if error.reason == Reason::Timeout => tracing::warn!(%error, "standing by again"),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}

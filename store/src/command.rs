@@ -42,7 +42,8 @@ impl Header {
 
 /// The body of a command.
 pub(crate) fn encode(transaction: &Transaction) -> Bytes {
-    let values: usize = transaction.writes.iter().map(|write| if let Write::Put { value, .. } = write { value.len() } else { 0 }).sum();
+    let values: usize =
+        transaction.writes.iter().map(|write| if let Write::Put { value, .. } = write { value.len() } else { 0 }).sum();
     let mut writer = Writer(Vec::with_capacity(values + 256));
     writer.byte(VERSION);
     writer.number(transaction.preconditions.len() as u64);

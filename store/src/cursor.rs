@@ -70,10 +70,9 @@ impl Cursor {
     /// What there is now, without waiting. The batch says how far the cursor has come.
     pub fn poll(&mut self) -> Result<Batch, Error> {
         let (events, revision) = self.view.history(|history| {
-            let newer = history.after(&self.follow, self.after).map_err(|_| Error::Compacted {
-                asked: self.after,
-                oldest: history.floor(),
-            })?;
+            let newer = history
+                .after(&self.follow, self.after)
+                .map_err(|_| Error::Compacted { asked: self.after, oldest: history.floor() })?;
             let mut events: Vec<Arc<Event>> = Vec::new();
             for event in newer {
                 let last = events.last().map_or(event.revision, |last| last.revision);

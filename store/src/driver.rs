@@ -2,7 +2,7 @@
 //! out what the node wants.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeSet, HashMap},
     sync::{
         Arc,
         mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
@@ -18,7 +18,7 @@ use crate::{
     Error, Member, Outcome,
     consensus::{Input, Node, Output},
     disk::{DirFiles, Report, Writer, save},
-    peer::{Parcel, Sender},
+    peer::{Parcel, Peers},
     snapshot::Frozen,
     view::View,
 };
@@ -28,15 +28,25 @@ pub(crate) const TICK: Duration = Duration::from_millis(50);
 /// Ticks between looks for keys whose time has come.
 const EXPIRY: u64 = 20;
 /// Requests that wait for the thread.
-const QUEUE: usize = 16 * 1024;
+const QUEUE: usize = 8 * 1024;
 /// Requests taken at a time.
 const BATCH: usize = 1024;
 
 /// What the thread is asked.
 pub(crate) enum Request {
-    Input(Input),
-    Commit { body: Bytes, reply: oneshot::Sender<Result<Outcome, Error>> },
-    Read { reply: oneshot::Sender<Result<(), Error>> },
+    Input(Box<Input>),
+    Commit {
+        body: Bytes,
+        reply: oneshot::Sender<Result<Outcome, Error>>,
+    },
+    Read {
+        reply: oneshot::Sender<Result<(), Error>>,
+    },
+    Freeze {
+        reply: oneshot::Sender<Arc<Frozen>>,
+    },
+    /// Pretends that there is no way to or from these peers.
+    Cut(BTreeSet<u64>),
     Fatal(String),
     Stop,
 }
@@ -61,12 +71,12 @@ impl Inbox {
 
     /// A peer's message; lost if there is no room.
     pub(crate) fn message(&self, input: Input) {
-        let _ = self.0.try_send(Request::Input(input));
+        let _ = self.0.try_send(Request::Input(Box::new(input)));
     }
 
     /// A report of the network that should not be lost, though the node lives on if it is.
     pub(crate) fn report(&self, input: Input) {
-        let _ = self.0.try_send(Request::Input(input));
+        let _ = self.0.try_send(Request::Input(Box::new(input)));
     }
 
     /// What must not be lost; waits for room. Never called by the driver's own thread.
@@ -77,8 +87,8 @@ impl Inbox {
     /// The disk's reports.
     pub(crate) fn disk(&self, report: Report) {
         self.deliver(match report {
-            Report::Persisted { number } => Request::Input(Input::Persisted { number }),
-            Report::Full(full) => Request::Input(Input::DiskFull(full)),
+            Report::Persisted { number } => Request::Input(Box::new(Input::Persisted { number })),
+            Report::Full(full) => Request::Input(Box::new(Input::DiskFull(full))),
             Report::Failed(error) => Request::Fatal(error.to_string()),
         });
     }
@@ -90,7 +100,7 @@ pub(crate) struct Driver {
     pub(crate) view: Arc<View>,
     pub(crate) writer: Writer,
     pub(crate) files: DirFiles,
-    pub(crate) peers: BTreeMap<u64, Sender>,
+    pub(crate) peers: Peers,
     pub(crate) inbox: Inbox,
     pub(crate) member: watch::Sender<Member>,
     pub(crate) now_ms: fn() -> u64,
@@ -144,14 +154,19 @@ impl Driver {
                 next_tick = (next_tick + TICK).max(now);
             }
             for output in self.node.step(inputs.drain(..)) {
-                self.carry_out(output);
+                if let Flow::Stop = self.carry_out(output) {
+                    return self.view.stop();
+                }
             }
         }
     }
 
     fn take(&mut self, request: Request, inputs: &mut Vec<Input>) -> Flow {
         match request {
-            Request::Input(input) => inputs.push(input),
+            Request::Input(input) if self.is_cut(&input) => {}
+            Request::Input(input) => inputs.push(*input),
+            Request::Freeze { reply } => drop(reply.send(self.node.freeze())),
+            Request::Cut(peers) => self.peers.cut = peers,
             Request::Commit { body, reply } => {
                 let token = self.waiting.token();
                 self.waiting.commits.insert(token, reply);
@@ -171,15 +186,15 @@ impl Driver {
         Flow::On
     }
 
-    fn carry_out(&mut self, output: Output) {
+    fn carry_out(&mut self, output: Output) -> Flow {
         match output {
             Output::Send(message) => {
                 let to = message.to;
-                self.send(to, Parcel::Message(message));
+                self.peers.send(to, Parcel::Message(message));
             }
             Output::SendSnapshot { message, frozen } => {
                 let to = message.to;
-                if !self.send(to, Parcel::Snapshot { message, frozen }) {
+                if !self.peers.send(to, Parcel::Snapshot { message, frozen }) {
                     self.inbox.message(Input::SnapshotSent { to, ok: false });
                 }
             }
@@ -196,18 +211,24 @@ impl Driver {
                     let _ = reply.send(result.map_err(|refusal| Error::Unavailable(refusal.to_string())));
                 }
             }
+            Output::Joined { id, address } => self.peers.join(id, address),
+            Output::Left { id } => self.peers.leave(id),
             Output::Member(member) => {
                 self.member.send_replace(member);
             }
             Output::Fatal(reason) => {
                 (self.on_fatal)(&reason);
-                self.inbox.message(Input::Tick);
+                return Flow::Stop;
             }
         }
+        Flow::On
     }
 
-    fn send(&self, to: u64, parcel: Parcel) -> bool {
-        self.peers.get(&to).is_some_and(|peer| peer.send(parcel))
+    fn is_cut(&self, input: &Input) -> bool {
+        match input {
+            Input::Message(message) | Input::Snapshot { message, .. } => self.peers.cut.contains(&message.from),
+            _ => false,
+        }
     }
 
     /// Writes a snapshot on a thread of its own: it may take long, and the log goes on meanwhile.
@@ -219,7 +240,7 @@ impl Driver {
             if let Err(error) = &result {
                 tracing::error!(index, %error, "could not save a snapshot; the log is kept");
             }
-            inbox.deliver(Request::Input(Input::Saved { index, ok: result.is_ok() }));
+            inbox.deliver(Request::Input(Box::new(Input::Saved { index, ok: result.is_ok() })));
         });
         if spawned.is_err() {
             self.inbox.message(Input::Saved { index, ok: false });

@@ -82,15 +82,7 @@ fn indexes(event: &Event) -> impl Iterator<Item = &Arc<str>> {
 
 impl History {
     pub(crate) fn new(limits: HistoryLimits, floor: Revision) -> Self {
-        Self {
-            events: VecDeque::new(),
-            first: 0,
-            bytes: 0,
-            limits,
-            floor,
-            head: floor,
-            trails: HashMap::new(),
-        }
+        Self { events: VecDeque::new(), first: 0, bytes: 0, limits, floor, head: floor, trails: HashMap::new() }
     }
 
     /// Everything newer than this is known.
@@ -127,7 +119,11 @@ impl History {
             self.events.push_back(Arc::clone(event));
         }
         self.head = head;
-        while self.events.len() > self.limits.events || self.bytes > self.limits.bytes {
+        // Revisions go whole.
+        while self.events.len() > self.limits.events
+            || self.bytes > self.limits.bytes
+            || self.events.front().is_some_and(|event| event.revision == self.floor)
+        {
             self.drop_oldest();
         }
     }
@@ -201,7 +197,11 @@ impl History {
     }
 
     /// The events of a followed trail after a revision, in order; an error if some of them were dropped.
-    pub(crate) fn after(&self, follow: &Follow, revision: Revision) -> Result<impl Iterator<Item = &Arc<Event>>, Dropped> {
+    pub(crate) fn after(
+        &self,
+        follow: &Follow,
+        revision: Revision,
+    ) -> Result<impl Iterator<Item = &Arc<Event>>, Dropped> {
         let topic = self.trails.get(&follow.topic);
         let trail = topic.and_then(|topic| match &follow.index {
             None => Some(&topic.all),
@@ -211,7 +211,8 @@ impl History {
             return Err(Dropped);
         }
         let newer = trail.map(|trail| {
-            let old = trail.places.partition_point(|place| self.at(*place).is_none_or(|event| event.revision <= revision));
+            let old =
+                trail.places.partition_point(|place| self.at(*place).is_none_or(|event| event.revision <= revision));
             trail.places.range(old..)
         });
         Ok(newer.into_iter().flatten().filter_map(|place| self.at(*place)))
@@ -220,7 +221,16 @@ impl History {
     /// Everyone, for the end of the store.
     pub(crate) fn everyone(&self) -> Vec<Arc<Notify>> {
         let topics = self.trails.values();
-        topics.flat_map(|topic| std::iter::once(&topic.all).chain(topic.by_index.values())).map(|trail| Arc::clone(&trail.wake)).collect()
+        topics
+            .flat_map(|topic| std::iter::once(&topic.all).chain(topic.by_index.values()))
+            .map(|trail| Arc::clone(&trail.wake))
+            .collect()
+    }
+
+    /// How many trails there are.
+    #[cfg(test)]
+    pub(crate) fn trails(&self) -> usize {
+        self.trails.values().map(|topic| 1 + topic.by_index.len()).sum()
     }
 
     fn at(&self, place: u64) -> Option<&Arc<Event>> {

@@ -133,7 +133,8 @@ mod tests {
         ledger.push(record(2, &["b"]));
         ledger.push(record(3, &["b", "a"]));
         ledger.push(record(4, &["c"]));
-        let story = |name| ledger.of_key(&Key::new("pods", name)).iter().map(|record| record.revision).collect::<Vec<_>>();
+        let story =
+            |name| ledger.of_key(&Key::new("pods", name)).iter().map(|record| record.revision).collect::<Vec<_>>();
         assert_eq!(story("a"), [1, 3]);
         assert_eq!(story("b"), [2, 3]);
         assert_eq!(story("none"), [0; 0]);

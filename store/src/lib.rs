@@ -7,7 +7,7 @@
 //! | [`origin`], [`journal`] | who wrote, and because of what; the memory of it |
 //! | [`state`] | the published, immutable state: key → entry |
 //! | [`event`], [`cursor`] | what a watcher sees, and where it stands |
-//! | [`store`], [`options`], [`error`] | the handle |
+//! | [`store`], [`options`], [`members`], [`error`] | the handle |
 //! | `machine`, `sessions`, `stamp` | what a committed command does: pure |
 //! | `history`, `view` | the ring of events; what a replica publishes |
 //! | `snapshot` | a replica frozen at one log index |
@@ -31,6 +31,7 @@ mod intern;
 pub mod journal;
 pub mod key;
 mod machine;
+pub mod members;
 pub mod options;
 pub mod origin;
 mod peer;

@@ -168,3 +168,124 @@ pub(crate) fn last(before: &Arc<Entry>, revision: Revision) -> Arc<Entry> {
     let (value, stamp) = stamp::replace(&before.value, stamp, revision);
     Arc::new(Entry { value, stamp: Some(stamp), ..Entry::clone(before) })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{RequestId, command::internal_origin};
+
+    /// A machine, and the events of all that it did.
+    #[derive(Default)]
+    struct Bench {
+        machine: Machine,
+        events: Vec<Arc<Event>>,
+        sequence: u64,
+    }
+
+    fn key(name: &str) -> Key {
+        Key::new("pods", name)
+    }
+
+    fn put(name: &str, value: &'static str) -> Write {
+        let value = Bytes::from_static(value.as_bytes());
+        Write::Put { key: key(name), value, stamp: Some(1), index: None, expires_ms: None }
+    }
+
+    fn delete(name: &str) -> Write {
+        Write::Delete { key: key(name) }
+    }
+
+    impl Bench {
+        fn run(&mut self, preconditions: Vec<Precondition>, writes: Vec<Write>) -> Outcome {
+            self.sequence += 1;
+            match self.again(self.sequence, preconditions, writes) {
+                Applied::Now(outcome) => outcome,
+                Applied::Before(outcome) => panic!("applied before: {outcome:?}"),
+            }
+        }
+
+        fn again(&mut self, sequence: u64, preconditions: Vec<Precondition>, writes: Vec<Write>) -> Applied {
+            let body = command::encode(&Transaction { preconditions, writes, origin: internal_origin("", "", 0) });
+            let header = Header { id: RequestId { client: 1, sequence }, oldest: 1 };
+            self.machine.apply(sequence, header, body, &mut self.events).unwrap()
+        }
+
+        fn value(&self, name: &str) -> &[u8] {
+            &self.machine.state().get(&key(name)).unwrap().value
+        }
+    }
+
+    #[test]
+    fn a_revision_for_each_mutating_transaction_and_no_other() {
+        let mut bench = Bench::default();
+        assert_eq!(bench.run(vec![], vec![put("a", "[]"), put("b", "[]")]), Outcome::Committed(1));
+        assert_eq!(bench.run(vec![], vec![delete("none")]), Outcome::Committed(1), "nothing changes");
+        assert_eq!(bench.run(vec![], vec![]), Outcome::Committed(1));
+        let failing = Precondition::Absent(key("a"));
+        let conflict = bench.run(vec![failing.clone()], vec![delete("b")]);
+        assert_eq!(conflict, Outcome::Conflict(failing, Some(1)));
+        assert_eq!(bench.run(vec![], vec![delete("a"), delete("none")]), Outcome::Committed(2));
+        assert_eq!(bench.events.iter().map(|event| event.revision).collect::<Vec<_>>(), [1, 1, 2]);
+    }
+
+    #[test]
+    fn preconditions_are_checked_in_order() {
+        let mut bench = Bench::default();
+        bench.run(vec![], vec![put("a", "[]")]);
+        bench.run(vec![], vec![put("a", "[]")]);
+        let (absent, exists) = (Precondition::Absent, Precondition::Exists);
+        let modified = |name, revision| Precondition::Modified(key(name), revision);
+        let cases = [
+            (vec![modified("a", 2), exists(key("a")), absent(key("b"))], None),
+            (vec![modified("a", 1)], Some((modified("a", 1), Some(2)))),
+            (vec![modified("b", 1)], Some((modified("b", 1), None))),
+            (vec![exists(key("b"))], Some((exists(key("b")), None))),
+            (vec![exists(key("a")), absent(key("a")), exists(key("b"))], Some((absent(key("a")), Some(2)))),
+        ];
+        for (preconditions, failing) in cases {
+            let expected = failing.map_or(Outcome::Committed(2), |(failing, found)| Outcome::Conflict(failing, found));
+            assert_eq!(bench.run(preconditions, vec![delete("none")]), expected);
+        }
+    }
+
+    #[test]
+    fn values_carry_the_revision_that_wrote_them() {
+        let mut bench = Bench::default();
+        bench.run(vec![], vec![put("a", "[]")]);
+        assert_eq!(bench.value("a"), b"[1]");
+        (0..9).for_each(|_| drop(bench.run(vec![], vec![put("b", "[]")])));
+        assert_eq!((bench.value("a"), bench.value("b")), (&b"[1]"[..], &b"[10]"[..]));
+        bench.run(vec![], vec![delete("a")]);
+        let Change::Delete { last, before } = &bench.events.last().unwrap().change else { panic!("not a removal") };
+        assert_eq!((&last.value[..], &before.value[..]), (&b"[11]"[..], &b"[1]"[..]));
+        let entry = bench.machine.state().get(&key("b")).unwrap();
+        assert_eq!((entry.created, entry.modified), (2, 10));
+    }
+
+    #[test]
+    fn a_request_that_comes_again_applies_once() {
+        let mut bench = Bench::default();
+        bench.run(vec![], vec![put("a", "[]")]);
+        let before = bench.machine.state().hash();
+        let again = bench.again(1, vec![], vec![put("a", "[]")]);
+        assert_eq!(again, Applied::Before(Some(Outcome::Committed(1))));
+        assert_eq!((bench.machine.state().hash(), bench.events.len()), (before, 1));
+    }
+
+    #[test]
+    fn expired_keys_are_found_in_order_and_forgotten_when_written_again() {
+        let mut bench = Bench::default();
+        for (name, expires_ms) in [("late", Some(30)), ("soon", Some(10)), ("never", None), ("renewed", Some(5))] {
+            let value = Bytes::new();
+            bench.run(vec![], vec![Write::Put { key: key(name), value, stamp: None, index: None, expires_ms }]);
+        }
+        bench.run(vec![], vec![put("renewed", "[]")]);
+        assert_eq!(bench.machine.expired(9, 10), []);
+        assert_eq!(bench.machine.expired(30, 10), [(key("soon"), 2), (key("late"), 1)]);
+        assert_eq!(bench.machine.expired(30, 1), [(key("soon"), 2)]);
+        let restored = Machine::restore(bench.machine.state().clone(), Sessions::default());
+        assert_eq!(restored.expired(30, 10), bench.machine.expired(30, 10));
+        bench.run(vec![], vec![delete("soon")]);
+        assert_eq!(bench.machine.expired(30, 10), [(key("late"), 1)]);
+    }
+}

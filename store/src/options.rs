@@ -17,6 +17,12 @@ pub struct Options {
     /// Every member's id and peer address (`host:port`), this one's included. Counts for a new group; an old one knows its
     /// members.
     pub peers: BTreeMap<u64, String>,
+    /// This member is new to a group that exists: it waits until [`Store::change_members`](crate::Store::change_members)
+    /// adds it there. Only counts as long as its disk is empty.
+    pub join: bool,
+    /// A file that [`Store::save`](crate::Store::save) wrote: a new group begins with what it holds. Every founder is given
+    /// the same one. Only counts as long as the disk is empty.
+    pub restore: Option<PathBuf>,
     /// Where the log and the snapshots live.
     pub data_dir: PathBuf,
     /// Where this member listens for its peers.
@@ -37,6 +43,8 @@ impl Options {
         Self {
             id,
             peers,
+            join: false,
+            restore: None,
             data_dir,
             peer_listen,
             tls: None,

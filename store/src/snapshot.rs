@@ -5,7 +5,10 @@
 //! that was restarted or sent a snapshot. An event is written as what it replaced, newest first: what came after it is
 //! known by then.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use protobuf::Message as _;
@@ -31,6 +34,8 @@ pub(crate) struct Frozen {
     pub(crate) index: u64,
     pub(crate) term: u64,
     pub(crate) conf_state: ConfState,
+    /// Where members that joined later are reached.
+    pub(crate) joined: BTreeMap<u64, String>,
     pub(crate) state: State,
     pub(crate) sessions: Sessions,
     /// The events after this revision are here.
@@ -76,6 +81,11 @@ impl Frozen {
                 writer.number(self.index);
                 writer.number(self.term);
                 writer.bytes(&self.conf_state.write_to_bytes().unwrap_or_default());
+                writer.number(self.joined.len() as u64);
+                for (id, address) in &self.joined {
+                    writer.number(*id);
+                    writer.string(address);
+                }
                 writer.number(self.state.revision());
                 writer.number(self.floor);
             }
@@ -182,6 +192,9 @@ impl Thawing {
                 frozen.term = reader.number()?;
                 let conf_state = ConfState::parse_from_bytes(&reader.bytes()?);
                 frozen.conf_state = conf_state.map_err(|_| Malformed("snapshot members"))?;
+                for _ in 0..reader.count()? {
+                    frozen.joined.insert(reader.number()?, reader.string()?.to_string());
+                }
                 frozen.state.advance(reader.number()?);
                 frozen.floor = reader.number()?;
             }

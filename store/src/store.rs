@@ -1,21 +1,29 @@
 //! The handle that the apiserver holds.
 
-use std::{sync::Arc, thread, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::Arc,
+    thread,
+    time::Duration,
+};
 
 use raft::eraftpb::ConfState;
 use tokio::{
     net::TcpListener,
     sync::{Mutex, oneshot, watch},
+    task::spawn_blocking,
     time::timeout,
 };
 
 use crate::{
     Cursor, Error, Journal, Outcome, Revision, Scope, State, Transaction, command,
-    consensus::{Config, Node},
-    disk::{DirFiles, Writer, recover},
+    consensus::{Config, Input, Node},
+    disk::{Beginning, DirFiles, Writer, export, import, recover},
     driver::{Driver, Inbox, Request, Waiting},
+    members,
     options::Options,
-    peer::{Route, Sender, Tls, serve},
+    peer::{Peers, Tls, serve},
     view::View,
 };
 
@@ -23,6 +31,11 @@ use crate::{
 const TRANSACTION: usize = 2 << 20;
 /// How long [`Store::at_least`] waits: as long as upstream's watch cache (`blockTimeout`).
 const AT_LEAST: Duration = Duration::from_secs(3);
+
+/// A change of members is proposed again after this,
+const CHANGE_RETRY: Duration = Duration::from_millis(500);
+/// so many times.
+const CHANGE_TRIES: usize = 20;
 
 /// What a member is within its raft group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +63,10 @@ pub struct Member {
     pub revision: Revision,
     /// Who votes.
     pub voters: Vec<u64>,
+    /// Who only follows, as new members do at first.
+    pub learners: Vec<u64>,
+    /// The alarm: this member's disk is full, so it refuses writes.
+    pub disk_full: bool,
 }
 
 /// One member of the replicated store. Cheap to clone; it stops when the last clone is dropped.
@@ -71,7 +88,15 @@ impl Store {
         let disk = |error: &dyn std::fmt::Display| Error::Disk(format!("{}: {error}", options.data_dir.display()));
         let files = DirFiles::open(options.data_dir.clone()).map_err(|error| disk(&error))?;
         let founders = ConfState { voters: options.peers.keys().copied().collect(), ..ConfState::default() };
-        let (wal, recovered) = recover(files.clone(), &founders).map_err(|error| disk(&error))?;
+        let (wal, recovered) = {
+            let (files, founders) = (files.clone(), founders.clone());
+            let (join, restore) = (options.join, options.restore.clone());
+            let reading = spawn_blocking(move || {
+                let saved = restore.as_deref().map(import).transpose()?.unwrap_or_default();
+                recover(files, if join { Beginning::Join } else { Beginning::Found(founders, Box::new(saved)) })
+            });
+            reading.await.map_err(|_| Error::Stopped)?.map_err(|error| disk(&error))?
+        };
         let tls = options.tls.as_ref().map(Tls::read).transpose().map_err(|error| Error::Peers(error.to_string()))?;
         let listener = TcpListener::bind(options.peer_listen)
             .await
@@ -92,13 +117,18 @@ impl Store {
         let node = Node::new(config, recovered, Arc::clone(&view))?;
         let (inbox, requests) = Inbox::new();
         let runtime = tokio::runtime::Handle::current();
-        let peers = options.peers.iter().filter(|(id, _)| **id != options.id).map(|(to, address)| {
-            let route =
-                Route { from: options.id, epoch, to: *to, address: address.clone(), tls: tls.clone() };
-            (*to, Sender::spawn(route, inbox.clone(), &runtime))
-        });
+        let mut peers = Peers {
+            id: options.id,
+            epoch,
+            tls: tls.clone(),
+            inbox: inbox.clone(),
+            runtime: runtime.clone(),
+            senders: BTreeMap::new(),
+            cut: BTreeSet::new(),
+        };
+        options.peers.iter().for_each(|(id, address)| peers.join(*id, address.clone()));
         let (stop, stopping) = watch::channel(false);
-        let serving = serve(options.id, inbox.clone(), listener, tls.clone(), stopping);
+        let serving = serve(options.id, inbox.clone(), listener, tls, stopping);
         runtime.spawn(async move {
             if let Err(error) = serving.await {
                 tracing::error!(%error, "no longer listening for peers");
@@ -111,16 +141,19 @@ impl Store {
             term: 0,
             revision: 0,
             voters: founders.voters,
+            learners: Vec::new(),
+            disk_full: false,
         };
         let (member_sender, member) = watch::channel(unknown);
         let reports = inbox.clone();
-        let writer = Writer::spawn(wal, files.clone(), move |report| reports.disk(report)).map_err(|error| disk(&error))?;
+        let writer =
+            Writer::spawn(wal, files.clone(), move |report| reports.disk(report)).map_err(|error| disk(&error))?;
         let driver = Driver {
             node,
             view: Arc::clone(&view),
             writer,
             files,
-            peers: peers.collect(),
+            peers,
             inbox: inbox.clone(),
             member: member_sender,
             now_ms: options.now_ms,
@@ -187,11 +220,43 @@ impl Store {
         self.0.member.clone()
     }
 
+    /// Saves what this member has applied to a new file, from which a new group can begin ([`Options::restore`]).
+    pub async fn save(&self, path: PathBuf) -> Result<Revision, Error> {
+        let (reply, answer) = oneshot::channel();
+        self.0.inbox.request(Request::Freeze { reply })?;
+        let frozen = answer.await.map_err(|_| Error::Stopped)?;
+        let revision = frozen.state.revision();
+        let written =
+            spawn_blocking(move || export(&path, &frozen).map_err(|error| format!("{}: {error}", path.display())));
+        written.await.map_err(|_| Error::Stopped)?.map_err(Error::Disk)?;
+        Ok(revision)
+    }
+
+    /// Adds, promotes or removes a member, and waits until this one sees it done. One change at a time.
+    pub async fn change_members(&self, change: members::Change) -> Result<(), Error> {
+        let mut member = self.member();
+        // A change may be lost, or refused while another one is under way.
+        for _ in 0..CHANGE_TRIES {
+            self.0.inbox.request(Request::Input(Box::new(Input::Change(change.clone()))))?;
+            match timeout(CHANGE_RETRY, member.wait_for(|member| change.is_done(member))).await {
+                Ok(done) => return done.map(drop).map_err(|_| Error::Stopped),
+                Err(_) => continue,
+            }
+        }
+        Err(Error::Unavailable(format!("no quorum agreed to {change:?} in time")))
+    }
+
+    /// A fault put in on purpose: from now on, nothing is sent to these peers and nothing taken from them. Replaces the
+    /// peers of the call before.
+    pub fn cut(&self, peers: BTreeSet<u64>) -> Result<(), Error> {
+        self.0.inbox.request(Request::Cut(peers))
+    }
+
     /// Stops this member: ends its waits and watches, and returns once its disk is closed.
     pub async fn shutdown(&self) {
         self.0.stop();
         if let Some(thread) = self.0.thread.lock().await.take() {
-            let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+            let _ = spawn_blocking(move || thread.join()).await;
         }
     }
 }

@@ -164,7 +164,8 @@ static ATOMIC: LazyLock<HashSet<&'static str>> = LazyLock::new(|| {
     types.map(|[name, ..]| name).collect()
 });
 
-fn list_types() -> impl Iterator<Item = [&'static str; 6]> {
+/// The rows of `list_types.tsv`: type, field, list or map type, keys, patch strategy, merge key. OpenAPI shows them too.
+pub fn list_types() -> impl Iterator<Item = [&'static str; 6]> {
     rows(include_str!("list_types.tsv"))
 }
 

@@ -6,16 +6,20 @@
 //! | plugin | what it does |
 //! | --- | --- |
 //! | [`namespace_lifecycle`] | nothing is created where there is no namespace, or where one is ending |
+//! | [`limit_ranger`] | a namespace's limits, as defaults and as bounds |
 //! | [`service_account`] | pods get an account, and its token as a volume |
 //! | [`node_restriction`] | a kubelet writes only its own node and the pods on it |
 //! | [`taint_nodes`] | a new node takes no pods until it is ready |
 //! | [`priority`] | a priority class becomes a number |
 //! | [`default_tolerations`] | pods outlast a short absence of their node |
+//! | [`rbac_escalation`] | nobody gives away rights that he does not have |
 
 pub mod default_tolerations;
+pub mod limit_ranger;
 pub mod namespace_lifecycle;
 pub mod node_restriction;
 pub mod priority;
+pub mod rbac_escalation;
 pub mod service_account;
 pub mod taint_nodes;
 
@@ -117,6 +121,7 @@ impl Default for Chain {
     fn default() -> Self {
         Self(vec![
             Box::new(namespace_lifecycle::NamespaceLifecycle),
+            Box::new(limit_ranger::LimitRanger),
             Box::new(service_account::ServiceAccountPlugin),
             Box::new(node_restriction::NodeRestriction),
             Box::new(taint_nodes::TaintNodesByCondition),
@@ -127,9 +132,11 @@ impl Default for Chain {
 }
 
 impl Chain {
-    /// No policy at all.
-    pub fn empty() -> Self {
-        Self(Vec::new())
+    /// One plugin more, after the others.
+    #[must_use]
+    pub fn and(mut self, plugin: impl Plugin + 'static) -> Self {
+        self.0.push(Box::new(plugin));
+        self
     }
 
     /// See [`Plugin::admit`].

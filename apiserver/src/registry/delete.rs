@@ -11,13 +11,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, ObjectMeta, 
 use kubelab_api::{
     Error, Resource,
     field::{Errors, Path},
-    resource::Verbs,
 };
 use kubelab_store::{Precondition, Write};
 
 use super::{
     decode::{self, Expected, Validation},
-    metadata::{FOREGROUND, ORPHAN, seconds},
+    metadata::{FOREGROUND, ORPHAN, options_kind, seconds},
     object::AnyObject,
     plan::{Context, Plan, Shown, Stored, encode, restamped},
 };
@@ -63,23 +62,7 @@ fn validate(options: &DeleteOptions) -> Result<(), Error> {
         let value = options.dry_run.iter().flatten().find(|value| *value != "All");
         errors.not_supported(&Path::new("dryRun"), value.map_or("", String::as_str), &["All"]);
     }
-    if errors.is_empty() { Ok(()) } else { Err(Error::invalid(&options_resource(), "", &errors)) }
-}
-
-/// How messages about the options name them.
-fn options_resource() -> Resource {
-    Resource {
-        group: "meta.k8s.io".into(),
-        version: "v1".into(),
-        kind: "DeleteOptions".into(),
-        plural: "deleteoptions".into(),
-        singular: "deleteoptions".into(),
-        short_names: Default::default(),
-        categories: Default::default(),
-        namespaced: false,
-        verbs: Verbs::Create,
-        subresources: Default::default(),
-    }
+    if errors.is_empty() { Ok(()) } else { Err(Error::invalid(&options_kind("DeleteOptions"), "", &errors)) }
 }
 
 /// A DELETE of one object.

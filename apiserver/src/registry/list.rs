@@ -6,14 +6,13 @@ use std::sync::Arc;
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{StatusCause, StatusDetails};
 use kubelab_api::{
-    Error, Reason, Resource,
+    Error, Reason,
     field::{Errors, Path},
-    resource::Verbs,
 };
 use kubelab_store::{Error as StoreError, Revision, State, Store};
 use serde::{Deserialize, Serialize};
 
-use super::{handler::Handler, selection::Selection};
+use super::{handler::Handler, metadata::options_kind, selection::Selection};
 use crate::corridor::{List, ListOptions};
 
 const VERSION: &str = "meta.k8s.io/v1";
@@ -53,22 +52,6 @@ impl Continue {
             Some(last) if !last.is_empty() => Ok(Continue { start: last.to_owned(), ..token }),
             _ => Err(invalid(format!("encoded start key empty (version {VERSION})"))),
         }
-    }
-}
-
-/// How messages about list options name them.
-fn options_resource() -> Resource {
-    Resource {
-        group: "meta.k8s.io".into(),
-        version: "v1".into(),
-        kind: "ListOptions".into(),
-        plural: "listoptions".into(),
-        singular: "listoptions".into(),
-        short_names: Default::default(),
-        categories: Default::default(),
-        namespaced: false,
-        verbs: Verbs::Create,
-        subresources: Default::default(),
     }
 }
 
@@ -114,7 +97,7 @@ pub fn validate(options: &ListOptions, watch: bool) -> Result<(), Error> {
             errors.forbidden(&Path::new("sendInitialEvents"), "sendInitialEvents is forbidden for list");
         }
     }
-    if errors.is_empty() { Ok(()) } else { Err(Error::invalid(&options_resource(), "", &errors)) }
+    if errors.is_empty() { Ok(()) } else { Err(Error::invalid(&options_kind("ListOptions"), "", &errors)) }
 }
 
 /// Which state a reader asks for.
@@ -198,7 +181,10 @@ fn too_large(asked: Revision, current: Revision) -> Error {
 
 /// The store cannot answer.
 pub fn unavailable(error: StoreError) -> Error {
-    Error::unavailable(error.to_string())
+    match error {
+        StoreError::TooLarge { .. } => Error::new(Reason::Unknown, "etcdserver: request is too large"),
+        error => Error::unavailable(error.to_string()),
+    }
 }
 
 /// One page of the selected objects.

@@ -6,9 +6,10 @@ use std::{collections::BTreeSet, sync::LazyLock};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
 use kubelab_api::{
-    Error,
+    Error, Resource,
     field::{Errors, Path},
     name,
+    resource::Verbs,
     selector::label,
 };
 use serde_json::json;
@@ -25,6 +26,22 @@ pub const ORPHAN: &str = "orphan";
 pub const FOREGROUND: &str = "foregroundDeletion";
 
 static METADATA: LazyLock<Path> = LazyLock::new(|| Path::new("metadata"));
+
+/// How messages about a request's options name them.
+pub fn options_kind(kind: &'static str) -> Resource {
+    Resource {
+        group: "meta.k8s.io".into(),
+        version: "v1".into(),
+        kind: kind.into(),
+        plural: "".into(),
+        singular: "".into(),
+        short_names: Default::default(),
+        categories: Default::default(),
+        namespaced: false,
+        verbs: Verbs::Create,
+        subresources: Default::default(),
+    }
+}
 
 /// Times in the API have whole seconds.
 pub fn seconds(time: Timestamp) -> Time {
@@ -58,8 +75,7 @@ pub fn prepare_create(meta: &mut ObjectMeta, has_generation: bool, now: Timestam
     meta.uid = Some(Uuid::new_v4().to_string());
     meta.deletion_timestamp = None;
     meta.deletion_grace_period_seconds = None;
-    meta.self_link = None;
-    meta.managed_fields = None;
+    drop_unstored(meta);
     meta.generation = has_generation.then_some(1);
     let prefix = meta.generate_name.as_deref().unwrap_or_default();
     if meta.name.as_deref().unwrap_or_default().is_empty() && !prefix.is_empty() {
@@ -80,11 +96,17 @@ pub fn prepare_update(meta: &mut ObjectMeta, old: &ObjectMeta) {
     if meta.deletion_grace_period_seconds.is_none() {
         meta.deletion_grace_period_seconds = old.deletion_grace_period_seconds;
     }
-    if meta.generate_name.is_none() {
-        meta.generate_name.clone_from(&old.generate_name);
-    }
+    drop_unstored(meta);
+}
+
+/// Removes what is never stored. Upstream's encoder leaves out what is empty.
+fn drop_unstored(meta: &mut ObjectMeta) {
     meta.self_link = None;
     meta.managed_fields = None;
+    meta.labels.take_if(|labels| labels.is_empty());
+    meta.annotations.take_if(|annotations| annotations.is_empty());
+    meta.finalizers.take_if(|finalizers| finalizers.is_empty());
+    meta.owner_references.take_if(|owners| owners.is_empty());
 }
 
 /// What is wrong with the metadata of any object.

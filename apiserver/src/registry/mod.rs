@@ -75,6 +75,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, Preconditions};
 use kubelab_api::{Error, Reason, Resource, resource};
 use kubelab_store::{Origin, Outcome, Revision, State, Store, Transaction};
+use schemars::{Schema, SchemaGenerator};
 use serde_json::Value;
 
 use crate::{
@@ -140,6 +141,11 @@ impl Registry {
         self.table.get(resource).map_or(&[], |handler| handler.rules.columns())
     }
 
+    /// Adds the schema of a resource's objects to a collection of schemas.
+    pub fn schema(&self, resource: &Resource, generator: &mut SchemaGenerator) -> Option<Schema> {
+        self.table.get(resource).ok().map(|handler| handler.schema(generator))
+    }
+
     /// The cells of one object.
     pub fn cells(&self, resource: &Resource, json: &[u8], now: Timestamp) -> Result<Vec<Value>, Error> {
         self.table.get(resource)?.cells(json, now)
@@ -147,6 +153,10 @@ impl Registry {
 
     /// Answers an authorized request.
     pub async fn handle(&self, request: &Request, may: May<'_>) -> Result<Answer, Error> {
+        if (&*request.resource.group, &*request.resource.plural) == ("", "bindings") {
+            let pods = self.table.find("", "v1", "pods").ok_or_else(Error::no_such_page)?;
+            return self.write(pods, request, may, subresource::binding::plan).await;
+        }
         let handler = self.table.get(&request.resource)?;
         let part = request.subresource.as_str();
         if !part.is_empty() && !handler.resource.has(part) {
@@ -262,9 +272,9 @@ impl Registry {
                     names += 1;
                     continue;
                 }
-                Err(error) if latest => return Err(error),
+                Err(error) if latest || !depends_on_state(&error) => return Err(error),
                 // So would be "nothing to do".
-                Ok(plan) if latest && plan.writes.is_empty() => return self.finish(handler, plan, 0),
+                Ok(plan) if latest && plan.writes.is_empty() => return finish(handler, plan.shown, plan.warnings, 0),
                 Ok(plan) if !plan.writes.is_empty() => plan,
                 _ => {
                     state = self.store.latest().await.map_err(unavailable)?;
@@ -272,13 +282,10 @@ impl Registry {
                     continue;
                 }
             };
-            let transaction = Transaction {
-                preconditions: plan.preconditions.clone(),
-                writes: plan.writes.clone(),
-                origin: self.origin(request, &plan),
-            };
+            let Plan { preconditions, writes, note, warnings, shown } = plan;
+            let transaction = Transaction { preconditions, writes, origin: self.origin(request, &note) };
             match self.store.commit(transaction).await.map_err(unavailable)? {
-                Outcome::Committed(revision) => return self.finish(handler, plan, revision),
+                Outcome::Committed(revision) => return finish(handler, shown, warnings, revision),
                 Outcome::Conflict(..) => {
                     state = self.store.latest().await.map_err(unavailable)?;
                     latest = true;
@@ -292,18 +299,7 @@ impl Registry {
         ))
     }
 
-    fn finish(&self, handler: &Handler, plan: Plan, revision: Revision) -> Result<Answer, Error> {
-        let response = match plan.shown {
-            Shown::Stamped { value, place, created } => {
-                Response::Object { json: handler.present(&plan::stamp(&value, place, revision))?, created }
-            }
-            Shown::Finished(value) => Response::Object { json: handler.present(&value)?, created: false },
-            Shown::Status(status) => Response::Status(status),
-        };
-        Ok(Answer { response, warnings: plan.warnings })
-    }
-
-    fn origin(&self, request: &Request, plan: &Plan) -> Origin {
+    fn origin(&self, request: &Request, note: &str) -> Origin {
         let verb: Arc<str> = match request.subresource.as_str() {
             "" => request.verb.name().into(),
             part => format!("{}/{part}", request.verb.name()).into(),
@@ -316,9 +312,29 @@ impl Registry {
             time_us: u64::try_from((self.now)().as_microsecond()).unwrap_or_default(),
             trace_id: Arc::clone(&request.trace_id),
             cause: request.cause,
-            note: plan.note.as_str().into(),
+            note: note.into(),
         }
     }
+}
+
+/// A newer state might not lead to this refusal.
+fn depends_on_state(error: &Error) -> bool {
+    !matches!(
+        error.reason,
+        Reason::BadRequest | Reason::UnsupportedMediaType | Reason::RequestEntityTooLarge | Reason::MethodNotAllowed
+    )
+}
+
+/// The answer to a write.
+fn finish(handler: &Handler, shown: Shown, warnings: Vec<String>, revision: Revision) -> Result<Answer, Error> {
+    let response = match shown {
+        Shown::Stamped { value, place, created } => {
+            Response::Object { json: handler.present(&plan::stamp(&value, place, revision))?, created }
+        }
+        Shown::Finished(value) => Response::Object { json: handler.present(&value)?, created: false },
+        Shown::Status(status) => Response::Status(status),
+    };
+    Ok(Answer { response, warnings })
 }
 
 /// The request leaves the name to the server.

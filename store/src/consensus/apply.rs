@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use protobuf::Message as _;
-use raft::eraftpb::{ConfChangeV2, Entry, EntryType};
+use raft::{
+    INVALID_ID, StateRole,
+    eraftpb::{ConfChangeType, ConfChangeV2, Entry, EntryType},
+};
 
 use super::{
     io::{LogWrite, Output, Persist},
@@ -33,6 +36,10 @@ impl Node {
         }
         self.raw.mut_store().set_applied(newest);
         self.raw.advance_apply_to(newest.0);
+        #[cfg(test)]
+        if self.mutant == Some(crate::sim::Mutant::DropEvent) {
+            events.retain(|event| event.revision % 16 != 0);
+        }
         if !events.is_empty() {
             self.view.publish(self.machine.state().clone(), &events);
         }
@@ -63,30 +70,53 @@ impl Node {
                 }
                 Ok(())
             }
-            EntryType::EntryConfChange => Err(Malformed("change of members of the first form, which is never proposed")),
+            EntryType::EntryConfChange => {
+                Err(Malformed("change of members of the first form, which is never proposed"))
+            }
             EntryType::EntryConfChangeV2 => {
                 let change = ConfChangeV2::parse_from_bytes(&entry.data).map_err(|_| Malformed("change of members"))?;
-                self.change_members(&change, entry.index, outputs)
+                self.change_members(&change, entry.index, outputs);
+                Ok(())
             }
         }
     }
 
     /// A change of members takes effect as it is applied. It is made to last with its commit index: a restart replays the
     /// log at least up to here, and so finds the members as they are now.
-    fn change_members(
-        &mut self,
-        change: &ConfChangeV2,
-        index: u64,
-        outputs: &mut Vec<Output>,
-    ) -> Result<(), Malformed> {
-        let conf_state = self.raw.apply_conf_change(change).map_err(|_| Malformed("change of members"))?;
+    fn change_members(&mut self, change: &ConfChangeV2, index: u64, outputs: &mut Vec<Output>) {
+        // Refused on every replica alike: a vote for one who is no member, the removal of the last voter.
+        let learners = &self.raw.store().conf_state().learners;
+        let mut promoted = change.get_changes().iter().filter(|single| single.change_type == ConfChangeType::AddNode);
+        if promoted.any(|single| !learners.contains(&single.node_id)) {
+            return;
+        }
+        let Ok(conf_state) = self.raw.apply_conf_change(change) else { return };
+        for single in change.get_changes() {
+            let id = single.node_id;
+            match single.change_type {
+                ConfChangeType::AddLearnerNode => {
+                    let address = String::from_utf8_lossy(&change.context).into_owned();
+                    self.joined.insert(id, address);
+                }
+                ConfChangeType::RemoveNode => {
+                    self.joined.remove(&id);
+                    outputs.push(Output::Left { id });
+                }
+                ConfChangeType::AddNode => {}
+            }
+        }
+        let raft = &mut self.raw.raft;
+        if raft.prs().get(raft.id).is_none() && raft.state != StateRole::Follower {
+            // A leader, or a candidate that wins, without a place in the group panics in raft 0.7.0 (`maybe_commit`,
+            // `become_leader`). Found by simulation.
+            raft.become_follower(raft.term, INVALID_ID);
+        }
         let log = self.raw.mut_store();
         log.set_conf_state(conf_state);
         let mut hard_state = log.hard_state().clone();
         hard_state.commit = hard_state.commit.max(index);
         let write = LogWrite { hard_state: Some(hard_state), ..LogWrite::default() };
         outputs.push(Output::Persist(Persist { number: None, install: None, write }));
-        Ok(())
     }
 
     fn answer(&mut self, id: RequestId, outcome: Outcome, outputs: &mut Vec<Output>) {
@@ -117,6 +147,7 @@ impl Node {
     /// Becomes what a snapshot from the leader holds, now that it is on the disk.
     pub(super) fn install(&mut self, frozen: &Arc<Frozen>, outputs: &mut Vec<Output>) {
         let at = (frozen.index, frozen.term);
+        self.joined.clone_from(&frozen.joined);
         self.machine = Machine::restore(frozen.state.clone(), frozen.sessions.clone());
         let log = self.raw.mut_store();
         log.set_conf_state(frozen.conf_state.clone());

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use raft::eraftpb::{ConfChangeV2, ConfState, Entry, HardState, Message};
+use raft::eraftpb::{ConfState, Entry, HardState, Message};
 
-use crate::{Member, Outcome, snapshot::Frozen};
+use crate::{Member, Outcome, members, snapshot::Frozen};
 
 /// Something happened.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ pub(crate) enum Input {
     /// A client wants to read. Answered once, by [`Output::Readable`].
     Read { token: u64 },
     /// The members of the group are to change. Not answered: it is seen in [`Output::Member`].
-    Change(ConfChangeV2),
+    Change(members::Change),
     /// Everything up to this [`Persist`] is on the disk.
     Persisted { number: u64 },
     /// A snapshot asked for by [`Output::Save`] is on the disk, or could not be written.
@@ -29,7 +29,7 @@ pub(crate) enum Input {
     /// A snapshot was handed to a peer's connection, or the connection failed.
     SnapshotSent { to: u64, ok: bool },
     /// A connection to a peer has been made.
-    Connected { to: u64 },
+    Connected,
     /// A connection to a peer has failed.
     Unreachable { to: u64 },
     /// The disk has no space left, or has some again.
@@ -55,6 +55,10 @@ pub(crate) enum Output {
     Answer { token: u64, result: Result<Outcome, Refusal> },
     /// The published state may be read.
     Readable { token: u64, result: Result<(), Refusal> },
+    /// A member has joined, and is reached here.
+    Joined { id: u64, address: String },
+    /// A member has left.
+    Left { id: u64 },
     /// The member's view of its group has changed.
     Member(Member),
     /// The replica can't go on.

@@ -15,6 +15,10 @@ mod log;
 mod node;
 mod proposals;
 mod reads;
+#[cfg(test)]
+mod tests;
 
+#[cfg(test)]
+pub(crate) use io::Refusal;
 pub(crate) use io::{Input, LogWrite, Output, Persist};
-pub(crate) use node::{Config, Node, Recovered};
+pub(crate) use node::{Config, FOUNDED, Node, Recovered};

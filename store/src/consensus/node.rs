@@ -1,6 +1,10 @@
 //! Raft, the state machine and what waits for them.
 
-use std::{collections::VecDeque, ops::Range, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    ops::Range,
+    sync::Arc,
+};
 
 use raft::{
     RawNode, ReadOnlyOption, SnapshotStatus, StateRole,
@@ -14,9 +18,10 @@ use super::{
     reads::Reads,
 };
 use crate::{
-    Error, Member, Revision, Role,
+    Error, Member, Role,
     command::{self, Header, internal_origin},
     machine::Machine,
+    members,
     snapshot::Frozen,
     view::View,
 };
@@ -27,6 +32,10 @@ pub(crate) const OUTSTANDING: usize = 256;
 const EXPIRE: usize = 64;
 /// Ticks for which the first member of a new group insists on an election.
 const INSIST: u64 = 40;
+
+/// Index and term that the log of a new group begins after. Above zero, so that a member that joins later, whose log
+/// begins at zero, is sent a snapshot: the log alone does not say who the founders were.
+pub(crate) const FOUNDED: (u64, u64) = (1, 1);
 
 /// How a node behaves.
 #[derive(Clone, Debug)]
@@ -87,6 +96,10 @@ pub(crate) struct Node {
     pub(super) unsaved_bytes: u64,
     /// What the proposals and reads under way rely on: leader, term, and whether an entry of the term is applied.
     relied_on: (u64, u64, bool),
+    /// Where members that joined later are reached.
+    pub(super) joined: BTreeMap<u64, String>,
+    /// Those of them that the driver knows.
+    announced: BTreeSet<u64>,
     member: Option<Member>,
     reported_at: u64,
     #[cfg(test)]
@@ -103,7 +116,7 @@ impl Node {
             // Had this member voted in the snapshot's term, that term would be on the disk.
             (hard_state.term, hard_state.vote) = (base.1, 0);
         }
-        let is_new = hard_state.term == 0 && entries.is_empty();
+        let is_new = hard_state.term == FOUNDED.1 && base == FOUNDED && entries.is_empty();
         let voters = frozen.conf_state.voters.clone();
         let log = Log::new(hard_state, frozen.conf_state.clone(), base, entries);
         let settings = raft::Config {
@@ -144,6 +157,8 @@ impl Node {
             saved: base.0,
             unsaved_bytes: 0,
             relied_on: (0, 0, false),
+            joined: frozen.joined,
+            announced: BTreeSet::new(),
             member: None,
             reported_at: 0,
             #[cfg(test)]
@@ -161,7 +176,7 @@ impl Node {
         let Some(rank) = voters.iter().position(|voter| *voter == self.config.id) else { return };
         self.insists = voters.len() == 1 || (is_new && rank == 0);
         if self.insists {
-            let _ = self.raw.campaign();
+            self.campaign();
         } else if !is_new {
             self.campaigns_at = 2 + 2 * rank as u64;
         }
@@ -185,6 +200,7 @@ impl Node {
     fn take(&mut self, input: Input, outputs: &mut Vec<Output>) {
         match input {
             Input::Tick => self.tick(outputs),
+            Input::Message(message) if self.is_installing() && message.msg_type == MessageType::MsgTimeoutNow => {}
             Input::Message(message) => drop(self.raw.step(message)),
             Input::Snapshot { message, frozen } => {
                 self.incoming = Some(frozen);
@@ -199,7 +215,7 @@ impl Node {
                 Ok(()) => {}
                 Err(refusal) => outputs.push(Output::Readable { token, result: Err(refusal) }),
             },
-            Input::Change(change) => drop(self.raw.propose_conf_change(Vec::new(), change)),
+            Input::Change(change) => self.propose_change(&change),
             Input::Persisted { number } => self.persisted(number, outputs),
             Input::Saved { index, ok } => {
                 self.saving = false;
@@ -213,7 +229,7 @@ impl Node {
             Input::SnapshotSent { to, ok } => {
                 self.raw.report_snapshot(to, if ok { SnapshotStatus::Finish } else { SnapshotStatus::Failure });
             }
-            Input::Connected { .. } => self.insist(),
+            Input::Connected => self.insist(),
             Input::Unreachable { to } => self.raw.report_unreachable(to),
             Input::DiskFull(full) => self.disk_full = full,
             Input::Expire { now_ms } => self.expire(now_ms),
@@ -222,10 +238,12 @@ impl Node {
 
     fn tick(&mut self, outputs: &mut Vec<Output>) {
         self.now += 1;
-        self.raw.tick();
-        self.insist();
-        if self.now == self.campaigns_at && self.raw.raft.leader_id == 0 {
-            let _ = self.raw.campaign();
+        if !self.is_installing() {
+            self.raw.tick();
+            self.insist();
+        }
+        if self.now == self.campaigns_at && self.raw.raft.leader_id == 0 && !self.is_installing() {
+            self.campaign();
         }
         for token in self.proposals.give_up(self.now) {
             outputs.push(Output::Answer { token, result: Err(Refusal::Timeout) });
@@ -235,9 +253,21 @@ impl Node {
         }
     }
 
+    /// While a snapshot is on its way to the disk, raft must not campaign: it would look for entries that the snapshot has
+    /// replaced (`hup` in raft 0.7.0 reads from the applied index on). Found by simulation seed 197.
+    fn is_installing(&self) -> bool {
+        self.installing.is_some()
+    }
+
     fn insist(&mut self) {
         self.insists &= self.raw.raft.leader_id == 0 && self.now < INSIST;
         if self.insists {
+            self.campaign();
+        }
+    }
+
+    fn campaign(&mut self) {
+        if self.raw.raft.promotable() {
             let _ = self.raw.campaign();
         }
     }
@@ -248,6 +278,19 @@ impl Node {
             Ok(sequence) => self.attempt(sequence),
             Err(refusal) => outputs.push(Output::Answer { token, result: Err(refusal) }),
         }
+    }
+
+    /// Proposes a change of members. A leader that is to go hands its office on first.
+    fn propose_change(&mut self, change: &members::Change) {
+        let id = self.config.id;
+        let raft = &self.raw.raft;
+        if raft.state == StateRole::Leader && *change == (members::Change::Remove { id }) {
+            let others = raft.prs().iter().filter(|(other, _)| **other != id);
+            let next = others.max_by_key(|(other, progress)| (progress.matched, **other)).map(|(other, _)| *other);
+            next.into_iter().for_each(|next| self.raw.transfer_leader(next));
+            return;
+        }
+        let _ = self.raw.propose_conf_change(Vec::new(), change.encode());
     }
 
     /// Hands a proposal to raft, which passes it to the leader; without one it is repeated later.
@@ -286,8 +329,8 @@ impl Node {
         if let Some((_, frozen)) = self.installing.take_if(|(at, _)| *at <= number) {
             self.install(&frozen, outputs);
         }
-        while let Some((_, messages)) = self.held.pop_front_if(|(after, _)| *after <= number) {
-            for message in messages {
+        while self.held.front().is_some_and(|(after, _)| *after <= number) {
+            for message in self.held.pop_front().map_or_else(Vec::new, |(_, messages)| messages) {
                 self.send(message, outputs);
             }
         }
@@ -382,7 +425,7 @@ impl Node {
     }
 
     /// The replica as it is now.
-    pub(super) fn freeze(&self) -> Arc<Frozen> {
+    pub(crate) fn freeze(&self) -> Arc<Frozen> {
         let log = self.raw.store();
         let (index, term) = log.applied();
         let (floor, events) = self.view.history(|history| (history.floor(), history.events().cloned().collect()));
@@ -390,6 +433,7 @@ impl Node {
             index,
             term,
             conf_state: log.conf_state().clone(),
+            joined: self.joined.clone(),
             state: self.machine.state().clone(),
             sessions: self.machine.sessions().clone(),
             floor,
@@ -420,6 +464,11 @@ impl Node {
     }
 
     fn report(&mut self, outputs: &mut Vec<Output>) {
+        for (id, address) in &self.joined {
+            if self.announced.insert(*id) {
+                outputs.push(Output::Joined { id: *id, address: address.clone() });
+            }
+        }
         let member = self.member();
         let reported = self.member.as_ref();
         // The revision alone is reported once a tick.
@@ -432,7 +481,8 @@ impl Node {
         }
     }
 
-    fn member(&self) -> Member {
+    /// The member's own view of its group.
+    pub(crate) fn member(&self) -> Member {
         let raft = &self.raw.raft;
         let role = match raft.state {
             StateRole::Leader => Role::Leader,
@@ -446,12 +496,28 @@ impl Node {
             term: raft.term,
             revision: self.machine.state().revision(),
             voters: self.raw.store().conf_state().voters.clone(),
+            learners: self.raw.store().conf_state().learners.clone(),
+            disk_full: self.disk_full,
         }
     }
 
-    /// The applied revision.
-    pub(crate) fn revision(&self) -> Revision {
-        self.machine.state().revision()
+    /// The newest applied index.
+    #[cfg(test)]
+    pub(crate) fn applied(&self) -> u64 {
+        self.raw.store().applied().0
+    }
+
+    /// The members as of the newest applied entry.
+    #[cfg(test)]
+    pub(crate) fn conf_state(&self) -> &raft::eraftpb::ConfState {
+        self.raw.store().conf_state()
+    }
+
+    /// Puts a defect in.
+    #[cfg(test)]
+    pub(crate) fn mutate(&mut self, mutant: Option<crate::sim::Mutant>) {
+        self.mutant = mutant;
+        self.reads.reuse_context = mutant == Some(crate::sim::Mutant::ReuseContext);
     }
 }
 

@@ -10,7 +10,8 @@ use crate::{RequestId, command::Header};
 
 /// The most writes that one member has in flight, from the oldest to the newest.
 pub(crate) const IN_FLIGHT: u64 = 4096;
-/// Ticks until a proposal is repeated: half a second.
+/// Ticks until a proposal is repeated: half a second, then twice as long each time, so that a group that is slow because
+/// it has much to do is not given more.
 const RETRY: u64 = 10;
 /// Ticks until a proposal is given up: seven seconds, as etcd does (two election timeouts beyond five seconds).
 pub(super) const GIVE_UP: u64 = 140;
@@ -19,6 +20,7 @@ struct Pending {
     token: u64,
     body: Bytes,
     retry_at: u64,
+    retry_after: u64,
     give_up_at: u64,
     /// The term in whose leader's log it stands; only known on the leader itself.
     logged: Option<u64>,
@@ -43,7 +45,8 @@ impl Proposals {
         }
         let sequence = self.next;
         self.next += 1;
-        let pending = Pending { token, body, retry_at: now + RETRY, give_up_at: now + GIVE_UP, logged: None };
+        let (retry_at, give_up_at) = (now + RETRY, now + GIVE_UP);
+        let pending = Pending { token, body, retry_at, retry_after: 2 * RETRY, give_up_at, logged: None };
         self.pending.insert(sequence, pending);
         Ok(sequence)
     }
@@ -87,7 +90,8 @@ impl Proposals {
         for (sequence, pending) in &mut self.pending {
             let safe = leads_in.is_some() && pending.logged == leads_in;
             if !safe && (new_leader || pending.retry_at <= now) {
-                pending.retry_at = now + RETRY;
+                pending.retry_at = now + pending.retry_after;
+                pending.retry_after *= 2;
                 due.push(*sequence);
             }
         }

@@ -102,8 +102,11 @@ impl Reads {
     /// The reads that may read, now that `applied` is.
     pub(crate) fn ready(&mut self, applied: u64) -> Vec<u64> {
         let mut tokens = Vec::new();
-        while let Some((_, reads)) = self.confirmed.pop_front_if(|(index, _)| *index <= applied) {
-            tokens.extend(reads.into_iter().map(|read| read.token));
+        while let Some((index, _)) = self.confirmed.front()
+            && *index <= applied
+        {
+            let reads = self.confirmed.pop_front().map(|(_, reads)| reads);
+            tokens.extend(reads.into_iter().flatten().map(|read| read.token));
         }
         tokens
     }

@@ -41,17 +41,16 @@ fn checksum(head: &[u8], payload: &[u8]) -> u32 {
 /// What stands at a place of a file.
 pub(super) struct Frame {
     pub(super) write: LogWrite,
-    pub(super) synced: u64,
     /// Where the next one begins.
     pub(super) next: usize,
 }
 
 /// The frame at a place, if a whole one stands there.
 pub(super) fn decode(file: &Bytes, at: usize) -> Option<Frame> {
-    let (synced, payload) = check(file, at)?;
+    let (_, payload) = check(file, at)?;
     let next = payload.end;
     let write = parse(file.slice(payload)).ok()?;
-    Some(Frame { write, synced, next })
+    Some(Frame { write, next })
 }
 
 fn check(file: &[u8], at: usize) -> Option<(u64, std::ops::Range<usize>)> {
@@ -98,8 +97,8 @@ fn parse(payload: Bytes) -> Result<LogWrite, Malformed> {
     let hard_state = reader.option(|reader| {
         Ok(HardState { term: reader.number()?, vote: reader.number()?, commit: reader.number()?, ..Default::default() })
     })?;
-    let members = reader
-        .option(|reader| ConfState::parse_from_bytes(&reader.bytes()?).map_err(|_| Malformed("members")))?;
+    let members =
+        reader.option(|reader| ConfState::parse_from_bytes(&reader.bytes()?).map_err(|_| Malformed("members")))?;
     let mut entries = Vec::with_capacity(reader.count()?);
     for _ in 0..entries.capacity() {
         entries.push(Entry {
@@ -143,7 +142,8 @@ mod tests {
         let first = decode(&file, 0).unwrap();
         assert_eq!(first.write, write(1));
         let second = decode(&file, first.next).unwrap();
-        assert_eq!((second.write, second.synced, second.next), (write(2), 10, file.len()));
+        assert_eq!((second.write, second.next), (write(2), file.len()));
+        assert_eq!(synced_after(&file, 0), 10);
         assert!(decode(&file, file.len()).is_none());
     }
 

@@ -13,16 +13,18 @@ mod files;
 mod frame;
 mod recover;
 mod snapshots;
+#[cfg(test)]
+mod tests;
 mod wal;
 mod writer;
 
 pub(crate) use files::{DirFiles, Files};
-pub(crate) use recover::recover;
-pub(crate) use snapshots::save;
+pub(crate) use recover::{Beginning, recover};
+pub(crate) use snapshots::{export, import, save};
 pub(crate) use wal::Wal;
-pub(crate) use writer::{Report, Writer};
 #[cfg(test)]
 pub(crate) use writer::write_all;
+pub(crate) use writer::{Report, Writer};
 
 /// A failure of the disk.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +36,8 @@ pub(crate) enum DiskError {
     #[error("{0}: {1}")]
     Failed(&'static str, std::io::Error),
     /// What was written and synced is no longer there as it was.
-    #[error("{file} is damaged at byte {at}: {what}; stop this member, remove it from the group and add a new one with a new id")]
+    #[error(
+        "{file} is damaged at byte {at}: {what}; stop this member, remove it from the group and add a new one with a new id"
+    )]
     Damaged { file: String, at: u64, what: &'static str },
 }

@@ -1,7 +1,11 @@
 //! Snapshot files: a mark, then chunks behind their length and checksum. A file has its name only once it is whole and
 //! synced.
 
-use std::io;
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    path::Path,
+};
 
 use bytes::Bytes;
 
@@ -35,15 +39,20 @@ fn write<F: Files>(files: &mut F, name: &str, frozen: &Frozen) -> io::Result<()>
     if files.list()?.iter().any(|known| known == name) {
         files.remove(name)?;
     }
-    files.append(name, MARK)?;
+    write_to(frozen, |data| files.append(name, data))?;
+    files.sync(name)
+}
+
+fn write_to(frozen: &Frozen, mut append: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+    append(MARK)?;
     for chunk in frozen.chunks() {
         let mut head = [0; 8];
         head[..4].copy_from_slice(&(chunk.len() as u32).to_le_bytes());
         head[4..].copy_from_slice(&crc32fast::hash(&chunk).to_le_bytes());
-        files.append(name, &head)?;
-        files.append(name, &chunk)?;
+        append(&head)?;
+        append(&chunk)?;
     }
-    files.sync(name)
+    Ok(())
 }
 
 fn remove_older<F: Files>(files: &mut F, newest: &str) -> io::Result<()> {
@@ -53,6 +62,23 @@ fn remove_older<F: Files>(files: &mut F, newest: &str) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Writes a snapshot to a file of its own, which must not exist yet.
+pub(crate) fn export(path: &Path, frozen: &Frozen) -> io::Result<()> {
+    let mut file = File::create_new(path)?;
+    write_to(frozen, |data| file.write_all(data))?;
+    file.sync_all()
+}
+
+/// The snapshot in a file that [`export`] wrote.
+pub(crate) fn import(path: &Path) -> Result<Frozen, DiskError> {
+    let content = fs::read(path).map_err(|error| DiskError::Failed("read the snapshot to restore", error))?;
+    read(content.into()).map_err(|at| damaged(&path.display().to_string(), at))
+}
+
+fn damaged(file: &str, at: usize) -> DiskError {
+    DiskError::Damaged { file: file.to_owned(), at: at as u64, what: "not a whole snapshot" }
 }
 
 /// The newest snapshot, if there is one; clears away unfinished ones.
@@ -65,8 +91,7 @@ pub(super) fn load<F: Files>(files: &mut F) -> Result<Option<Frozen>, DiskError>
     }
     let Some(newest) = names.iter().max() else { return Ok(None) };
     let content = Bytes::from(files.read(newest).map_err(failed)?);
-    let damaged = |at: usize| DiskError::Damaged { file: newest.clone(), at: at as u64, what: "not a whole snapshot" };
-    read(content).map(Some).map_err(damaged)
+    read(content).map(Some).map_err(|at| damaged(newest, at))
 }
 
 /// The snapshot in a file, or the place of the damage.

@@ -26,7 +26,7 @@ pub(crate) struct Wal<F> {
     written: u64,
     synced: u64,
     hard_state: HardState,
-    members: ConfState,
+    members: Option<ConfState>,
     buffer: Vec<u8>,
 }
 
@@ -41,7 +41,7 @@ pub(crate) struct Replay {
 }
 
 impl Replay {
-    fn take(&mut self, write: LogWrite) -> Result<(), &'static str> {
+    fn take(&mut self, write: LogWrite) {
         if let Some(reset) = write.reset {
             self.reset = reset;
             self.entries.clear();
@@ -57,11 +57,11 @@ impl Replay {
                 self.entries.pop_back();
             }
             if self.entries.back().is_some_and(|last| last.index + 1 != entry.index) {
-                return Err("entries are missing");
+                // Removed segments can come back in a crash, not all of them; what counts is that the end is whole.
+                self.entries.clear();
             }
             self.entries.push_back(entry);
         }
-        Ok(())
     }
 }
 
@@ -96,7 +96,7 @@ impl<F: Files> Wal<F> {
             segments.push_back(Segment { name: name.clone(), number, last });
         }
         let hard_state = replay.hard_state.clone();
-        let members = replay.members.clone().unwrap_or_default();
+        let members = replay.members.clone();
         // What was read may stand in the page cache only, as after a killed process: nothing may be built on it before it
         // is synced.
         let mut wal = Self { files, segments, written, synced: 0, hard_state, members, buffer: Vec::new() };
@@ -120,8 +120,8 @@ impl<F: Files> Wal<F> {
             if let Some(hard_state) = &write.hard_state {
                 self.hard_state = hard_state.clone();
             }
-            if let Some(members) = &write.members {
-                self.members = members.clone();
+            if write.members.is_some() {
+                self.members.clone_from(&write.members);
             }
         }
         let result = self.write(&buffer);
@@ -167,7 +167,7 @@ impl<F: Files> Wal<F> {
         let name = format!("{PREFIX}{number:016}");
         let head = LogWrite {
             hard_state: Some(self.hard_state.clone()),
-            members: Some(self.members.clone()),
+            members: self.members.clone(),
             ..LogWrite::default()
         };
         let before = (self.written, self.synced);
@@ -188,7 +188,8 @@ impl<F: Files> Wal<F> {
     /// Removes the segments whose entries a snapshot covers.
     pub(crate) fn compact(&mut self, index: u64) -> Result<(), DiskError> {
         while self.segments.len() > 1
-            && let Some(segment) = self.segments.pop_front_if(|segment| segment.last <= index)
+            && self.segments[0].last <= index
+            && let Some(segment) = self.segments.pop_front()
         {
             self.files.remove(&segment.name).map_err(failed("remove an old segment"))?;
         }
@@ -208,7 +209,7 @@ fn read_segment(name: &str, file: &Bytes, is_last: bool, replay: &mut Replay) ->
             break;
         };
         last = frame.write.entries.iter().map(|entry| entry.index).fold(last, u64::max);
-        replay.take(frame.write).map_err(|what| damaged(at, what))?;
+        replay.take(frame.write);
         at = frame.next;
     }
     Ok((at, last))

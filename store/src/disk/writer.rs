@@ -23,7 +23,7 @@ pub(crate) enum Report {
 }
 
 enum Job {
-    Persist(Persist),
+    Persist(Box<Persist>),
     Compact(u64),
 }
 
@@ -45,7 +45,7 @@ impl Writer {
     }
 
     pub(crate) fn persist(&self, persist: Persist) {
-        self.send(Job::Persist(persist));
+        self.send(Job::Persist(Box::new(persist)));
     }
 
     pub(crate) fn compact(&self, index: u64) {
@@ -113,7 +113,7 @@ fn run<F: Files>(mut wal: Wal<F>, mut files: F, queue: &Receiver<Job>, mut repor
 
 fn take(job: Job, group: &mut Vec<Persist>, compact: &mut Option<u64>) {
     match job {
-        Job::Persist(persist) => group.push(persist),
+        Job::Persist(persist) => group.push(*persist),
         Job::Compact(index) => *compact = Some(index),
     }
 }

@@ -8,11 +8,11 @@ const CONNECTIONS: usize = 16;
 
 /// The newest frame of each of a peer's recent connections, by epoch.
 #[derive(Default)]
-pub(super) struct Arrivals(VecDeque<(u64, u64)>);
+pub(crate) struct Arrivals(VecDeque<(u64, u64)>);
 
 impl Arrivals {
     /// Whether a frame is new.
-    pub(super) fn is_new(&mut self, epoch: u64, sequence: u64) -> bool {
+    pub(crate) fn is_new(&mut self, epoch: u64, sequence: u64) -> bool {
         match self.0.iter_mut().find(|(known, _)| *known == epoch) {
             Some((_, newest)) if sequence <= *newest => false,
             Some((_, newest)) => {

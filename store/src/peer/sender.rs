@@ -1,6 +1,6 @@
 //! The task that connects to one peer and keeps sending.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use kubelab_proto::raft::{Frame, SnapshotChunk, raft_client::RaftClient};
@@ -18,6 +18,8 @@ use crate::{consensus::Input, driver::Inbox, snapshot::Frozen};
 
 /// Parcels that wait for a connection.
 const QUEUE: usize = 4096;
+/// Messages that wait while there is no connection; raft sends the rest again.
+const BACKLOG: usize = 64;
 /// Frames on their way into the connection.
 const FRAMES: usize = 4;
 /// A frame takes no more messages once it has reached this size; with the largest message it stays below tonic's 4 MiB.
@@ -58,14 +60,15 @@ impl Sender {
     }
 }
 
-async fn run(mut route: Route, inbox: Inbox, mut queue: mpsc::Receiver<Parcel>) {
+async fn run(mut route: Route, inbox: Inbox, queue: mpsc::Receiver<Parcel>) {
+    let mut outbound = Outbound { queue, backlog: VecDeque::new() };
     let mut retry = FIRST_RETRY;
-    while !queue.is_closed() {
+    while !outbound.queue.is_closed() {
         match connect(&route).await {
             Ok(client) => {
                 retry = FIRST_RETRY;
-                inbox.report(Input::Connected { to: route.to });
-                if let Err(error) = exchange(&route, client, &inbox, &mut queue).await {
+                inbox.report(Input::Connected);
+                if let Err(error) = exchange(&route, client, &inbox, &mut outbound).await {
                     tracing::debug!(peer = route.to, %error, "lost the connection");
                 }
                 route.epoch = route.epoch.wrapping_add(1);
@@ -73,8 +76,43 @@ async fn run(mut route: Route, inbox: Inbox, mut queue: mpsc::Receiver<Parcel>) 
             Err(error) => tracing::debug!(peer = route.to, address = %route.address, %error, "could not connect"),
         }
         inbox.report(Input::Unreachable { to: route.to });
+        if outbound.set_aside() {
+            inbox.report(Input::SnapshotSent { to: route.to, ok: false });
+        }
         sleep(retry).await;
         retry = (retry * 2).min(LAST_RETRY);
+    }
+}
+
+/// What is to be sent: first what has waited for the connection.
+struct Outbound {
+    queue: mpsc::Receiver<Parcel>,
+    backlog: VecDeque<Parcel>,
+}
+
+impl Outbound {
+    async fn next(&mut self) -> Option<Parcel> {
+        match self.backlog.pop_front() {
+            Some(parcel) => Some(parcel),
+            None => self.queue.recv().await,
+        }
+    }
+
+    fn try_next(&mut self) -> Option<Parcel> {
+        self.backlog.pop_front().or_else(|| self.queue.try_recv().ok())
+    }
+
+    /// There is no connection: only the newest messages wait for one. Whether a snapshot was among the rest.
+    fn set_aside(&mut self) -> bool {
+        while let Ok(parcel) = self.queue.try_recv() {
+            self.backlog.push_back(parcel);
+        }
+        let before = self.backlog.len();
+        self.backlog.retain(|parcel| matches!(parcel, Parcel::Message(_)));
+        let had_snapshot = self.backlog.len() < before;
+        let old = self.backlog.len().saturating_sub(BACKLOG);
+        self.backlog.drain(..old);
+        had_snapshot
     }
 }
 
@@ -97,55 +135,64 @@ async fn exchange(
     route: &Route,
     mut client: RaftClient<Channel>,
     inbox: &Inbox,
-    queue: &mut mpsc::Receiver<Parcel>,
+    outbound: &mut Outbound,
 ) -> Result<(), tonic::Status> {
     let (frames, outgoing) = mpsc::channel(FRAMES);
-    let mut connection = Connection { route, frames, sequence: 0 };
-    tokio::select! {
+    let mut connection = Connection { route, frames, sequence: 0, in_snapshot: false };
+    let result = tokio::select! {
         reply = client.exchange(ReceiverStream::new(outgoing)) => reply.map(drop),
-        () = connection.pump(inbox, queue) => Ok(()),
+        () = connection.pump(inbox, outbound) => Ok(()),
+    };
+    if connection.in_snapshot {
+        inbox.report(Input::SnapshotSent { to: route.to, ok: false });
     }
+    result
 }
 
 struct Connection<'a> {
     route: &'a Route,
     frames: mpsc::Sender<Frame>,
     sequence: u64,
+    /// The leader waits to hear how it went.
+    in_snapshot: bool,
 }
 
 impl Connection<'_> {
-    async fn pump(&mut self, inbox: &Inbox, queue: &mut mpsc::Receiver<Parcel>) {
-        let mut next = None;
-        loop {
-            let first = match next.take() {
-                Some(parcel) => Some(parcel),
-                None => queue.recv().await,
-            };
-            match first {
-                None => return,
-                Some(Parcel::Snapshot { message, frozen }) => {
+    async fn pump(&mut self, inbox: &Inbox, outbound: &mut Outbound) {
+        while let Some(parcel) = outbound.next().await {
+            let ok = match parcel {
+                Parcel::Message(first) => self.messages(first, outbound).await,
+                Parcel::Snapshot { message, frozen } => {
+                    self.in_snapshot = true;
                     let ok = self.snapshot(&message, &frozen).await;
-                    inbox.report(Input::SnapshotSent { to: self.route.to, ok });
-                }
-                Some(Parcel::Message(first)) => {
-                    let mut messages = Vec::new();
-                    let mut size = add(&mut messages, &first);
-                    while size < FRAME {
-                        match queue.try_recv() {
-                            Ok(Parcel::Message(message)) => size += add(&mut messages, &message),
-                            Ok(parcel) => {
-                                next = Some(parcel);
-                                break;
-                            }
-                            Err(_) => break,
-                        }
+                    if ok {
+                        self.in_snapshot = false;
+                        inbox.report(Input::SnapshotSent { to: self.route.to, ok });
                     }
-                    if !self.send(messages, None).await {
-                        return;
-                    }
+                    ok
                 }
+            };
+            if !ok {
+                return;
             }
         }
+    }
+
+    /// Sends a message and those that wait behind it, as far as they fit into a frame.
+    async fn messages(&mut self, first: Message, outbound: &mut Outbound) -> bool {
+        let mut messages = Vec::new();
+        let mut size = add(&mut messages, &first);
+        while size < FRAME {
+            match outbound.try_next() {
+                Some(Parcel::Message(message)) => size += add(&mut messages, &message),
+                Some(snapshot) => {
+                    outbound.backlog.push_front(snapshot);
+                    break;
+                }
+                None => break,
+            }
+        }
+        self.send(messages, None).await
     }
 
     async fn snapshot(&mut self, message: &Message, frozen: &Frozen) -> bool {
@@ -160,7 +207,8 @@ impl Connection<'_> {
             offset += length;
         }
         let message = Bytes::from(message.write_to_bytes().unwrap_or_default());
-        let end = SnapshotChunk { index: frozen.index, term: frozen.term, offset, data: Bytes::new(), last: true, message };
+        let end =
+            SnapshotChunk { index: frozen.index, term: frozen.term, offset, data: Bytes::new(), last: true, message };
         self.send(Vec::new(), Some(end)).await
     }
 

@@ -7,7 +7,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use kubelab_store::{Door, Key, Options, Origin, Precondition, Role, Scope, Store, Transaction, Write};
+use kubelab_store::{
+    Door, Key, Options, Origin, Precondition, Role, Scope, Store, Transaction, Write, members::Change,
+};
 use tempfile::TempDir;
 
 pub struct Group {
@@ -18,21 +20,43 @@ pub struct Group {
 
 impl Group {
     pub async fn start(members: u64) -> Self {
-        let listeners: Vec<_> = (0..members).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-        let addresses = listeners.iter().map(|listener| listener.local_addr().unwrap());
-        let addresses = (1..).zip(addresses).collect();
-        drop(listeners);
-        let mut group = Self { addresses, folder: TempDir::new().unwrap(), members: BTreeMap::new() };
+        let mut group = Self::prepare(members);
         for id in 1..=members {
             group.open(id).await;
         }
         group
     }
 
+    /// A group of which no member runs yet.
+    pub fn prepare(members: u64) -> Self {
+        let listeners: Vec<_> = (0..members).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        let addresses = listeners.iter().map(|listener| listener.local_addr().unwrap());
+        let addresses = (1..).zip(addresses).collect();
+        drop(listeners);
+        Self { addresses, folder: TempDir::new().unwrap(), members: BTreeMap::new() }
+    }
+
     pub async fn open(&mut self, id: u64) {
+        self.open_with(id, |_| {}).await;
+    }
+
+    pub async fn open_with(&mut self, id: u64, change: impl FnOnce(&mut Options)) {
         let peers = self.addresses.iter().map(|(id, address)| (*id, address.to_string())).collect();
-        let options = Options::new(id, peers, self.folder.path().join(id.to_string()), self.addresses[&id]);
+        let mut options = Options::new(id, peers, self.folder.path().join(id.to_string()), self.addresses[&id]);
+        change(&mut options);
         self.members.insert(id, Store::open(options).await.unwrap());
+    }
+
+    /// A new member joins and gets a vote.
+    pub async fn join(&mut self, id: u64) {
+        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        self.addresses.insert(id, free);
+        self.open_with(id, |options| options.join = true).await;
+        let by = self.members.values().next().unwrap();
+        by.change_members(Change::Add { id, address: free.to_string() }).await.unwrap();
+        let revision = by.local().revision();
+        self.members[&id].at_least(revision).await.unwrap();
+        by.change_members(Change::Promote { id }).await.unwrap();
     }
 
     pub async fn stop(&mut self, id: u64) {

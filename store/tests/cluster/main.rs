@@ -7,7 +7,7 @@ mod group;
 use std::time::{Duration, Instant};
 
 use group::{Group, create, delete, put, scope};
-use kubelab_store::{Change, Error, Key, Outcome, Precondition, Role};
+use kubelab_store::{Change, Error, Key, Outcome, Precondition, Role, Write, members};
 
 const IDLE: Duration = Duration::from_millis(50);
 
@@ -116,4 +116,115 @@ async fn without_a_quorum_nothing_is_acknowledged() {
     assert!(matches!(store.watch(scope("pods"), 9), Err(Error::Future { asked: 9, .. })));
     group.open(2).await;
     assert_eq!(write.await.unwrap().unwrap(), Outcome::Committed(2), "it waits, and is done once there is a quorum");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn members_are_added_and_replaced_while_it_runs() {
+    let mut group = Group::start(3).await;
+    group.member(1).commit(put("pods", "a", "{}")).await.unwrap();
+    group.join(4).await;
+    let leader = group.leader().await;
+    let other = leader % 3 + 1;
+    group.member(other).change_members(members::Change::Remove { id: leader }).await.unwrap();
+    group.stop(leader).await;
+    let outcome = group.member(4).commit(put("pods", "b", "{}")).await.unwrap();
+    assert_eq!(outcome, Outcome::Committed(2));
+    let voters = group.member(4).member().borrow().voters.clone();
+    assert_eq!(voters.len(), 3);
+    assert!(voters.contains(&4) && !voters.contains(&leader));
+    group.stop(4).await;
+    group.open(4).await;
+    assert_eq!(group.member(4).latest().await.unwrap().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_is_cut_off_is_replaced_and_reads_nothing_stale() {
+    let group = Group::start(3).await;
+    group.member(1).commit(put("pods", "a", "{}")).await.unwrap();
+    let old = group.leader().await;
+    let store = group.member(old).clone();
+    store.cut((1..=3).collect()).unwrap();
+    let read = tokio::spawn(async move { store.latest().await });
+    let other = group.member(old % 3 + 1);
+    let mut member = other.member();
+    member.wait_for(|member| member.leader != 0 && member.leader != old).await.unwrap();
+    assert_eq!(other.commit(put("pods", "a", "{}")).await.unwrap(), Outcome::Committed(2));
+    group.member(old).cut([].into()).unwrap();
+    let state = read.await.unwrap().unwrap();
+    assert!(state.revision() >= 1, "it waits for the new leader's word");
+    assert_eq!(group.member(old).latest().await.unwrap().revision(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_expire_by_the_clock_that_is_given() {
+    let mut group = Group::start(1).await;
+    group.stop(1).await;
+    group.open_with(1, |options| options.now_ms = || 1_000).await;
+    let store = group.member(1);
+    let mut events = store.watch(scope("events"), 0).unwrap();
+    for (name, at) in [("old", 999), ("young", 1_001)] {
+        let mut transaction = put("events", name, "{}");
+        if let Write::Put { expires_ms, .. } = &mut transaction.writes[0] {
+            *expires_ms = Some(at);
+        }
+        store.commit(transaction).await.unwrap();
+    }
+    let mut seen = Vec::new();
+    while seen.len() < 3 {
+        seen.extend(events.next(Duration::from_secs(5)).await.unwrap().events);
+    }
+    assert!(matches!(&seen[2].change, Change::Delete { last, .. } if last.value == "3{}"));
+    assert_eq!((&*seen[2].key.name, &*seen[2].origin.note), ("old", "expired"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_was_away_for_long_is_sent_a_snapshot() {
+    let mut group = Group::start(3).await;
+    group.member(1).commit(put("pods", "first", "{}")).await.unwrap();
+    group.member(3).at_least(1).await.unwrap();
+    group.stop(3).await;
+    let store = group.member(1);
+    let writers = (0..64).map(|writer| {
+        let store = store.clone();
+        tokio::spawn(async move {
+            for round in 0..200 {
+                store.commit(put("pods", &format!("p{writer}-{round}"), "{}")).await.unwrap();
+            }
+        })
+    });
+    for writer in writers.collect::<Vec<_>>() {
+        writer.await.unwrap();
+    }
+    let newest = group.member(1).local().revision();
+    assert_eq!(newest, 12_801);
+    group.open(3).await;
+    let state = group.member(3).latest().await.unwrap();
+    assert_eq!((state.revision(), state.hash()), (newest, group.member(1).local().hash()));
+    let behind = group.member(3).watch(scope("pods"), 1);
+    let mut cursor = behind.expect("the snapshot brought the watch history along");
+    let batch = cursor.next(Duration::from_secs(5)).await.unwrap();
+    assert_eq!(batch.events[0].revision, 2);
+    assert_eq!(group.member(3).journal().of_key(&Key::new("pods", "first")).len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_group_begins_with_what_another_saved() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("saved");
+    let old = Group::start(1).await;
+    for name in ["a", "b", "c"] {
+        old.member(1).commit(put("pods", name, "{}")).await.unwrap();
+    }
+    assert_eq!(old.member(1).save(file.clone()).await.unwrap(), 3);
+    assert!(matches!(old.member(1).save(file.clone()).await, Err(Error::Disk(_))), "nothing is overwritten");
+
+    let mut new = Group::prepare(3);
+    for id in 1..=3 {
+        new.open_with(id, |options| options.restore = Some(file.clone())).await;
+    }
+    assert_eq!(new.member(2).commit(put("pods", "d", "{}")).await.unwrap(), Outcome::Committed(4));
+    assert_eq!(new.member(1).at(3).unwrap().hash(), old.member(1).local().hash());
+    new.stop(2).await;
+    new.open_with(2, |options| options.restore = Some(file.clone())).await;
+    assert_eq!(new.member(2).latest().await.unwrap().len(), 4, "the file counts only once");
 }

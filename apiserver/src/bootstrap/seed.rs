@@ -1,0 +1,141 @@
+//! Writes what every cluster has from the start: whoever comes first all of it, in one transaction; whoever comes later
+//! what has gone missing.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kubelab_store::{Door, Error, Key, Origin, Outcome, Precondition, State, Store, Transaction, Write};
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use super::{Object, objects};
+use crate::registry::scan;
+
+/// Who writes at the start.
+pub const USER: &str = "system:apiserver";
+/// How long to wait for a quorum before it is tried again.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Writes what is missing; tries again until the store has a quorum, or until `stop`. Says whether it was done.
+pub async fn seed(store: &Store, now: fn() -> Timestamp, stop: &CancellationToken) -> bool {
+    let objects = objects();
+    let missing = |state: &State| -> Vec<Object> {
+        objects.iter().filter(|object| state.get(&key(object)).is_none()).cloned().collect()
+    };
+    let attempt = async || -> Result<bool, Error> {
+        let state = store.latest().await?;
+        let missing = missing(&state);
+        if missing.is_empty() {
+            return Ok(true);
+        }
+        tracing::info!(count = missing.len(), "writing bootstrap objects");
+        Ok(matches!(store.commit(transaction(&missing, now())).await?, Outcome::Committed(_)))
+    };
+    while !stop.is_cancelled() {
+        match attempt().await {
+            Ok(true) => return true,
+            // Another apiserver was faster; a look will tell whether it wrote all.
+            Ok(false) => {}
+            Err(error) => {
+                tracing::debug!(%error, "bootstrap objects have to wait");
+                tokio::select! {
+                    () = tokio::time::sleep(PAUSE) => {}
+                    () = stop.cancelled() => {}
+                }
+            }
+        }
+    }
+    false
+}
+
+fn key(object: &Object) -> Key {
+    let name = match object.namespace() {
+        "" => object.name().to_owned(),
+        namespace => format!("{namespace}/{}", object.name()),
+    };
+    Key::new(object.resource.topic(), name)
+}
+
+/// All of the objects, if none of them lives.
+fn transaction(objects: &[Object], now: Timestamp) -> Transaction {
+    let preconditions = objects.iter().map(|object| Precondition::Absent(key(object))).collect();
+    let writes = objects.iter().map(|object| {
+        let value = finished(object, now);
+        let stamp = scan::stamp_place(&value);
+        Write::Put { key: key(object), value, stamp, index: None, expires_ms: None }
+    });
+    let origin = Origin {
+        user: USER.into(),
+        agent: "apiserver".into(),
+        door: Door::Internal,
+        verb: "create".into(),
+        time_us: u64::try_from(now.as_microsecond()).unwrap_or_default(),
+        trace_id: Arc::from(uuid::Uuid::new_v4().simple().to_string()),
+        cause: 0,
+        note: "bootstrap".into(),
+    };
+    Transaction { preconditions, writes: writes.collect(), origin }
+}
+
+/// The bytes to store: with a uid, the time, and room for the revision.
+fn finished(object: &Object, now: Timestamp) -> Bytes {
+    let mut value = object.value.clone();
+    let metadata = &mut value["metadata"];
+    metadata["uid"] = uuid::Uuid::new_v4().to_string().into();
+    metadata["creationTimestamp"] = serde_json::to_value(Time(now)).unwrap_or(Value::Null);
+    metadata["resourceVersion"] = "".into();
+    value.to_string().into()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::net::{Ipv4Addr, SocketAddr};
+
+    use kubelab_store::Options;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_first_writes_all_and_the_next_what_is_missing() {
+        let folder = tempfile::tempdir().unwrap();
+        let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let peers = [(1, listen.to_string())].into();
+        let store = Store::open(Options::new(1, peers, folder.path().to_owned(), listen)).await.unwrap();
+        let stop = CancellationToken::new();
+        assert!(seed(&store, Timestamp::now, &stop).await);
+        let first = store.local();
+        assert_eq!((first.revision(), first.len()), (1, objects().len()));
+        let role = first.get(&Key::new("rbac.authorization.k8s.io/clusterroles", "cluster-admin")).unwrap();
+        let role: Value = serde_json::from_slice(&role.value).unwrap();
+        assert_eq!(role["metadata"]["resourceVersion"], "1");
+        assert!(role["metadata"]["uid"].as_str().unwrap().len() == 36, "{role}");
+
+        assert!(seed(&store, Timestamp::now, &stop).await);
+        assert_eq!(store.local().revision(), 1, "nothing was missing");
+        let gone = Key::new("core/namespaces", "kube-public");
+        let delete =
+            Transaction { writes: vec![Write::Delete { key: gone.clone() }], ..transaction(&[], Timestamp::now()) };
+        store.commit(delete).await.unwrap();
+        assert!(seed(&store, Timestamp::now, &stop).await);
+        assert!(store.local().get(&gone).is_some());
+        assert_eq!(store.local().revision(), 3);
+        store.shutdown().await;
+    }
+
+    #[tokio::test]
+    async fn it_gives_up_when_the_process_ends() {
+        let folder = tempfile::tempdir().unwrap();
+        let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        // A second member that never comes.
+        let peers = [(1, listen.to_string()), (2, "127.0.0.1:1".to_owned())].into();
+        let store = Store::open(Options::new(1, peers, folder.path().to_owned(), listen)).await.unwrap();
+        let stop = CancellationToken::new();
+        stop.cancel();
+        assert!(!seed(&store, Timestamp::now, &stop).await);
+        store.shutdown().await;
+    }
+}

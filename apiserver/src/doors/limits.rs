@@ -1,0 +1,61 @@
+//! How many requests may be under way at once. Source: `--max-requests-inflight` and
+//! `--max-mutating-requests-inflight`; watches do not count.
+
+use kubelab_api::Error;
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use crate::corridor::Verb;
+
+const READING: usize = 400;
+const MUTATING: usize = 200;
+
+/// The places for requests that are under way.
+pub struct Limits {
+    reading: Semaphore,
+    mutating: Semaphore,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { reading: Semaphore::new(READING), mutating: Semaphore::new(MUTATING) }
+    }
+}
+
+impl Limits {
+    /// A place for a request, unless all are taken. A watch needs none.
+    pub fn enter(&self, verb: Verb) -> Result<Option<SemaphorePermit<'_>>, Error> {
+        let places = match verb {
+            Verb::Watch => return Ok(None),
+            Verb::Get | Verb::List => &self.reading,
+            Verb::Create | Verb::Update | Verb::Patch | Verb::Delete | Verb::DeleteCollection => &self.mutating,
+        };
+        places
+            .try_acquire()
+            .map(Some)
+            .map_err(|_| Error::too_many_requests("Too many requests, please try again later.", 1))
+    }
+
+    /// How many are reading and mutating now.
+    pub fn under_way(&self) -> (usize, usize) {
+        (READING - self.reading.available_permits(), MUTATING - self.mutating.available_permits())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn past_the_limit_callers_are_asked_to_wait() {
+        let limits = Limits::default();
+        let held: Vec<_> = (0..MUTATING).map(|_| limits.enter(Verb::Create).unwrap()).collect();
+        let error = limits.enter(Verb::Patch).unwrap_err();
+        assert_eq!((error.code(), error.details.unwrap().retry_after_seconds), (429, Some(1)));
+        assert!(limits.enter(Verb::List).is_ok());
+        assert!(limits.enter(Verb::Watch).unwrap().is_none());
+        drop(held);
+        assert_eq!(limits.under_way(), (0, 0));
+        assert!(limits.enter(Verb::Create).is_ok());
+    }
+}

@@ -1,0 +1,119 @@
+//! A watch as a stream of JSON lines. Source: `k8s.io/apiserver/pkg/endpoints/handlers/watch.go`.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::{Stream, stream};
+use http_body::Frame;
+use http_body_util::{BodyExt, StreamBody};
+use kubelab_api::Error;
+use rand::RngExt;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::shape::Shape;
+use crate::{
+    corridor::ListOptions,
+    doors::{Body, BoxError},
+    metrics::Watching,
+    registry::watch::{Watch, WatchBatch},
+};
+
+/// How often a watcher that allows bookmarks gets one. Source: `defaultBookmarkFrequency` in
+/// `k8s.io/apiserver/pkg/storage/cacher`.
+const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
+
+/// A watch without a timeout of its own lasts this long, and up to twice as long, so that not all end at once.
+/// Source: `--min-request-timeout`.
+const MIN_LIFE: Duration = Duration::from_secs(1800);
+
+struct Lines {
+    watch: Watch,
+    shape: Shape,
+    bookmarks: bool,
+    /// The caller waits for the bookmark that ends the initial state.
+    awaits_initial: bool,
+    first: bool,
+    ends: Instant,
+    next_bookmark: Instant,
+    shutdown: CancellationToken,
+    over: bool,
+    _watching: Watching,
+}
+
+/// The body of a watch's answer. It ends after its time, and when the server shuts down.
+pub fn body(
+    watch: Watch,
+    shape: Shape,
+    options: &ListOptions,
+    shutdown: CancellationToken,
+    watching: Watching,
+) -> Body {
+    let now = Instant::now();
+    let life = options
+        .timeout_seconds
+        .filter(|seconds| *seconds > 0)
+        .map_or_else(|| MIN_LIFE.mul_f64(1.0 + rand::rng().random::<f64>()), Duration::from_secs);
+    let lines = Lines {
+        watch,
+        shape,
+        bookmarks: options.allow_bookmarks,
+        awaits_initial: options.send_initial_events == Some(true),
+        first: true,
+        ends: now + life,
+        next_bookmark: now + BOOKMARK_EVERY,
+        shutdown,
+        over: false,
+        _watching: watching,
+    };
+    StreamBody::new(frames(lines)).boxed_unsync()
+}
+
+fn frames(lines: Lines) -> impl Stream<Item = Result<Frame<Bytes>, BoxError>> + Send {
+    stream::unfold(lines, |mut lines| async move {
+        loop {
+            if lines.over {
+                return None;
+            }
+            let next = tokio::select! {
+                next = lines.watch.next(BOOKMARK_EVERY) => next?,
+                () = tokio::time::sleep_until(lines.ends) => return None,
+                () = lines.shutdown.cancelled() => return None,
+            };
+            let bytes = match next {
+                Ok(batch) => lines.write(&batch),
+                Err(error) => {
+                    lines.over = true;
+                    failure(&error)
+                }
+            };
+            if !bytes.is_empty() {
+                return Some((Ok(Frame::data(bytes.into())), lines));
+            }
+        }
+    })
+}
+
+impl Lines {
+    fn write(&mut self, batch: &WatchBatch) -> Vec<u8> {
+        let size: usize = batch.events.iter().map(|event| event.json.len() + 64).sum();
+        let mut out = Vec::with_capacity(size);
+        for event in &batch.events {
+            self.shape.write_event(event.event_type, &event.json, self.first, &mut out);
+            self.first = false;
+        }
+        let initial = self.awaits_initial && batch.synced;
+        self.awaits_initial &= !batch.synced;
+        let due = Instant::now() >= self.next_bookmark;
+        if self.bookmarks && (initial || due) {
+            self.shape.write_bookmark(batch.revision, initial, self.first, &mut out);
+            self.next_bookmark = Instant::now() + BOOKMARK_EVERY;
+        }
+        out
+    }
+}
+
+fn failure(error: &Error) -> Vec<u8> {
+    let status = serde_json::to_string(&error.to_status()).unwrap_or_default();
+    format!("{{\"type\":\"ERROR\",\"object\":{status}}}\n").into_bytes()
+}

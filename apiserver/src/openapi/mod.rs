@@ -1,0 +1,206 @@
+//! How objects look: OpenAPI v3 by group and version, and Swagger 2.0 for all. Documents are made when first asked for,
+//! and kept compressed. Source of paths and headers: `k8s.io/kube-openapi/pkg/handler3` and `pkg/handler`.
+
+mod gnostic;
+mod paths;
+mod schemas;
+
+use std::{
+    collections::BTreeMap,
+    io::{Read, Write},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use bytes::Bytes;
+use flate2::{Compression, read::GzDecoder, write::GzEncoder};
+use http::{
+    HeaderMap, HeaderValue, Response, StatusCode,
+    header::{ACCEPT, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY},
+};
+use kubelab_api::{Error, Reason, Resource};
+use serde_json::{Map, Value, json};
+
+use crate::{
+    discovery::etag,
+    doors::{
+        Body,
+        rest::{accepts_gzip, answer, negotiate::clauses},
+    },
+    registry::Registry,
+};
+use schemas::{Dialect, Schemas};
+
+const JSON: &str = "application/json";
+
+/// How clients ask for Swagger 2.0 as protobuf, and what they are told they get.
+const GNOSTIC: [&str; 2] = [
+    "application/com.github.proto-openapi.spec.v2@v1.0+protobuf",
+    "application/com.github.proto-openapi.spec.v2.v1.0+protobuf",
+];
+
+const TITLE: &str = "Kubernetes";
+const VERSION: &str = "v1.37.0";
+
+/// The documents that were asked for.
+#[derive(Default)]
+pub struct OpenApi {
+    documents: Mutex<BTreeMap<String, Bytes>>,
+}
+
+impl OpenApi {
+    /// Answers `/openapi/v2`, `/openapi/v3` and what is below; `None` for every other path.
+    pub fn answer(
+        &self,
+        registry: &Registry,
+        path: &str,
+        headers: &HeaderMap,
+    ) -> Option<Result<Response<Body>, Error>> {
+        let resources = registry.resources();
+        if path == "/openapi/v3" || path == "/openapi/v3/" {
+            return Some(Ok(send(headers, JSON, &index(&resources))));
+        }
+        if path == "/openapi/v2" {
+            return Some(self.swagger(registry, &resources, headers));
+        }
+        let of: Vec<Arc<Resource>> = resources
+            .into_iter()
+            .filter(|resource| path.strip_prefix("/openapi/v3/") == Some(&*root(resource)))
+            .collect();
+        (!of.is_empty()).then(|| {
+            if !clauses(header(headers)).iter().any(|clause| clause.allows(JSON)) {
+                return Err(not_acceptable(JSON));
+            }
+            let packed = self.packed(path, || document(registry, &of).to_string().into_bytes());
+            Ok(send_packed(headers, JSON, packed))
+        })
+    }
+
+    fn swagger(
+        &self,
+        registry: &Registry,
+        resources: &[Arc<Resource>],
+        headers: &HeaderMap,
+    ) -> Result<Response<Body>, Error> {
+        for clause in clauses(header(headers)) {
+            if clause.allows(JSON) {
+                let packed = self.packed("v2", || swagger(registry, resources).to_string().into_bytes());
+                return Ok(send_packed(headers, JSON, packed));
+            }
+            if GNOSTIC.iter().any(|known| clause.allows(known)) {
+                let packed = self.packed("gnostic", || gnostic::encode(&swagger(registry, resources)));
+                return Ok(send_packed(headers, GNOSTIC[1], packed));
+            }
+        }
+        Err(not_acceptable(&format!("{JSON}, {}", GNOSTIC[0])))
+    }
+
+    fn packed(&self, key: &str, make: impl FnOnce() -> Vec<u8>) -> Bytes {
+        let mut documents = self.documents.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(packed) = documents.get(key) {
+            return packed.clone();
+        }
+        let packed = Bytes::from(pack(&make()));
+        documents.insert(key.to_owned(), packed.clone());
+        packed
+    }
+}
+
+fn header(headers: &HeaderMap) -> Option<&str> {
+    headers.get(ACCEPT).and_then(|value| value.to_str().ok())
+}
+
+fn not_acceptable(accepted: &str) -> Error {
+    Error::new(Reason::NotAcceptable, format!("only the following media types are accepted: {accepted}"))
+}
+
+/// `api/v1`, `apis/apps/v1`.
+fn root(resource: &Resource) -> String {
+    match &*resource.group {
+        "" => format!("api/{}", resource.version),
+        group => format!("apis/{group}/{}", resource.version),
+    }
+}
+
+/// Where the documents are. Their hash comes from what they are made of, so that none needs to be made for it.
+fn index(resources: &[Arc<Resource>]) -> Bytes {
+    let mut of: BTreeMap<String, String> = BTreeMap::new();
+    for resource in resources {
+        let rows = of.entry(root(resource)).or_insert_with(|| env!("CARGO_PKG_VERSION").to_owned());
+        rows.push_str(&format!("{resource:?}"));
+    }
+    let paths: Map<String, Value> = of
+        .into_iter()
+        .map(|(root, rows)| {
+            let hash = etag(rows.as_bytes()).replace('"', "");
+            let url = format!("/openapi/v3/{root}?hash={hash}");
+            (root, json!({ "serverRelativeURL": url }))
+        })
+        .collect();
+    json!({ "paths": paths }).to_string().into()
+}
+
+fn document(registry: &Registry, resources: &[Arc<Resource>]) -> Value {
+    let all = || resources.iter().map(|resource| &**resource);
+    let schemas = Schemas::collect(all(), |resource, generator| registry.schema(resource, generator), Dialect::V3);
+    let paths = paths::build(all(), &schemas);
+    json!({
+        "openapi": "3.0.0",
+        "info": { "title": TITLE, "version": VERSION },
+        "paths": paths,
+        "components": { "schemas": schemas.definitions },
+    })
+}
+
+fn swagger(registry: &Registry, resources: &[Arc<Resource>]) -> Value {
+    let all = resources.iter().map(|resource| &**resource);
+    let schemas = Schemas::collect(all, |resource, generator| registry.schema(resource, generator), Dialect::V2);
+    json!({
+        "swagger": "2.0",
+        "info": { "title": TITLE, "version": VERSION },
+        "paths": {},
+        "definitions": schemas.definitions,
+    })
+}
+
+fn pack(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    // A Vec takes every write.
+    let _ = encoder.write_all(bytes);
+    encoder.finish().unwrap_or_default()
+}
+
+fn send(headers: &HeaderMap, media_type: &'static str, bytes: &Bytes) -> Response<Body> {
+    finish(headers, media_type, bytes.clone(), &etag(bytes))
+}
+
+fn send_packed(headers: &HeaderMap, media_type: &'static str, packed: Bytes) -> Response<Body> {
+    let etag = etag(&packed);
+    if accepts_gzip(headers) {
+        let mut response = finish(headers, media_type, packed, &etag);
+        if response.status() == StatusCode::OK {
+            response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        }
+        return response;
+    }
+    let mut plain = Vec::new();
+    match GzDecoder::new(&packed[..]).read_to_end(&mut plain) {
+        Ok(_) => finish(headers, media_type, plain.into(), &etag),
+        Err(error) => answer::error(&Error::internal(error), answer::Wrapping::default()),
+    }
+}
+
+fn finish(headers: &HeaderMap, media_type: &'static str, bytes: Bytes, etag: &str) -> Response<Body> {
+    let known = headers.get(IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == etag.as_bytes());
+    let mut response = Response::new(answer::full(if known { Bytes::new() } else { bytes }));
+    if known {
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+    }
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+    headers.insert(VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
+    if let Ok(etag) = HeaderValue::from_str(etag) {
+        headers.insert(ETAG, etag);
+    }
+    response
+}

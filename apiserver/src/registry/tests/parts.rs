@@ -1,0 +1,56 @@
+//! Subresources, claims and admission.
+
+use super::*;
+
+#[tokio::test]
+async fn scale_is_a_view_of_the_replicas() {
+    let lab = Lab::start().await;
+    let deployment = json!({"metadata": {"name": "web", "namespace": "default"}, "spec": {"replicas": 2, "selector": {"matchLabels": {"a": "b"}},
+        "template": {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "nginx"}]}}}});
+    lab.create("deployments", "default", deployment).await.unwrap();
+    let scale = lab.get("deployments/scale", "web").await.unwrap();
+    assert_eq!(
+        (&scale["kind"], &scale["spec"]["replicas"], &scale["status"]["selector"]),
+        (&json!("Scale"), &json!(2), &json!("a=b"))
+    );
+    let scaled = lab.patch("deployments/scale", "web", patch::MERGE, json!({"spec": {"replicas": 5}})).await.unwrap();
+    assert_eq!(scaled["spec"]["replicas"], 5);
+    let mut stale = scale;
+    stale["spec"]["replicas"] = 7.into();
+    assert_eq!(lab.update("deployments/scale", stale).await.unwrap_err().code(), 409);
+    let negative =
+        lab.patch("deployments/scale", "web", patch::MERGE, json!({"spec": {"replicas": -1}})).await.unwrap_err();
+    assert_eq!(
+        negative.message,
+        "Scale.autoscaling \"web\" is invalid: spec.replicas: Invalid value: -1: must be greater than or equal to 0"
+    );
+    let now = lab.get("deployments", "web").await.unwrap();
+    assert_eq!((&now["spec"]["replicas"], &now["metadata"]["generation"]), (&json!(5), &json!(2)));
+}
+
+#[tokio::test]
+async fn a_service_address_is_given_once() {
+    let lab = Lab::start().await;
+    let service = |name: &str, ip: Option<&str>| json!({"metadata": {"name": name}, "spec": {"clusterIP": ip, "ports": [{"port": 80}]}});
+    let web = lab.create("services", "default", service("web", None)).await.unwrap();
+    let ip = web["spec"]["clusterIP"].as_str().unwrap().to_owned();
+    let taken = lab.create("services", "default", service("other", Some(&ip))).await.unwrap_err();
+    assert!(taken.message.ends_with("provided IP is already allocated"), "{taken}");
+    lab.delete("services", "web", json!({})).await.unwrap();
+    lab.create("services", "default", service("other", Some(&ip))).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_missing_account_is_told() {
+    let lab = Lab::start().await;
+    let mut wanted = pod("a");
+    wanted["spec"]["serviceAccountName"] = "robot".into();
+    let refused = lab.create("pods", "default", wanted).await.unwrap_err();
+    assert_eq!(
+        (refused.code(), &*refused.message),
+        (
+            403,
+            "pods \"a\" is forbidden: error looking up service account default/robot: serviceaccount \"robot\" not found"
+        )
+    );
+}

@@ -1,0 +1,154 @@
+//! The TLS port: connections, and what bounds them.
+
+use std::{convert::Infallible, io, path::Path, sync::Arc, time::Duration};
+
+use anyhow::Context;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto::Builder,
+};
+use rustls::{
+    RootCertStore, ServerConfig,
+    crypto::ring,
+    server::WebPkiClientVerifier,
+    version::{TLS12, TLS13},
+};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+    time::timeout,
+};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::task::TaskTracker;
+
+use crate::doors::{Connection, Doors};
+
+/// The most connections at once; more wait at the door.
+const CONNECTIONS: usize = 16 * 1024;
+
+/// What a TLS handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// What reading a request's head may take, and how large it may be. Source: `ReadHeaderTimeout` and `MaxHeaderBytes` in
+/// `k8s.io/apiserver/pkg/server/secure_serving.go` and Go's default.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(32);
+const HEADER_BYTES: usize = 1024 * 1024;
+
+/// Requests at once on one HTTP/2 connection. Upstream allows 100 (CVE-2023-44487), but its components hold several
+/// connections where ours share one among all their watches. hyper closes connections that open and reset streams too fast.
+const STREAMS: u32 = 250;
+
+/// What a peer may send on one stream before it is read: most bodies, whole.
+/// Source: `resourceBody99Percentile` in `k8s.io/apiserver/pkg/server/secure_serving.go`.
+const STREAM_WINDOW: u32 = 256 * 1024;
+
+/// How long connections may take to end when the server goes.
+const DRAIN: Duration = Duration::from_secs(2);
+
+/// The TLS side of the port: its certificate, and the authority that client certificates must come from.
+pub fn tls(authority: &Path, certificate: &Path, key: &Path) -> anyhow::Result<TlsAcceptor> {
+    let provider = Arc::new(ring::default_provider());
+    let mut roots = RootCertStore::empty();
+    for root in certificates(authority)? {
+        roots.add(root).with_context(|| format!("{} is no certificate authority", authority.display()))?;
+    }
+    let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+        .allow_unauthenticated()
+        .build()
+        .with_context(|| format!("cannot verify clients with {}", authority.display()))?;
+    let key_of = PrivateKeyDer::from_pem_file(key).with_context(|| format!("cannot read the key {}", key.display()))?;
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&TLS13, &TLS12])?
+        .with_client_cert_verifier(clients)
+        .with_single_cert(certificates(certificate)?, key_of)
+        .with_context(|| format!("{} does not go with {}", key.display(), certificate.display()))?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+fn certificates(path: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
+    let read = || format!("cannot read the certificate {}", path.display());
+    let all: Vec<_> =
+        CertificateDer::pem_file_iter(path).with_context(read)?.collect::<Result<_, _>>().with_context(read)?;
+    anyhow::ensure!(!all.is_empty(), "{} holds no certificate", path.display());
+    Ok(all)
+}
+
+/// Serves until the doors shut; then lets requests that are under way end, for a short while.
+pub async fn serve(listener: TcpListener, tls: TlsAcceptor, doors: Arc<Doors>) {
+    let connections = TaskTracker::new();
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        let accepted = tokio::select! {
+            accepted = accept(&listener, &places) => accepted,
+            () = doors.shutdown.cancelled() => break,
+        };
+        let Some((stream, place)) = accepted else { continue };
+        let (tls, doors) = (tls.clone(), Arc::clone(&doors));
+        connections.spawn(async move {
+            if let Err(error) = connection(stream, tls, doors).await {
+                tracing::debug!(%error, "a connection failed");
+            }
+            drop(place);
+        });
+    }
+    drop(listener);
+    connections.close();
+    let _ = timeout(DRAIN, connections.wait()).await;
+}
+
+async fn accept(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+) -> Option<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+    let place = Arc::clone(places).acquire_owned().await.ok()?;
+    match listener.accept().await {
+        Ok((stream, _)) => Some((stream, place)),
+        Err(error) => {
+            // Out of file descriptors: those in use will come free.
+            tracing::warn!(%error, "cannot accept a connection");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            None
+        }
+    }
+}
+
+async fn connection(stream: TcpStream, tls: TlsAcceptor, doors: Arc<Doors>) -> anyhow::Result<()> {
+    stream.set_nodelay(true)?;
+    let stream =
+        timeout(HANDSHAKE, tls.accept(stream)).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+    let certificate =
+        stream.get_ref().1.peer_certificates().and_then(|chain| chain.first()).map(|leaf| leaf.clone().into_owned());
+    let about = Arc::new(Connection { certificate });
+    let shutdown = doors.shutdown.clone();
+    let service = hyper::service::service_fn(move |request| {
+        let (doors, about) = (Arc::clone(&doors), Arc::clone(&about));
+        async move { Ok::<_, Infallible>(doors.serve(about, request).await) }
+    });
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .max_buf_size(HEADER_BYTES)
+        .half_close(false);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .max_header_list_size(HEADER_BYTES as u32)
+        .keep_alive_interval(Duration::from_secs(30))
+        .keep_alive_timeout(Duration::from_secs(15));
+    let serving = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
+    tokio::pin!(serving);
+    tokio::select! {
+        served = serving.as_mut() => served,
+        () = shutdown.cancelled() => {
+            serving.as_mut().graceful_shutdown();
+            serving.await
+        }
+    }
+    .map_err(|error| anyhow::anyhow!(error))
+}

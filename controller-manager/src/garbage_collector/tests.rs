@@ -1,0 +1,180 @@
+//! What the graph concludes, case by case.
+
+#![allow(clippy::unwrap_used)]
+
+use std::sync::Arc;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kubelab_api::{Resource, resource};
+use kubelab_client::{Change, Partial};
+use serde_json::{Value, json};
+
+use super::{
+    collected,
+    graph::{Graph, Owner, Verdict},
+};
+
+fn resource(plural: &str) -> &'static Resource {
+    resource::named(plural).unwrap()
+}
+
+/// An object with its name as uid.
+fn object(name: &str, meta: Value) -> Arc<Partial> {
+    let mut metadata = json!({"name": name, "uid": name, "namespace": "default"});
+    metadata.as_object_mut().unwrap().extend(meta.as_object().unwrap().clone());
+    Arc::new(serde_json::from_value(json!({"metadata": metadata})).unwrap())
+}
+
+fn owned_by(kind: &str, name: &str) -> Value {
+    let api_version = if kind == "ReplicaSet" || kind == "Deployment" { "apps/v1" } else { "v1" };
+    json!({"apiVersion": api_version, "kind": kind, "name": name, "uid": name, "blockOwnerDeletion": true})
+}
+
+fn owners<const N: usize>(references: [Value; N]) -> Value {
+    json!({"ownerReferences": references.to_vec()})
+}
+
+fn deleting(finalizer: &str) -> Value {
+    json!({"deletionTimestamp": "2026-11-20T12:00:00Z", "finalizers": [finalizer]})
+}
+
+fn graph(objects: &[(&str, &Arc<Partial>)]) -> Graph {
+    let mut graph = Graph::default();
+    for (plural, object) in objects {
+        graph.apply(resource(plural), &Change::Added(Arc::clone(object)));
+    }
+    graph
+}
+
+/// What the graph says of an object when the apiserver knows no other owners.
+fn verdict(graph: &Graph, uid: &str) -> Verdict {
+    let node = graph.get(uid).unwrap();
+    let owner = |reference| match graph.owner(node, reference) {
+        Owner::Unknown(_) => Owner::Dangling,
+        known => known,
+    };
+    let owners: Vec<Owner> = node.owners().iter().map(owner).collect();
+    graph.verdict(node, &owners)
+}
+
+#[test]
+fn garbage_is_what_has_only_owners_that_are_gone() {
+    let set = object("rs", json!({}));
+    let waiting = object("old", deleting("foregroundDeletion"));
+    let (of_rs, of_old, of_gone) =
+        (owned_by("ReplicaSet", "rs"), owned_by("ReplicaSet", "old"), owned_by("ReplicaSet", "gone"));
+    let reference = |value: &Value| serde_json::from_value::<OwnerReference>(value.clone()).unwrap();
+    for (why, meta, expected) in [
+        ("no owner", json!({}), Verdict::Keep),
+        ("an owner", owners([of_rs.clone()]), Verdict::Keep),
+        ("its owner is gone", owners([of_gone.clone()]), Verdict::Delete("Background")),
+        ("its owner waits for it", owners([of_old.clone()]), Verdict::Delete("Background")),
+        (
+            "one owner of two is gone",
+            owners([of_gone.clone(), of_rs.clone()]),
+            Verdict::Reduce(vec![reference(&of_rs)]),
+        ),
+        ("one owner of two waits", owners([of_rs.clone(), of_old.clone()]), Verdict::Reduce(vec![reference(&of_rs)])),
+        (
+            "deleting already",
+            json!({"ownerReferences": [of_gone.clone()], "deletionTimestamp": "2026-11-20T12:00:00Z"}),
+            Verdict::Keep,
+        ),
+        (
+            "it wants to orphan",
+            json!({"ownerReferences": [of_gone.clone()], "finalizers": ["orphan"]}),
+            Verdict::Delete("Orphan"),
+        ),
+        ("an owner of an unknown kind", owners([owned_by("Widget", "rs")]), Verdict::Keep),
+        ("a made-up reference: the uid of an object of another kind", owners([owned_by("ConfigMap", "rs")]), {
+            Verdict::Delete("Background")
+        }),
+        (
+            "an owner in another namespace",
+            json!({"namespace": "other", "ownerReferences": [of_rs]}),
+            Verdict::Delete("Background"),
+        ),
+    ] {
+        let pod = object("pod", meta);
+        let graph = graph(&[("rs", &set), ("rs", &waiting), ("po", &pod)]);
+        assert_eq!(verdict(&graph, "pod"), expected, "{why}");
+    }
+}
+
+#[test]
+fn cluster_scoped_objects_own_and_are_owned() {
+    let node = object("node-1", json!({"namespace": null}));
+    let pod = object("pod", owners([owned_by("Node", "node-1")]));
+    assert_eq!(verdict(&graph(&[("no", &node), ("po", &pod)]), "pod"), Verdict::Keep);
+    assert_eq!(verdict(&graph(&[("po", &pod)]), "pod"), Verdict::Delete("Background"));
+    let volume = object("pv", json!({"namespace": null, "ownerReferences": [owned_by("Pod", "gone")]}));
+    assert_eq!(verdict(&graph(&[("pv", &volume)]), "pv"), Verdict::Keep, "nobody knows in which namespace to look");
+}
+
+#[test]
+fn foreground_deletion_goes_down_first_and_up_last() {
+    let deployment = object("d", deleting("foregroundDeletion"));
+    let set = object("rs", owners([owned_by("Deployment", "d")]));
+    let pod = object("pod", owners([owned_by("ReplicaSet", "rs")]));
+    let mut graph = graph(&[("deploy", &deployment), ("rs", &set), ("po", &pod)]);
+    assert!(graph.is_blocked("d"));
+    assert_eq!(verdict(&graph, "rs"), Verdict::Delete("Foreground"), "it has dependents of its own");
+    assert_eq!(verdict(&graph, "pod"), Verdict::Keep, "its owner is not waiting yet");
+
+    let mut meta = deleting("foregroundDeletion");
+    meta["ownerReferences"] = json!([owned_by("Deployment", "d")]);
+    let deleting_set = object("rs", meta);
+    let change = Change::Modified { old: set, new: Arc::clone(&deleting_set) };
+    let mut affected = graph.apply(resource("rs"), &change);
+    affected.sort();
+    assert_eq!(affected, ["d", "rs"]);
+    assert_eq!(verdict(&graph, "pod"), Verdict::Delete("Background"));
+    assert!(graph.is_blocked("rs"));
+    assert!(graph.may_be_in_a_circle("d"));
+
+    assert_eq!(graph.apply(resource("po"), &Change::Deleted(pod)), ["rs"], "the owner that waits is looked at");
+    assert!(!graph.is_blocked("rs"));
+    assert_eq!(graph.apply(resource("rs"), &Change::Deleted(deleting_set)), ["d"]);
+    assert!(!graph.is_blocked("d"));
+}
+
+#[test]
+fn dependents_are_looked_at_when_their_owner_goes() {
+    let set = object("rs", json!({}));
+    let (a, b) = (object("a", owners([owned_by("ReplicaSet", "rs")])), object("b", json!({})));
+    let mut graph = graph(&[("po", &a), ("po", &b), ("rs", &set)]);
+    assert_eq!(graph.apply(resource("rs"), &Change::Deleted(set)), ["a"]);
+    let heartbeat = Change::Modified { old: Arc::clone(&b), new: object("b", json!({"resourceVersion": "7"})) };
+    assert!(graph.apply(resource("po"), &heartbeat).is_empty(), "nothing that matters changed");
+    assert_eq!(graph.get("b").unwrap().meta().resource_version.as_deref(), Some("7"));
+}
+
+#[test]
+fn an_object_made_anew_is_another() {
+    let set = object("rs", json!({}));
+    let pod = object("pod", owners([owned_by("ReplicaSet", "rs")]));
+    let mut graph = graph(&[("rs", &set), ("po", &pod)]);
+    let again = Change::Modified { old: set, new: object("rs", json!({"uid": "rs-2"})) };
+    assert_eq!(graph.apply(resource("rs"), &again), ["pod"]);
+    assert_eq!(verdict(&graph, "pod"), Verdict::Delete("Background"));
+}
+
+#[test]
+fn dependents_that_do_not_block_do_not_hold_up() {
+    let owner = object("rs", deleting("foregroundDeletion"));
+    let mut reference = owned_by("ReplicaSet", "rs");
+    reference["blockOwnerDeletion"] = json!(false);
+    let pod = object("pod", owners([reference]));
+    let graph = graph(&[("rs", &owner), ("po", &pod)]);
+    assert!(!graph.is_blocked("rs"));
+    assert_eq!(graph.dependents("rs").count(), 1);
+}
+
+#[test]
+fn each_resource_is_watched_once() {
+    let names: Vec<String> = collected().map(Resource::group_resource).collect();
+    let count = |name: &str| names.iter().filter(|other| *other == name).count();
+    assert_eq!(count("horizontalpodautoscalers.autoscaling"), 1);
+    assert_eq!(count("pods"), 1);
+    assert_eq!(count("events") + count("leases.coordination.k8s.io") + count("bindings"), 0);
+}

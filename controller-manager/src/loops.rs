@@ -1,0 +1,103 @@
+//! The table of control loops.
+
+use std::pin::Pin;
+
+use k8s_openapi::api::{apps::v1::ReplicaSet, core::v1::ReplicationController};
+use tokio::task::JoinSet;
+use tracing::Instrument;
+
+use crate::{
+    Context, cluster_role_aggregation, deployment, endpoint_slice, endpoints, garbage_collector, namespace, node_ipam,
+    node_lifecycle, pod_gc, replica_set, root_ca_publisher, service_account, taint_eviction, token,
+};
+
+/// One control loop.
+pub struct Loop {
+    /// Upstream's name, for `--controllers`. Source: `cmd/kube-controller-manager/names/controller_names.go`.
+    pub name: &'static str,
+    start: fn(Context) -> Pin<Box<dyn Future<Output = ()> + Send>>,
+}
+
+/// Every loop. To add one: a file with `pub async fn run(context: Context)`, and a row here.
+pub const LOOPS: &[Loop] = &[
+    Loop { name: "deployment-controller", start: |context| Box::pin(deployment::run(context)) },
+    Loop { name: "replicaset-controller", start: |context| Box::pin(replica_set::run::<ReplicaSet>(context)) },
+    Loop {
+        name: "replicationcontroller-controller",
+        start: |context| Box::pin(replica_set::run::<ReplicationController>(context)),
+    },
+    Loop { name: "endpoints-controller", start: |context| Box::pin(endpoints::run(context)) },
+    Loop { name: "endpointslice-controller", start: |context| Box::pin(endpoint_slice::run(context)) },
+    Loop { name: "node-lifecycle-controller", start: |context| Box::pin(node_lifecycle::run(context)) },
+    Loop { name: "taint-eviction-controller", start: |context| Box::pin(taint_eviction::run(context)) },
+    Loop { name: "node-ipam-controller", start: |context| Box::pin(node_ipam::run(context)) },
+    Loop { name: "serviceaccount-controller", start: |context| Box::pin(service_account::run(context)) },
+    Loop {
+        name: "root-ca-certificate-publisher-controller",
+        start: |context| Box::pin(root_ca_publisher::run(context)),
+    },
+    Loop { name: "garbage-collector-controller", start: |context| Box::pin(garbage_collector::run(context)) },
+    Loop { name: "namespace-controller", start: |context| Box::pin(namespace::run(context)) },
+    Loop { name: "pod-garbage-collector-controller", start: |context| Box::pin(pod_gc::run(context)) },
+    Loop { name: "serviceaccount-token-controller", start: |context| Box::pin(token::run(context)) },
+    Loop {
+        name: "clusterrole-aggregation-controller",
+        start: |context| Box::pin(cluster_role_aggregation::run(context)),
+    },
+];
+
+/// Runs the loops that `--controllers` asks for until dropped. None of them ends by itself.
+pub async fn run(context: Context) -> anyhow::Result<()> {
+    let mut tasks = JoinSet::new();
+    for Loop { name, start } in LOOPS.iter().filter(|row| is_enabled(row.name, &context.options.controllers)) {
+        let context = Context { client: context.client.with_agent(name), ..context.clone() };
+        tasks.spawn(start(context).instrument(tracing::info_span!("loop", name)));
+    }
+    match tasks.join_next().await {
+        Some(Ok(())) => anyhow::bail!("a control loop ended by itself"),
+        Some(Err(error)) => Err(anyhow::Error::new(error).context("a control loop failed")),
+        None => anyhow::bail!("--controllers leaves no control loop to run"),
+    }
+}
+
+/// `*` means all, `name` this one, `-name` all but this one. Source: the flag of the same name upstream.
+fn is_enabled(name: &str, flags: &[String]) -> bool {
+    let is_off = flags.iter().any(|flag| flag.strip_prefix('-') == Some(name));
+    !is_off && flags.iter().any(|flag| flag == "*" || flag == name)
+}
+
+/// What is wrong with the value of `--controllers`, if anything.
+pub fn check(flags: &[String]) -> Result<(), String> {
+    let known = |flag: &&String| {
+        let name = flag.strip_prefix('-').unwrap_or(flag);
+        name == "*" || LOOPS.iter().any(|row| row.name == name)
+    };
+    match flags.iter().find(|flag| !known(flag)) {
+        None => Ok(()),
+        Some(unknown) => {
+            let names: Vec<&str> = LOOPS.iter().map(|row| row.name).collect();
+            Err(format!("{unknown:?} is not in the list of known controllers: {}", names.join(", ")))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_flag_chooses() {
+        for (flags, expected) in [
+            (vec!["*"], [true, true]),
+            (vec!["*", "-deployment-controller"], [false, true]),
+            (vec!["deployment-controller"], [true, false]),
+            (vec![], [false, false]),
+        ] {
+            let flags: Vec<String> = flags.into_iter().map(str::to_owned).collect();
+            let names = ["deployment-controller", "replicaset-controller"];
+            assert_eq!(names.map(|name| is_enabled(name, &flags)), expected, "{flags:?}");
+            assert_eq!(check(&flags), Ok(()));
+        }
+        assert!(check(&["deploy".to_owned()]).is_err());
+    }
+}

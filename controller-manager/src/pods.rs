@@ -1,0 +1,147 @@
+//! Pods that loops make and remove for their owners. Source: `controller_utils.go` in Kubernetes (`PodControl`).
+
+use std::future::Future;
+
+use futures::future::join_all;
+use k8s_openapi::{
+    api::core::v1::{Pod, PodTemplateSpec},
+    apimachinery::pkg::apis::meta::v1::{DeleteOptions, ObjectMeta, Preconditions},
+};
+use kubelab_api::{
+    Error, Reason,
+    meta::{controller_reference, is_controlled_by},
+    name::generate,
+};
+use kubelab_client::{Client, Object, Recorder, controller::Key, recorder::Kind};
+
+/// Makes and removes pods, and tells of it in events about their owner.
+pub struct PodControl {
+    client: Client,
+    recorder: Recorder,
+}
+
+impl PodControl {
+    /// Events come from `recorder`'s component.
+    pub fn new(client: &Client, recorder: Recorder) -> Self {
+        Self { client: client.clone(), recorder }
+    }
+
+    /// Creates a pod with a random name. The name is given here, not by the apiserver, so that the request can be repeated
+    /// when its answer is lost, and makes one pod all the same.
+    pub async fn create<O: Object>(&self, owner: &O, pod: &Pod) -> Result<(), Error> {
+        let mut pod = pod.clone();
+        let name = generate(pod.metadata.generate_name.as_deref().unwrap_or_default(), rand::random());
+        pod.metadata.name = Some(name.clone());
+        let result = match self.client.create(&pod).await {
+            Err(error) if error.reason == Reason::AlreadyExists => self.confirm(owner, &pod, error).await,
+            result => result.map(drop),
+        };
+        match result {
+            Ok(()) => {
+                self.recorder.event(owner, Kind::Normal, "SuccessfulCreate", format!("Created pod: {name}"));
+                Ok(())
+            }
+            Err(error) => {
+                if !namespace_is_terminating(&error) {
+                    self.recorder.event(owner, Kind::Warning, "FailedCreate", format!("Error creating: {error}"));
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// A pod of this name exists: the one that an earlier attempt of the same request made, or a stranger's.
+    async fn confirm<O: Object>(&self, owner: &O, pod: &Pod, error: Error) -> Result<(), Error> {
+        let key = Key::of(pod);
+        let present: Pod = self.client.get(&key.namespace, &key.name).await?;
+        let uid = owner.metadata().uid.as_deref().unwrap_or_default();
+        if is_controlled_by(&present.metadata, uid) { Ok(()) } else { Err(error) }
+    }
+
+    /// Deletes a pod; a pod that is gone already is an error.
+    pub async fn delete<O: Object>(&self, owner: &O, pod: &Pod) -> Result<(), Error> {
+        let key = Key::of(pod);
+        let preconditions = Some(Preconditions { uid: pod.metadata.uid.clone(), resource_version: None });
+        let options = DeleteOptions { preconditions, ..Default::default() };
+        match self.client.delete::<Pod>(&key.namespace, &key.name, options).await {
+            Ok(()) => {
+                self.recorder.event(owner, Kind::Normal, "SuccessfulDelete", format!("Deleted pod: {}", key.name));
+                Ok(())
+            }
+            Err(error) => {
+                if error.reason != Reason::NotFound {
+                    self.recorder.event(owner, Kind::Warning, "FailedDelete", format!("Error deleting: {error}"));
+                }
+                Err(error)
+            }
+        }
+    }
+}
+
+/// A pod as `template` describes it, controlled by `owner` and named after it.
+pub fn from_template<O: Object>(template: &PodTemplateSpec, owner: &O) -> Pod {
+    let meta = template.metadata.clone().unwrap_or_default();
+    Pod {
+        metadata: ObjectMeta {
+            namespace: owner.metadata().namespace.clone(),
+            generate_name: Some(format!("{}-", owner.metadata().name.as_deref().unwrap_or_default())),
+            labels: meta.labels,
+            annotations: meta.annotations,
+            finalizers: meta.finalizers,
+            owner_references: Some(vec![controller_reference(owner)]),
+            ..Default::default()
+        },
+        spec: template.spec.clone(),
+        status: None,
+    }
+}
+
+/// The namespace takes no new objects because it is being deleted, so there is nothing to retry or to tell of.
+pub fn namespace_is_terminating(error: &Error) -> bool {
+    let causes = error.details.iter().flat_map(|details| details.causes.iter().flatten());
+    causes.into_iter().any(|cause| cause.reason.as_deref() == Some("NamespaceTerminating"))
+}
+
+/// Does `create` `count` times in batches of 1, 2, 4, …, and stops after a batch in which one failed: if all are going to
+/// fail alike (a quota, say), few requests are wasted. Returns how many succeeded and the first failure.
+pub async fn slow_start<F, Fut>(count: usize, create: F) -> (usize, Option<Error>)
+where
+    F: Fn() -> Fut,
+    Fut: Future<Output = Result<(), Error>>,
+{
+    let (mut done, mut batch) = (0, 1.min(count));
+    while batch > 0 {
+        let results = join_all((0..batch).map(|_| create())).await;
+        done += results.iter().filter(|result| result.is_ok()).count();
+        if let Some(error) = results.into_iter().find_map(Result::err) {
+            return (done, Some(error));
+        }
+        batch = (2 * batch).min(count - done);
+    }
+    (done, None)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use futures::executor::block_on;
+
+    use super::*;
+
+    #[test]
+    fn batches_double_until_one_fails() {
+        for (count, fails_at, made, calls) in
+            [(0, 99, 0, 0), (1, 99, 1, 1), (10, 99, 10, 10), (10, 0, 0, 1), (10, 4, 6, 7), (10, 8, 9, 10)]
+        {
+            let called = Cell::new(0);
+            let create = || {
+                let call = called.replace(called.get() + 1);
+                async move { if call == fails_at { Err(Error::internal("quota")) } else { Ok(()) } }
+            };
+            let (done, error) = block_on(slow_start(count, create));
+            assert_eq!((done, called.get()), (made, calls), "{count} with a failure at {fails_at}");
+            assert_eq!(error.is_some(), fails_at < count);
+        }
+    }
+}

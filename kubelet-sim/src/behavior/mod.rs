@@ -1,0 +1,260 @@
+//! What a simulated container does: how long its image takes to pull, what it listens on, when it exits and how it
+//! answers its probes.
+//!
+//! | module | decides by |
+//! | --- | --- |
+//! | [`images`] | the image's name: the table of known images |
+//! | [`command`] | the command: `sleep 30; exit 1` |
+//! | [`annotations`] | the pod's annotations, which override everything |
+//!
+//! To teach kubelab an image, add a row to [`images`]. Nothing here does I/O.
+
+pub mod annotations;
+pub mod command;
+pub mod images;
+
+use std::time::Duration;
+
+use k8s_openapi::{
+    api::core::v1::{Container, Pod, Probe},
+    apimachinery::pkg::util::intstr::IntOrString,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::probe;
+
+/// What a container does.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Behavior {
+    /// How pulling its image goes.
+    pub pull: Pull,
+    /// From the end of the pull until it runs.
+    pub start_time: Duration,
+    /// How long it runs.
+    pub run: Run,
+    /// What SIGTERM does to it.
+    pub on_terminate: OnTerminate,
+    /// The ports it listens on.
+    pub listens: Vec<Listener>,
+    /// What its probes find.
+    pub health: Health,
+}
+
+/// How pulling an image goes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Pull {
+    /// It arrives.
+    Succeeds {
+        /// After this long.
+        time: Duration,
+        /// So many bytes.
+        size: u64,
+    },
+    /// The registry refuses, with this message.
+    Fails(String),
+}
+
+/// How long a container runs by itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Run {
+    /// Like a server.
+    UntilStopped,
+    /// Like a batch program.
+    For {
+        /// From start to exit.
+        time: Duration,
+        /// What it exits with.
+        exit_code: i32,
+    },
+}
+
+/// What SIGTERM does to a container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OnTerminate {
+    /// It ends in good order.
+    Exit {
+        /// After this long.
+        after: Duration,
+        /// With this code.
+        code: i32,
+    },
+    /// Nothing: as process 1 it has no handler, so it lives until SIGKILL. This is what `sleep` and shells do.
+    Ignore,
+}
+
+impl OnTerminate {
+    const AT_ONCE: Self = Self::Exit { after: Duration::from_millis(10), code: 0 };
+}
+
+/// What is spoken on a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Protocol {
+    /// HTTP/1.1, answering who the container is.
+    Http,
+    /// Connections are accepted and what they send is read.
+    Tcp,
+}
+
+/// A port that a container listens on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listener {
+    /// The port.
+    pub port: u16,
+    /// What is spoken there.
+    pub protocol: Protocol,
+}
+
+/// What probes find.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Health {
+    /// Until then it answers 503.
+    pub ready_after: Duration,
+    /// From then on it answers 500: Kubernetes' own liveness example does so after 10 s.
+    pub healthy_for: Option<Duration>,
+    /// What readiness probes find, whatever the container does.
+    pub readiness: Option<Answer>,
+    /// What liveness probes find.
+    pub liveness: Option<Answer>,
+    /// What startup probes find.
+    pub startup: Option<Answer>,
+}
+
+impl Health {
+    /// The status code that it answers after running for so long.
+    pub fn status(&self, uptime: Duration) -> u16 {
+        if uptime < self.ready_after {
+            503
+        } else if self.healthy_for.is_some_and(|healthy_for| uptime >= healthy_for) {
+            500
+        } else {
+            200
+        }
+    }
+
+    /// What probes of this kind are made to find.
+    pub fn forced(&self, kind: probe::Kind) -> Option<Answer> {
+        match kind {
+            probe::Kind::Readiness => self.readiness,
+            probe::Kind::Liveness => self.liveness,
+            probe::Kind::Startup => self.startup,
+        }
+    }
+}
+
+/// What a probe is made to find.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Answer {
+    /// All is well.
+    Pass,
+    /// An error.
+    Fail,
+    /// No answer at all.
+    Timeout,
+}
+
+/// How a container stands in its pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// It is to run for as long as the pod.
+    Service,
+    /// It is to finish: an init container, or a container of a Job.
+    Batch,
+}
+
+impl Role {
+    fn of(pod: &Pod, container: &Container) -> Self {
+        let is_init = pod
+            .spec
+            .iter()
+            .flat_map(|spec| spec.init_containers.iter().flatten())
+            .any(|init| init.name == container.name && init.restart_policy.as_deref() != Some("Always"));
+        let in_job = pod.metadata.owner_references.iter().flatten().any(|owner| owner.kind == "Job");
+        if is_init || in_job { Self::Batch } else { Self::Service }
+    }
+}
+
+impl Behavior {
+    /// What this container of this pod does. Annotations that make no sense are passed over here; [`annotations::check`]
+    /// finds them.
+    pub fn of(pod: &Pod, container: &Container) -> Self {
+        let image = container.image.as_deref().unwrap_or_default();
+        let mut behavior = images::behavior(image, Role::of(pod, container));
+        if behavior.listens.is_empty() && !images::is_known(image) {
+            behavior.listens = declared_ports(container);
+        }
+        command::apply(&mut behavior, container, images::is_shell(image));
+        annotations::apply(&mut behavior, pod, &container.name);
+        behavior
+    }
+}
+
+/// The ports that a container says it listens on, or is probed at.
+fn declared_ports(container: &Container) -> Vec<Listener> {
+    let declared = container.ports.iter().flatten();
+    let declared = declared
+        .filter(|port| port.protocol.as_deref().unwrap_or("TCP") == "TCP")
+        .filter_map(|port| u16::try_from(port.container_port).ok());
+    let probes = [&container.readiness_probe, &container.liveness_probe, &container.startup_probe];
+    let mut ports: Vec<u16> = declared.chain(probes.into_iter().flatten().filter_map(probed_port)).collect();
+    ports.sort_unstable();
+    ports.dedup();
+    ports.into_iter().map(|port| Listener { port, protocol: Protocol::Http }).collect()
+}
+
+fn probed_port(probe: &Probe) -> Option<u16> {
+    let http = probe.http_get.as_ref().map(|action| &action.port);
+    let tcp = probe.tcp_socket.as_ref().map(|action| &action.port);
+    match (http.or(tcp), &probe.grpc) {
+        (Some(IntOrString::Int(port)), _) => u16::try_from(*port).ok(),
+        (None, Some(action)) => u16::try_from(action.port).ok(),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use serde_json::json;
+
+    use super::*;
+
+    fn behavior(pod: serde_json::Value) -> Behavior {
+        let pod: Pod = serde_json::from_value(pod).unwrap();
+        Behavior::of(&pod, &pod.spec.as_ref().unwrap().containers[0])
+    }
+
+    fn ports(behavior: &Behavior) -> Vec<u16> {
+        behavior.listens.iter().map(|listener| listener.port).collect()
+    }
+
+    #[test]
+    fn a_known_server_listens_on_its_own_port_whatever_is_declared() {
+        let nginx = json!({"spec": {"containers": [
+            {"name": "web", "image": "nginx:1.21", "ports": [{"containerPort": 8080}]}]}});
+        assert_eq!(ports(&behavior(nginx)), [80]);
+    }
+
+    #[test]
+    fn an_unknown_image_listens_where_its_spec_says() {
+        let webapp = json!({"spec": {"containers": [{"name": "web", "image": "example.com/team/app:2",
+            "ports": [{"containerPort": 8080}, {"containerPort": 53, "protocol": "UDP"}],
+            "livenessProbe": {"httpGet": {"port": 8081}}}]}});
+        assert_eq!(ports(&behavior(webapp)), [8080, 8081]);
+    }
+
+    #[test]
+    fn an_unknown_image_of_a_job_finishes() {
+        let job = json!({"metadata": {"ownerReferences": [{"apiVersion": "batch/v1", "kind": "Job", "name": "j", "uid": "u"}]},
+            "spec": {"containers": [{"name": "work", "image": "migration:latest"}]}});
+        assert!(matches!(behavior(job).run, Run::For { exit_code: 0, .. }));
+    }
+
+    #[test]
+    fn a_command_makes_a_server_image_something_else() {
+        let sleeping = json!({"spec": {"containers": [{"name": "web", "image": "nginx", "command": ["sleep", "5"]}]}});
+        let behavior = behavior(sleeping);
+        assert_eq!(behavior.run, Run::For { time: Duration::from_secs(5), exit_code: 0 });
+        assert_eq!(behavior.on_terminate, OnTerminate::Ignore);
+        assert_eq!(ports(&behavior), [0u16; 0]);
+    }
+}

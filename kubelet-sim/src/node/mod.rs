@@ -1,0 +1,171 @@
+//! A node: its object, its Lease, and the workers that keep its pods as they should be.
+//!
+//! | module | what it is |
+//! | --- | --- |
+//! | [`registration`] | keeps the Node object registered and its status posted |
+//! | [`object`] | what the Node object says (pure) |
+//! | [`lease`] | the heartbeat |
+//! | [`sync`] | one look at one pod: decide, act, report |
+//! | [`start`] | starting containers: volumes, image, environment, events |
+//! | [`end`] | the end of a pod |
+//! | [`report`] | writing a pod's status |
+//! | [`worker`] | what is kept of a pod between two looks |
+//! | [`address`] | which pod addresses are taken (pure) |
+
+pub mod address;
+mod end;
+mod lease;
+pub mod object;
+mod registration;
+mod report;
+mod start;
+mod sync;
+mod worker;
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::IpAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use ipnet::Ipv4Net;
+use k8s_openapi::api::core::v1::{Node as NodeObject, Pod};
+use kubelab_client::{Cache, Client, Recorder, Scope, queue::Queue};
+use tokio::{
+    sync::{Notify, watch},
+    task::JoinSet,
+};
+
+use self::{address::Pool, worker::Worker};
+use crate::{
+    pod::admission::Allocatable,
+    runtime::{PodRef, Runtime},
+};
+
+/// Pods worked on at the same time. Nothing that takes simulated time is waited for here, only the apiserver.
+const WORKERS: usize = 16;
+
+/// How soon a pod whose status could not be written is looked at again. Without an apiserver each try already takes the
+/// client's deadline.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// What a node is.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Its name.
+    pub name: String,
+    /// Its address.
+    pub ip: IpAddr,
+    /// Where it is served.
+    pub port: u16,
+    /// What it has.
+    pub capacity: Allocatable,
+    /// Its labels beside those that every node has.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// A node. Several may live in one process.
+pub struct Node {
+    config: Config,
+    client: Client,
+    recorder: Recorder,
+    runtime: Arc<dyn Runtime>,
+    pods: Cache<Pod>,
+    object: Cache<NodeObject>,
+    object_changed: Arc<Notify>,
+    queue: Queue<PodRef>,
+    addresses: Mutex<Option<Pool>>,
+    /// By the pod's uid.
+    workers: Mutex<HashMap<String, Arc<Worker>>>,
+    ready: watch::Sender<bool>,
+}
+
+impl Node {
+    /// A node with this runtime; it does nothing until it is run.
+    pub fn new(client: Client, config: Config, runtime: Arc<dyn Runtime>) -> Arc<Self> {
+        let client = client.with_agent("kubelet");
+        let fields = |fields: String| Scope { fields, ..Scope::default() };
+        Arc::new(Self {
+            recorder: Recorder::new(&client, "kubelet", &config.name),
+            pods: Cache::start(&client, fields(format!("spec.nodeName={}", config.name))),
+            object: Cache::start(&client, fields(format!("metadata.name={}", config.name))),
+            object_changed: Arc::new(Notify::new()),
+            queue: Queue::new("pods"),
+            addresses: Mutex::new(None),
+            workers: Mutex::default(),
+            ready: watch::Sender::new(false),
+            config,
+            client,
+            runtime,
+        })
+    }
+
+    /// Whether the node is registered and ready.
+    pub fn ready(&self) -> watch::Receiver<bool> {
+        self.ready.subscribe()
+    }
+
+    /// Runs the node until dropped.
+    pub async fn run(self: Arc<Self>) {
+        let queue = self.queue.clone();
+        self.runtime.on_change(Box::new(move |pod| queue.add(pod.clone())));
+        let changed = self.object_changed.clone();
+        self.object.on_change(move |_| changed.notify_one());
+        tokio::join!(self.keep_registered(), self.keep_lease(), self.keep_pods());
+    }
+
+    /// Looks at each pod whenever something about it changes.
+    async fn keep_pods(self: &Arc<Self>) {
+        // A pod that the cache does not know is gone, but only once the cache knows all: containers from before a restart
+        // must not be taken for orphans.
+        self.pods.synced().await;
+        let queue = self.queue.clone();
+        self.pods.on_change(move |change| queue.add(PodRef::of(change.object())));
+        self.runtime.pods().into_iter().for_each(|pod| self.queue.add(pod));
+        let mut workers = JoinSet::new();
+        for _ in 0..WORKERS {
+            let node = self.clone();
+            workers.spawn(async move {
+                loop {
+                    let (pod, cause) = node.queue.next().await;
+                    if let Err(error) = cause.scope(node.sync(&pod)).await {
+                        tracing::debug!(%pod, %error, "will look at the pod again");
+                        node.queue.add_after(pod.clone(), RETRY);
+                    }
+                    node.queue.done(&pod);
+                }
+            });
+        }
+        while workers.join_next().await.is_some() {}
+    }
+
+    /// Takes in the CIDR that the node was given for its pods. Says whether the node has a network.
+    fn set_network(&self, cidr: Option<&str>) -> bool {
+        let mut addresses = lock(&self.addresses);
+        let network: Option<Ipv4Net> = cidr.and_then(|cidr| cidr.parse().ok());
+        let Some(network) = network else {
+            if let Some(cidr) = cidr {
+                tracing::warn!(cidr, "the node's podCIDR is no IPv4 network: pods get no address");
+            }
+            return addresses.is_some();
+        };
+        if addresses.as_ref().is_none_or(|pool| pool.network() != network) {
+            let sandboxes = self.runtime.pods().into_iter().filter_map(|pod| self.runtime.sandbox(&pod.uid));
+            let taken = sandboxes.filter(|sandbox| !sandbox.released).map(|sandbox| sandbox.address);
+            *addresses = Some(Pool::new(network, taken));
+            drop(addresses);
+            self.pods.list().iter().for_each(|pod| self.queue.add(PodRef::of(pod)));
+        }
+        true
+    }
+
+    fn worker(&self, uid: &str) -> Arc<Worker> {
+        lock(&self.workers).entry(uid.to_owned()).or_default().clone()
+    }
+}
+
+/// A panic ends the process, so no lock stays poisoned for long.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

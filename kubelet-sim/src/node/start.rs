@@ -1,0 +1,208 @@
+//! Starting containers: volumes, image, environment, and the events that tell of each. Source of the steps and their
+//! wording: `startContainer` in `pkg/kubelet/kuberuntime` and `pkg/kubelet/images` of Kubernetes.
+
+use std::{sync::Arc, time::Duration};
+
+use k8s_openapi::api::core::v1::{ConfigMap, Container as ContainerSpec, Pod, Secret};
+use kubelab_api::error::Reason;
+use kubelab_client::{Error, Object, clock, recorder::Kind};
+
+use super::{Node, worker::Worker};
+use crate::{
+    behavior::images,
+    duration,
+    pod::{
+        backoff::Backoff,
+        env::{self, Facts, Needs, Sources},
+        memory::{Failure, Later},
+        plan::Start,
+        status::first_reason,
+        volumes,
+    },
+    runtime::{Launch, PodRef},
+};
+
+/// How soon a failed start is tried again. Source: the pod workers' `backOffPeriod`.
+const RETRY: Duration = Duration::from_secs(10);
+/// How long a failed pull is called `ErrImagePull` before it is called `ImagePullBackOff`. Upstream renames it at its next
+/// look at the pod, which comes about this soon.
+const PULL_ERROR_SHOWN: Duration = Duration::from_secs(1);
+/// Waits between tries to mount: 500 ms, doubling to 2 min 2 s. Source: `pkg/util/goroutinemap/exponentialbackoff`.
+const FIRST_MOUNT_RETRY: Duration = Duration::from_millis(500);
+const LAST_MOUNT_RETRY: Duration = Duration::from_secs(122);
+
+impl Node {
+    /// Starts containers one after the other. Each that has started, or could not be, makes the pod be looked at.
+    pub(super) async fn start_all(self: Arc<Self>, worker: Arc<Worker>, pod: Arc<Pod>, starts: Vec<Start>) {
+        let key = PodRef::of(&pod);
+        let mounted = self.mount(&worker, &pod).await;
+        for start in &starts {
+            let started = match &mounted {
+                Ok(()) => self.start(&worker, &pod, start).await,
+                Err(failure) => Err(failure.clone()),
+            };
+            let mut state = worker.state();
+            match started {
+                Ok(()) => drop(state.memory.failures.remove(&start.name)),
+                Err(failure) => drop(state.memory.failures.insert(start.name.clone(), failure)),
+            }
+            drop(state);
+            self.queue.add(key.clone());
+        }
+        worker.state().starting = None;
+        self.queue.add(key);
+    }
+
+    /// Waits until all that a pod's volumes show is there.
+    async fn mount(&self, worker: &Worker, pod: &Pod) -> Result<(), Failure> {
+        let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
+        let mounted = match self.fetch(namespace, volumes::needs(pod)).await {
+            Ok(sources) => volumes::check(pod, &sources),
+            Err(error) => Err(error.to_string()),
+        };
+        let memory = &mut worker.state().memory;
+        let Err(message) = mounted else {
+            memory.failed_mounts = 0;
+            return Ok(());
+        };
+        self.recorder.event(pod, Kind::Warning, "FailedMount", message);
+        let wait = FIRST_MOUNT_RETRY.saturating_mul(1 << memory.failed_mounts.min(10)).min(LAST_MOUNT_RETRY);
+        memory.failed_mounts += 1;
+        let reason = pod.spec.as_ref().map_or("ContainerCreating", first_reason).to_owned();
+        Err(Failure { reason, message: None, retry_at: clock::now_micro().0 + wait, later: None })
+    }
+
+    async fn start(&self, worker: &Worker, pod: &Arc<Pod>, start: &Start) -> Result<(), Failure> {
+        let container = kubelab_api::pod::containers(pod).find(|container| container.name == start.name);
+        let Some(container) = container else { return Ok(()) };
+        let name = &container.name;
+        self.ensure_image(worker, pod, container).await?;
+        let env = self.environment(pod, container).await.map_err(|why| {
+            self.tell(pod, name, Kind::Warning, "Failed", format!("Error: {why}"));
+            failure("CreateContainerConfigError", why)
+        })?;
+        self.tell(pod, name, Kind::Normal, "Created", "Container created".to_owned());
+        let launch = Launch { pod: pod.clone(), container: container.clone(), attempt: start.attempt, env };
+        self.runtime.start(launch).await.map_err(|why| {
+            self.tell(pod, name, Kind::Warning, "Failed", format!("Error: {why}"));
+            failure("RunContainerError", why)
+        })?;
+        self.tell(pod, name, Kind::Normal, "Started", "Container started".to_owned());
+        Ok(())
+    }
+
+    /// Makes sure that a container's image is on the node, as its pull policy says.
+    async fn ensure_image(&self, worker: &Worker, pod: &Pod, container: &ContainerSpec) -> Result<(), Failure> {
+        let (name, image) = (&container.name, container.image.as_deref().unwrap_or_default());
+        let tell = |kind, reason, message: String| self.tell(pod, name, kind, reason, message);
+        if !images::is_valid(image) {
+            let message = format!(
+                "Failed to apply default image tag {image:?}: couldn't parse image name {image:?}: invalid reference format"
+            );
+            tell(Kind::Warning, "InspectFailed", message.clone());
+            tell(Kind::Warning, "Failed", "Error: InvalidImageName".to_owned());
+            return Err(failure("InvalidImageName", message));
+        }
+        let policy = container.image_pull_policy.as_deref().unwrap_or("IfNotPresent");
+        let is_here = self.runtime.image(image).is_some();
+        if is_here && policy != "Always" {
+            let message =
+                format!("Container image {image:?} already present on machine and can be accessed by the pod");
+            tell(Kind::Normal, "Pulled", message);
+            return Ok(());
+        }
+        if policy == "Never" {
+            let message = format!("Container image {image:?} is not present with pull policy of Never");
+            tell(Kind::Warning, "ErrImageNeverPull", message.clone());
+            tell(Kind::Warning, "Failed", "Error: ErrImageNeverPull".to_owned());
+            return Err(failure("ErrImageNeverPull", message));
+        }
+        tell(Kind::Normal, "Pulling", format!("Pulling image {image:?}"));
+        let began = clock::instant();
+        match self.runtime.pull(pod, container).await {
+            Ok(pulled) => {
+                let took = duration::format(began.elapsed());
+                tell(
+                    Kind::Normal,
+                    "Pulled",
+                    format!(
+                        "Successfully pulled image {image:?} in {took} ({took} including waiting). Image size: {} bytes.",
+                        pulled.size
+                    ),
+                );
+                worker.state().memory.pulls.remove(image);
+                Ok(())
+            }
+            Err(error) => {
+                tell(Kind::Warning, "Failed", format!("Failed to pull image {image:?}: {error}"));
+                tell(Kind::Warning, "Failed", "Error: ErrImagePull".to_owned());
+                Err(failed_pull(worker, image, error))
+            }
+        }
+    }
+
+    /// Tells that a failed pull waits for its next try.
+    pub(super) fn tell_of_back_off(&self, pod: &Pod, name: &str, failure: &Failure) {
+        let container = kubelab_api::pod::containers(pod).find(|container| container.name == name);
+        let image = container.and_then(|container| container.image.as_deref()).unwrap_or_default();
+        self.tell(pod, name, Kind::Normal, "BackOff", format!("Back-off pulling image {image:?}"));
+        self.tell(pod, name, Kind::Warning, "Failed", format!("Error: {}", failure.reason));
+    }
+
+    async fn environment(&self, pod: &Pod, container: &ContainerSpec) -> Result<Vec<(String, String)>, String> {
+        let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
+        let sources = self.fetch(namespace, Needs::of(container)).await.map_err(|error| error.to_string())?;
+        let uid = pod.metadata.uid.as_deref().unwrap_or_default();
+        let facts = Facts {
+            pod_ip: self.runtime.sandbox(uid).map_or(self.config.ip, |sandbox| sandbox.address),
+            host_ip: self.config.ip,
+            allocatable: self.config.capacity.clone(),
+        };
+        env::resolve(pod, container, &sources, &facts).map_err(|error| error.to_string())
+    }
+
+    /// Fetches ConfigMaps and Secrets, as they are now.
+    async fn fetch(&self, namespace: &str, needs: Needs) -> Result<Sources, Error> {
+        let mut sources = Sources::default();
+        for name in needs.config_maps {
+            let found = self.find::<ConfigMap>(namespace, &name).await?;
+            sources.config_maps.insert(name, found);
+        }
+        for name in needs.secrets {
+            let found = self.find::<Secret>(namespace, &name).await?;
+            sources.secrets.insert(name, found);
+        }
+        Ok(sources)
+    }
+
+    async fn find<K: Object>(&self, namespace: &str, name: &str) -> Result<Option<K>, Error> {
+        match self.client.get(namespace, name).await {
+            Ok(object) => Ok(Some(object)),
+            Err(error) if error.reason == Reason::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn failure(reason: &str, message: String) -> Failure {
+    let retry_at = clock::now_micro().0 + RETRY;
+    Failure { reason: reason.to_owned(), message: Some(message), retry_at, later: None }
+}
+
+fn failed_pull(worker: &Worker, image: &str, error: String) -> Failure {
+    let now = clock::now_micro().0;
+    let pulls = &mut worker.state().memory.pulls;
+    let backoff = Backoff::next(pulls.get(image), now, now);
+    pulls.insert(image.to_owned(), backoff);
+    let later = Later {
+        at: now + PULL_ERROR_SHOWN,
+        reason: "ImagePullBackOff".to_owned(),
+        message: format!("Back-off pulling image {image:?}: ErrImagePull: {error}"),
+    };
+    Failure {
+        reason: "ErrImagePull".to_owned(),
+        message: Some(error),
+        retry_at: now + backoff.delay(),
+        later: Some(later),
+    }
+}

@@ -1,0 +1,282 @@
+//! One look at one pod: decide, act, report. It never waits for anything that takes simulated time; whatever it begins
+//! makes the pod be looked at again when it is done.
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Container as ContainerSpec, Pod, PodSpec};
+use kubelab_api::pod as pods;
+use kubelab_client::{Cause, Error, clock, recorder::Kind};
+
+use super::{
+    Node, lock, object,
+    worker::{State, Worker},
+};
+use crate::{
+    pod::{
+        admission,
+        memory::{Ending, Question},
+        plan::{self, Kill, Plan},
+        status::{self, Input},
+    },
+    probe::Answer,
+    runtime::{PodRef, Sandbox},
+};
+
+/// What a look came to.
+struct Look {
+    status: k8s_openapi::api::core::v1::PodStatus,
+    /// Nothing runs any more and nothing will.
+    over: bool,
+    /// When to look again even if nothing changes.
+    wake: Option<Timestamp>,
+}
+
+impl Node {
+    /// Looks at a pod.
+    pub(super) async fn sync(self: &Arc<Self>, key: &PodRef) -> Result<(), Error> {
+        let cached = self.pods.get(&key.namespace, &key.name);
+        let Some(cached) = cached.filter(|pod| pod.metadata.uid.as_deref() == Some(&key.uid)) else {
+            self.forget(key);
+            return Ok(());
+        };
+        let worker = self.worker(&key.uid);
+        let pod = worker.newest(cached);
+        if pods::is_terminal(&pod) {
+            return self.finish(key, &worker, &pod).await;
+        }
+        self.meet(&worker, &pod);
+        let look = self.look(key, &worker, &pod);
+        let pod = self.report(&worker, pod, look.status).await?;
+        if look.over {
+            return self.finish(key, &worker, &pod).await;
+        }
+        if let Some(wake) = look.wake {
+            let delay = wake.duration_since(clock::now_micro().0).try_into().unwrap_or(Duration::ZERO);
+            self.queue.add_after(key.clone(), delay);
+        }
+        Ok(())
+    }
+
+    /// The first look at a pod: is it let in?
+    fn meet(&self, worker: &Worker, pod: &Arc<Pod>) {
+        let mut state = worker.state();
+        if state.met {
+            return;
+        }
+        state.met = true;
+        let known = pod.status.as_ref().and_then(|status| status.start_time.clone());
+        state.memory.start_time = Some(known.unwrap_or_else(clock::now));
+        let uid = pod.metadata.uid.as_deref().unwrap_or_default();
+        if self.runtime.sandbox(uid).is_some() || pod.metadata.deletion_timestamp.is_some() {
+            return;
+        }
+        for problem in self.runtime.check(pod) {
+            self.recorder.event(&**pod, Kind::Warning, "InvalidBehavior", problem);
+        }
+        let here = self.pods.list();
+        let admitted = |other: &&Arc<Pod>| {
+            other.metadata.uid != pod.metadata.uid
+                && !pods::is_terminal(other)
+                && other.metadata.uid.as_ref().is_some_and(|uid| self.is_admitted(uid))
+        };
+        let others = here.iter().filter(admitted).map(|pod| &**pod);
+        if let Err(ending) = admission::admit(pod, others, &self.config.capacity, &object::labels(&self.config)) {
+            self.recorder.event(&**pod, Kind::Warning, &ending.reason, ending.message.clone());
+            state.memory.ending = Some(ending);
+        }
+    }
+
+    /// Whether a pod was let in: those from before a restart have a sandbox.
+    fn is_admitted(&self, uid: &str) -> bool {
+        let worker = lock(&self.workers).get(uid).cloned();
+        let met = worker.is_some_and(|worker| {
+            let state = worker.state();
+            state.met && state.memory.ending.is_none()
+        });
+        met || self.runtime.sandbox(uid).is_some()
+    }
+
+    /// Decides what a pod needs, begins it, and says how the pod is now.
+    fn look(self: &Arc<Self>, key: &PodRef, worker: &Arc<Worker>, pod: &Arc<Pod>) -> Look {
+        let default_spec = PodSpec::default();
+        let spec = pod.spec.as_ref().unwrap_or(&default_spec);
+        let now = clock::now_micro().0;
+        let mut guard = worker.state();
+        let state = &mut *guard;
+        let deadline = self.keep_deadline(pod, spec, state, now);
+        let deleting = pod.metadata.deletion_timestamp.is_some();
+        let ending = deleting || state.memory.ending.is_some();
+        if !ending {
+            self.ensure_sandbox(key, pod, state);
+        }
+        self.take_in(pod, state);
+        let sandbox = self.runtime.sandbox(&key.uid);
+        for (name, failure) in state.memory.rename_failures(now) {
+            self.tell_of_back_off(pod, &name, &failure);
+        }
+        let mut plan = Plan::default();
+        let mut wake = deadline;
+        if let Some(sandbox) = &sandbox {
+            state
+                .memory
+                .stopping
+                .retain(|id, _| sandbox.containers.iter().any(|run| run.id == *id && run.is_running()));
+            let (questions, next_question) = state.memory.questions(pod, sandbox, now);
+            for question in questions {
+                self.ask(key, worker, pod, question);
+            }
+            plan = if ending {
+                state.stop_starting();
+                let grace = pod.metadata.deletion_grace_period_seconds.and_then(|grace| u64::try_from(grace).ok());
+                let grace = grace.map_or_else(|| plan::grace(spec), Duration::from_secs);
+                Plan { kill: plan::terminate(spec, sandbox, grace), ..Plan::default() }
+            } else {
+                plan::plan(spec, sandbox, &state.memory, now)
+            };
+            wake = [wake, next_question, plan.wake].into_iter().flatten().min();
+        }
+        for kill in &plan.kill {
+            self.kill(key, pod, state, kill, now);
+        }
+        if !plan.start.is_empty() && state.starting.is_none() {
+            for start in &plan.start {
+                state.memory.restarted(start, now);
+            }
+            let starting = self.clone().start_all(worker.clone(), pod.clone(), plan.start.clone());
+            let task = tokio::spawn(Cause::current().scope(starting));
+            state.starting = Some(task.abort_handle());
+        }
+        self.tell_of_crashes(pod, state, &plan);
+        let over = ending && !sandbox.as_ref().is_some_and(Sandbox::is_running);
+        let input = Input {
+            pod,
+            sandbox: sandbox.as_ref(),
+            memory: &state.memory,
+            backing_off: &plan.backing_off,
+            host_ip: self.config.ip,
+            over,
+            now: clock::now(),
+        };
+        Look { status: status::status(&input), over, wake }
+    }
+
+    /// Ends a pod that has been active for longer than it may. Returns when that will be.
+    fn keep_deadline(&self, pod: &Pod, spec: &PodSpec, state: &mut State, now: Timestamp) -> Option<Timestamp> {
+        let seconds = u64::try_from(spec.active_deadline_seconds?).ok()?;
+        let deadline = state.memory.start_time.as_ref()?.0 + Duration::from_secs(seconds);
+        if now < deadline {
+            return Some(deadline);
+        }
+        if state.memory.ending.is_none() {
+            let message = "Pod was active on the node longer than the specified deadline".to_owned();
+            self.recorder.event(pod, Kind::Normal, "DeadlineExceeded", message.clone());
+            state.memory.ending = Some(Ending { reason: "DeadlineExceeded".to_owned(), message, rejected: false });
+        }
+        None
+    }
+
+    /// Makes a pod's sandbox, with an address of its own, once the node has a network.
+    fn ensure_sandbox(&self, key: &PodRef, pod: &Pod, state: &mut State) {
+        if self.runtime.sandbox(&key.uid).is_some() {
+            return;
+        }
+        if pod.spec.as_ref().and_then(|spec| spec.host_network) == Some(true) {
+            return self.runtime.create(key.clone(), self.config.ip);
+        }
+        let taken = match &mut *lock(&self.addresses) {
+            None => Err((
+                "NetworkNotReady",
+                format!("network is not ready: {}", object::NETWORK_NOT_READY),
+            )),
+            Some(pool) => pool.take().map_err(|exhausted| {
+                let message = format!(
+                    "Failed to create pod sandbox: rpc error: code = Unknown desc = failed to setup network for sandbox: \
+                     plugin type=\"kubelab\" failed (add): failed to allocate for range 0: {exhausted}"
+                );
+                ("FailedCreatePodSandBox", message)
+            }),
+        };
+        match taken {
+            Ok(address) => {
+                self.runtime.create(key.clone(), address);
+                state.memory.waits_for_network = false;
+            }
+            Err((reason, message)) => {
+                if !std::mem::replace(&mut state.memory.waits_for_network, true) {
+                    self.recorder.event(pod, Kind::Warning, reason, message);
+                }
+                // The pool tells nobody that an address came free.
+                self.queue.add_after(key.clone(), super::RETRY);
+            }
+        }
+    }
+
+    /// Lets the runtime know what has changed about a pod.
+    fn take_in(&self, pod: &Pod, state: &mut State) {
+        if state.taken_in != pod.metadata.resource_version {
+            self.runtime.update(pod);
+            state.taken_in.clone_from(&pod.metadata.resource_version);
+        }
+    }
+
+    /// Asks a container how it is, beside the queue: an answer may take until the probe's timeout.
+    fn ask(self: &Arc<Self>, key: &PodRef, worker: &Arc<Worker>, pod: &Arc<Pod>, question: Question) {
+        let (node, key, worker, pod) = (self.clone(), key.clone(), worker.clone(), pod.clone());
+        let ask = async move {
+            let answer = match &question.check {
+                Ok(check) => node.runtime.probe(&key.uid, &question.id, check).await,
+                Err(why) => Answer::Failure(why.clone()),
+            };
+            if let Answer::Failure(why) = &answer {
+                let message = format!("{} probe failed: {why}", question.kind);
+                node.tell(&pod, &question.name, Kind::Warning, "Unhealthy", message);
+            }
+            let next = worker.state().memory.answer(&question.id, question.kind, &answer);
+            match next {
+                Some(next) => {
+                    let delay = next.duration_since(clock::now_micro().0).try_into().unwrap_or(Duration::ZERO);
+                    node.queue.add_after(key, delay);
+                }
+                None => node.queue.add(key),
+            }
+        };
+        tokio::spawn(Cause::current().scope(ask));
+    }
+
+    /// Asks a container to end, unless it was asked already and has no longer than now.
+    pub(super) fn kill(&self, key: &PodRef, pod: &Pod, state: &mut State, kill: &Kill, now: Timestamp) {
+        let deadline = now + kill.grace;
+        match state.memory.stopping.insert(kill.id.clone(), deadline) {
+            Some(earlier) if earlier <= deadline => {
+                state.memory.stopping.insert(kill.id.clone(), earlier);
+                return;
+            }
+            Some(_) => {}
+            None => self.tell(pod, &kill.name, Kind::Normal, "Killing", kill.message.clone()),
+        }
+        self.runtime.stop(&key.uid, &kill.id, kill.grace);
+    }
+
+    /// Tells once of each wait for a restart.
+    fn tell_of_crashes(&self, pod: &Pod, state: &mut State, plan: &Plan) {
+        let pod_ref = PodRef::of(pod);
+        for (name, delay) in &plan.backing_off {
+            if state.memory.told.insert(name.clone(), *delay) != Some(*delay) {
+                let message = format!("Back-off restarting failed container {name} in pod {pod_ref}");
+                self.tell(pod, name, Kind::Warning, "BackOff", message);
+            }
+        }
+    }
+
+    /// Records an event about a container.
+    pub(super) fn tell(&self, pod: &Pod, container: &str, kind: Kind, reason: &str, message: String) {
+        let is_init = pod.spec.iter().flat_map(|spec| spec.init_containers.iter().flatten());
+        let field = if is_init.into_iter().any(|init: &ContainerSpec| init.name == container) {
+            format!("spec.initContainers{{{container}}}")
+        } else {
+            format!("spec.containers{{{container}}}")
+        };
+        self.recorder.event_at(pod, &field, kind, reason, message);
+    }
+}

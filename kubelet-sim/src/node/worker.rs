@@ -1,0 +1,71 @@
+//! What is kept of a pod between two looks at it.
+
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use k8s_openapi::api::core::v1::Pod;
+use tokio::task::AbortHandle;
+
+use super::lock;
+use crate::pod::Memory;
+
+/// A pod's worker. Queues work on a pod one at a time; the lock is for the tasks beside them, which start containers and
+/// ask probes, and is never held across an await.
+#[derive(Default)]
+pub struct Worker {
+    state: Mutex<State>,
+}
+
+/// A pod's state in the kubelet.
+#[derive(Default)]
+pub struct State {
+    /// What decisions are made from.
+    pub memory: Memory,
+    /// It has been looked at.
+    pub met: bool,
+    /// The task that starts its containers.
+    pub starting: Option<AbortHandle>,
+    /// The version that the runtime has taken in.
+    pub taken_in: Option<String>,
+    /// What the last write returned, until the cache has it too.
+    written: Option<Arc<Pod>>,
+    /// The API has been asked to forget it.
+    pub deleted: bool,
+}
+
+impl Worker {
+    /// The state.
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+
+    /// The newer of what the cache has and what was written last.
+    pub fn newest(&self, cached: Arc<Pod>) -> Arc<Pod> {
+        let mut state = self.state();
+        if let Some(written) = &state.written
+            && version(written) > version(&cached)
+        {
+            return written.clone();
+        }
+        state.written = None;
+        cached
+    }
+
+    /// Remembers what a write returned.
+    pub fn wrote(&self, pod: Pod) {
+        self.state().written = Some(Arc::new(pod));
+    }
+}
+
+impl State {
+    /// Gives up starting containers.
+    pub fn stop_starting(&mut self) {
+        if let Some(task) = self.starting.take() {
+            task.abort();
+        }
+    }
+}
+
+/// An object's version; since v1.35 clients may compare them as numbers (KEP-5504).
+fn version(pod: &Pod) -> u64 {
+    pod.metadata.resource_version.as_deref().and_then(|version| version.parse().ok()).unwrap_or(0)
+}

@@ -1,0 +1,95 @@
+//! Whether a pod that was bound to this node may run here. Source: `pkg/kubelet/lifecycle/predicate.go` of Kubernetes.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::Pod;
+use kubelab_api::{Quantity, pod};
+
+use super::memory::Ending;
+
+/// What a node offers, by resource.
+pub type Allocatable = BTreeMap<String, Quantity>;
+
+/// Checks a pod against what the node offers beside the pods that are here already. `labels` are the node's.
+pub fn admit<'a>(
+    new: &Pod,
+    others: impl Iterator<Item = &'a Pod>,
+    allocatable: &Allocatable,
+    labels: &BTreeMap<String, String>,
+) -> Result<(), Ending> {
+    let selector = new.spec.as_ref().and_then(|spec| spec.node_selector.as_ref());
+    if !selector.into_iter().flatten().all(|(key, value)| labels.get(key) == Some(value)) {
+        return Err(rejection("NodeAffinity", "Predicate NodeAffinity failed".to_owned()));
+    }
+    let mut used = Allocatable::new();
+    let mut count = 0;
+    for other in others {
+        count += 1;
+        for (resource, amount) in pod::requests(other) {
+            *used.entry(resource).or_default() += amount;
+        }
+    }
+    let mut requested = pod::requests(new);
+    let one = Quantity::new(1, Default::default());
+    requested.insert("pods".to_owned(), one);
+    used.insert("pods".to_owned(), Quantity::new(count, Default::default()));
+    for (resource, request) in requested {
+        let Some(capacity) = allocatable.get(&resource).copied() else {
+            // Upstream ignores what the node does not know, unless it is an extended resource.
+            continue;
+        };
+        let used = used.get(&resource).copied().unwrap_or_default();
+        if !request.is_zero() && used + request > capacity {
+            // Upstream counts CPU in thousandths here.
+            let unit = |amount: Quantity| if resource == "cpu" { amount.milli_value() } else { amount.value() };
+            let message = format!(
+                "Node didn't have enough resource: {resource}, requested: {}, used: {}, capacity: {}",
+                unit(request),
+                unit(used),
+                unit(capacity)
+            );
+            return Err(rejection(&format!("OutOf{resource}"), message));
+        }
+    }
+    Ok(())
+}
+
+fn rejection(reason: &str, message: String) -> Ending {
+    Ending { reason: reason.to_owned(), message, rejected: true }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use serde_json::json;
+
+    use super::*;
+
+    fn pod(cpu: &str, selector: serde_json::Value) -> Pod {
+        serde_json::from_value(json!({"spec": {"nodeSelector": selector, "containers": [
+            {"name": "a", "resources": {"requests": {"cpu": cpu, "example.com/unknown": "9"}}}]}}))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_pod_is_let_in_if_it_fits() {
+        let allocatable = |cpu: &str, pods: &str| {
+            Allocatable::from([("cpu".to_owned(), cpu.parse().unwrap()), ("pods".to_owned(), pods.parse().unwrap())])
+        };
+        let labels = BTreeMap::from([("disk".to_owned(), "ssd".to_owned())]);
+        let cpu = "Node didn't have enough resource: cpu, requested: 600, used: 500, capacity: 1000";
+        let pods = "Node didn't have enough resource: pods, requested: 1, used: 1, capacity: 1";
+        for (request, selector, offered, expected) in [
+            ("500m", json!({}), ("1", "110"), Ok(())),
+            ("600m", json!({}), ("1", "110"), Err(("OutOfcpu", cpu))),
+            ("0", json!({}), ("1", "1"), Err(("OutOfpods", pods))),
+            ("0", json!({"disk": "ssd"}), ("1", "110"), Ok(())),
+            ("0", json!({"disk": "hdd"}), ("1", "110"), Err(("NodeAffinity", "Predicate NodeAffinity failed"))),
+        ] {
+            let other = pod("500m", json!({}));
+            let admitted = admit(&pod(request, selector), [other].iter(), &allocatable(offered.0, offered.1), &labels);
+            let admitted = admitted.as_ref().map(|()| ()).map_err(|no| (no.reason.as_str(), no.message.as_str()));
+            assert_eq!(admitted, expected);
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! A pod's life on its node.
+//!
+//! ```text
+//! pod and sandbox ──► plan ──► start, kill          memory: what the kubelet knows beside what the runtime
+//!        │             (pure)                        and the API know: failures, back-offs, probes
+//!        └──────────► status ──► what the API shows
+//!                      (pure)
+//! ```
+//!
+//! | module | what it is |
+//! | --- | --- |
+//! | [`memory`] | what is remembered of a pod between two looks at it |
+//! | [`plan`] | which containers to start and to kill now (pure) |
+//! | [`status`] | the pod's status: phase, conditions, container statuses (pure) |
+//! | [`backoff`] | how long to wait after a failure (pure) |
+//! | [`admission`] | whether a pod may run here (pure) |
+//! | [`env`] | a container's environment from its sources (pure) |
+//! | [`volumes`] | which objects a pod's volumes are made of (pure) |
+//!
+//! Everything here is decided anew from the present state each time, so a kubelet can be killed between any two steps.
+//! Nothing here does I/O or reads a clock; [`crate::node`] does.
+
+pub mod admission;
+pub mod backoff;
+pub mod env;
+pub mod memory;
+pub mod plan;
+pub mod status;
+pub mod volumes;
+
+pub use memory::Memory;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,223 @@
+//! Which containers of a pod to start and to kill now. Source of the rules: `computePodActions` in
+//! `pkg/kubelet/kuberuntime` of Kubernetes, and KEP-753 for sidecars.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Container as ContainerSpec, PodSpec};
+
+use kubelab_api::pod::is_sidecar;
+
+use super::Memory;
+use crate::{
+    probe::Kind,
+    runtime::{Container, Exit, Sandbox},
+};
+
+/// What to do.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// Containers to start, in this order.
+    pub start: Vec<Start>,
+    /// Containers to kill.
+    pub kill: Vec<Kill>,
+    /// Crashed containers that wait for their restart, and how long the whole wait is.
+    pub backing_off: BTreeMap<String, Duration>,
+    /// When there is more to do even if nothing changes.
+    pub wake: Option<Timestamp>,
+}
+
+/// A container to start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Start {
+    /// Its name.
+    pub name: String,
+    /// How many runs were before.
+    pub attempt: u32,
+    /// When the run before failed.
+    pub failed_at: Option<Timestamp>,
+}
+
+/// A container to kill.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kill {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Why, as the event says it.
+    pub message: String,
+    /// How long it has.
+    pub grace: Duration,
+}
+
+/// What a pod that is to run needs next.
+pub fn plan(spec: &PodSpec, sandbox: &Sandbox, memory: &Memory, now: Timestamp) -> Plan {
+    if is_finished(spec, sandbox) {
+        return Plan { kill: terminate(spec, sandbox, grace(spec)), ..Plan::default() };
+    }
+    let mut planner = Planner { spec, sandbox, memory, now, plan: Plan::default() };
+    if planner.initialize() {
+        planner.run();
+    }
+    planner.plan
+}
+
+/// What a pod that is to end needs next: its containers end first, then its sidecars, last one first.
+/// Empty once nothing runs.
+pub fn terminate(spec: &PodSpec, sandbox: &Sandbox, grace: Duration) -> Vec<Kill> {
+    let is_sidecar_run = |run: &Container| {
+        spec.init_containers.iter().flatten().any(|container| container.name == run.name && is_sidecar(container))
+    };
+    let running = || sandbox.containers.iter().filter(|run| run.is_running());
+    let mut ending: Vec<&Container> = running().filter(|run| !is_sidecar_run(run)).collect();
+    if ending.is_empty() {
+        let order = |run: &Container| spec.init_containers.iter().flatten().position(|spec| spec.name == run.name);
+        ending = running().max_by_key(|run| order(run)).into_iter().collect();
+    }
+    let kill = |run: &Container| Kill {
+        id: run.id.clone(),
+        name: run.name.clone(),
+        message: format!("Stopping container {}", run.name),
+        grace,
+    };
+    ending.into_iter().map(kill).collect()
+}
+
+/// Whether all containers have ended for good, or will never start; only sidecars may still run.
+pub fn is_finished(spec: &PodSpec, sandbox: &Sandbox) -> bool {
+    let policy = spec.restart_policy.as_deref().unwrap_or("Always");
+    let exit = |container: &ContainerSpec| sandbox.latest(&container.name).and_then(|run| run.exit.clone());
+    let mut init = spec.init_containers.iter().flatten().filter(|container| !is_sidecar(container));
+    let has_run = |container: &ContainerSpec| sandbox.latest(&container.name).is_some();
+    let init_failed = policy == "Never" && init.any(|container| exit(container).is_some_and(|exit| exit.code != 0));
+    init_failed && !spec.containers.iter().any(has_run)
+        || spec.containers.iter().all(|container| exit(container).is_some_and(|exit| !restarts(policy, &exit)))
+}
+
+/// How long a pod's containers have between SIGTERM and SIGKILL.
+pub fn grace(spec: &PodSpec) -> Duration {
+    seconds(spec.termination_grace_period_seconds.unwrap_or(30))
+}
+
+fn seconds(seconds: i64) -> Duration {
+    Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
+}
+
+/// Whether a container that ended like this is run again.
+pub fn restarts(policy: &str, exit: &Exit) -> bool {
+    match policy {
+        "Never" => false,
+        "OnFailure" => exit.code != 0,
+        _ => true,
+    }
+}
+
+struct Planner<'a> {
+    spec: &'a PodSpec,
+    sandbox: &'a Sandbox,
+    memory: &'a Memory,
+    now: Timestamp,
+    plan: Plan,
+}
+
+impl Planner<'_> {
+    fn policy(&self) -> &str {
+        self.spec.restart_policy.as_deref().unwrap_or("Always")
+    }
+
+    /// Runs the init containers one after the other. Says whether the others may run.
+    fn initialize(&mut self) -> bool {
+        // Containers that have run prove that the pod was initialized; sidecars may be between two runs then.
+        let was_initialized = self.spec.containers.iter().any(|spec| self.sandbox.latest(&spec.name).is_some());
+        for container in self.spec.init_containers.iter().flatten() {
+            let has_passed = match (self.sandbox.latest(&container.name), is_sidecar(container)) {
+                (None, _) => {
+                    self.start(container, None);
+                    false
+                }
+                (Some(run), true) => self.keep(container, run, "Always"),
+                (Some(Container { exit: Some(Exit { code: 0, .. }), .. }), false) => true,
+                (Some(run), false) => {
+                    self.keep(container, run, if self.policy() == "Never" { "Never" } else { "OnFailure" });
+                    false
+                }
+            };
+            if !has_passed && !was_initialized {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn run(&mut self) {
+        for container in &self.spec.containers {
+            match self.sandbox.latest(&container.name) {
+                None => self.start(container, None),
+                Some(run) => {
+                    let policy = self.policy().to_owned();
+                    self.keep(container, run, &policy);
+                }
+            }
+        }
+    }
+
+    /// Restarts or kills a container that has run, where needed. Says whether it has started and stays.
+    fn keep(&mut self, container: &ContainerSpec, run: &Container, policy: &str) -> bool {
+        let Some(exit) = &run.exit else {
+            if self.memory.stopping.contains_key(&run.id) {
+                return false;
+            }
+            let name = &container.name;
+            if let Some(kind) = self.memory.failed_probe(run) {
+                let probe = if kind == Kind::Startup { "startup" } else { "liveness" };
+                let own = kind.of(container).and_then(|probe| probe.termination_grace_period_seconds);
+                let message = format!("Container {name} failed {probe} probe, will be restarted");
+                self.kill(run, message, own.map_or_else(|| grace(self.spec), seconds));
+                return false;
+            }
+            if container.image.as_ref().is_some_and(|image| *image != run.image) {
+                self.kill(run, format!("Container {name} definition changed, will be restarted"), grace(self.spec));
+                return false;
+            }
+            return self.memory.has_started(container, run);
+        };
+        if restarts(policy, exit) {
+            let failed = exit.finished_at.0;
+            let backoff = self.memory.restarts.get(&container.name);
+            match backoff.map(|backoff| (backoff.until(failed), backoff.delay())) {
+                Some((until, delay)) if self.now < until => {
+                    self.plan.backing_off.insert(container.name.clone(), delay);
+                    self.wake_at(until);
+                }
+                _ => self.start(container, Some(run)),
+            }
+        }
+        false
+    }
+
+    fn kill(&mut self, run: &Container, message: String, grace: Duration) {
+        self.plan.kill.push(Kill { id: run.id.clone(), name: run.name.clone(), message, grace });
+    }
+
+    fn start(&mut self, container: &ContainerSpec, last: Option<&Container>) {
+        if let Some(failure) = self.memory.failures.get(&container.name) {
+            if let Some(later) = &failure.later {
+                self.wake_at(later.at);
+            }
+            if self.now < failure.retry_at {
+                self.wake_at(failure.retry_at);
+                return;
+            }
+        }
+        self.plan.start.push(Start {
+            name: container.name.clone(),
+            attempt: last.map_or(0, |last| last.attempt + 1),
+            failed_at: last.and_then(|last| last.exit.as_ref()).map(|exit| exit.finished_at.0),
+        });
+    }
+
+    fn wake_at(&mut self, at: Timestamp) {
+        self.plan.wake = Some(self.plan.wake.map_or(at, |wake| wake.min(at)));
+    }
+}

@@ -1,0 +1,93 @@
+//! One container's status. Source: `convertToAPIContainerStatuses` in `pkg/kubelet/kubelet_pods.go` of Kubernetes.
+
+use k8s_openapi::{
+    api::core::v1::{
+        Container as ContainerSpec, ContainerState, ContainerStateRunning, ContainerStateTerminated,
+        ContainerStateWaiting, ContainerStatus, PodSpec,
+    },
+    apimachinery::pkg::apis::meta::v1::Time,
+};
+use kubelab_api::pod::is_sidecar;
+
+use super::Input;
+use crate::{
+    duration,
+    runtime::{Container, PodRef},
+};
+
+/// A container's id as the API shows it.
+pub fn container_id(run: &Container) -> String {
+    format!("kubelab://{}", run.id)
+}
+
+/// A container's status.
+pub fn status(input: &Input<'_>, spec: &PodSpec, container: &ContainerSpec) -> ContainerStatus {
+    let name = &container.name;
+    let run = input.sandbox.and_then(|sandbox| sandbox.latest(name));
+    let previous = input.sandbox.and_then(|sandbox| sandbox.previous(name)).and_then(terminated);
+    let waits_to_restart = run.is_some_and(|run| !run.is_running()) && !input.over;
+    let failure = input.memory.failures.get(name);
+    let (state, last_state) = match (run, failure) {
+        (None, Some(failure)) => (waiting(&failure.reason, failure.message.clone()), None),
+        (None, None) => (waiting(first_reason(spec), None), None),
+        (Some(run), Some(failure)) if waits_to_restart => {
+            (waiting(&failure.reason, failure.message.clone()), terminated(run))
+        }
+        (Some(run), _) => match input.backing_off.get(name) {
+            Some(delay) if waits_to_restart => {
+                let (delay, pod) = (duration::format(*delay), PodRef::of(input.pod));
+                let message = format!("back-off {delay} restarting failed container={name} pod={pod}");
+                (waiting("CrashLoopBackOff", Some(message)), terminated(run))
+            }
+            _ => (state(run), previous),
+        },
+    };
+    let is_init = spec.init_containers.iter().flatten().any(|init| init.name == *name) && !is_sidecar(container);
+    let has_succeeded = run.and_then(|run| run.exit.as_ref()).is_some_and(|exit| exit.code == 0);
+    let has_started = run.is_some_and(|run| input.memory.has_started(container, run));
+    ContainerStatus {
+        name: name.clone(),
+        image: run.map_or_else(|| container.image.clone().unwrap_or_default(), |run| run.full_image.clone()),
+        image_id: run.map(|run| run.image_id.clone()).unwrap_or_default(),
+        container_id: run.map(container_id),
+        ready: if is_init { has_succeeded } else { run.is_some_and(|run| input.memory.is_ready(container, run)) },
+        started: Some(has_started),
+        restart_count: run.map_or(0, |run| i32::try_from(run.attempt).unwrap_or(i32::MAX)),
+        state: Some(state),
+        last_state: Some(ContainerState { terminated: last_state, ..Default::default() }),
+        ..Default::default()
+    }
+}
+
+fn waiting(reason: &str, message: Option<String>) -> ContainerState {
+    ContainerState {
+        waiting: Some(ContainerStateWaiting { reason: Some(reason.to_owned()), message }),
+        ..Default::default()
+    }
+}
+
+/// What a container that was never started waits for.
+pub fn first_reason(spec: &PodSpec) -> &'static str {
+    if spec.init_containers.iter().flatten().next().is_some() { "PodInitializing" } else { "ContainerCreating" }
+}
+
+fn state(run: &Container) -> ContainerState {
+    match terminated(run) {
+        Some(ended) => ContainerState { terminated: Some(ended), ..Default::default() },
+        None => ContainerState {
+            running: Some(ContainerStateRunning { started_at: Some(Time(run.started_at.0)) }),
+            ..Default::default()
+        },
+    }
+}
+
+fn terminated(run: &Container) -> Option<ContainerStateTerminated> {
+    run.exit.as_ref().map(|exit| ContainerStateTerminated {
+        container_id: Some(container_id(run)),
+        exit_code: exit.code,
+        reason: Some(exit.reason().to_owned()),
+        started_at: Some(Time(run.started_at.0)),
+        finished_at: Some(Time(exit.finished_at.0)),
+        ..Default::default()
+    })
+}

@@ -1,0 +1,76 @@
+//! What a simulated container that speaks HTTP answers: who it is, so that load balancing can be seen. The format is
+//! that of the `nginxdemos/hello:plain-text` image, with the node's name added.
+
+use std::{convert::Infallible, net::SocketAddr};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::{
+    Request, Response, StatusCode,
+    body::Incoming,
+    header::{CONTENT_TYPE, HeaderValue},
+    server::conn::http1,
+    service::service_fn,
+};
+use hyper_util::rt::TokioIo;
+use jiff::Timestamp;
+use kubelab_client::clock;
+use tokio::io::DuplexStream;
+
+use crate::behavior::Health;
+
+/// A request's body is read, so that the connection can be kept, up to this.
+const MAX_BODY: usize = 16 << 20;
+
+/// A listening container.
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Its pod's host name.
+    pub name: String,
+    /// Its node.
+    pub node: String,
+    /// When it started.
+    pub started_at: Timestamp,
+    /// How it is.
+    pub health: Health,
+}
+
+impl Server {
+    /// Serves one connection until it ends.
+    pub async fn serve(self, connection: DuplexStream) {
+        let service = service_fn(|request| self.respond(request));
+        if let Err(error) = http1::Builder::new().serve_connection(TokioIo::new(connection), service).await {
+            tracing::debug!(address = %self.address, %error, "a connection to a container broke");
+        }
+    }
+
+    async fn respond(&self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+        let uri = request.uri().to_string();
+        let read = Limited::new(request.into_body(), MAX_BODY).collect().await;
+        let now = clock::now().0;
+        let status =
+            if read.is_err() { 413 } else { self.health.status(now.duration_since(self.started_at).unsigned_abs()) };
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let body = if status.is_success() {
+            self.describe(&uri, now)
+        } else {
+            format!("{} {}\n", status.as_u16(), status.canonical_reason().unwrap_or_default())
+        };
+        let mut response = Response::new(Full::from(body));
+        *response.status_mut() = status;
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+        Ok(response)
+    }
+
+    fn describe(&self, uri: &str, now: Timestamp) -> String {
+        let Self { address, name, node, .. } = self;
+        let date = now.strftime("%d/%b/%Y:%H:%M:%S +0000");
+        let request: u128 = rand::random();
+        format!(
+            "Server address: {address}\nServer name: {name}\nNode: {node}\nDate: {date}\nURI: {uri}\n\
+             Request ID: {request:032x}\n"
+        )
+    }
+}

@@ -1,0 +1,207 @@
+//! Where containers live: what the kubelet asks of a container runtime. It is shaped after the Container Runtime
+//! Interface, so the kubelet's logic does not know that its containers are simulated.
+//!
+//! | module | what it is |
+//! | --- | --- |
+//! | [`simulated`] | the default: containers that only behave |
+//! | [`checkpoint`] | the files that let them outlive a kubelet |
+//! | [`http`] | what a container that listens answers |
+
+pub mod checkpoint;
+pub mod http;
+pub mod simulated;
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use futures::future::BoxFuture;
+use k8s_openapi::{
+    api::core::v1::{Container as ContainerSpec, Pod},
+    apimachinery::pkg::apis::meta::v1::MicroTime,
+};
+use serde::{Deserialize, Serialize};
+use tokio::io::DuplexStream;
+
+pub use simulated::Simulated;
+
+use crate::probe::{Answer, Check};
+
+/// Which pod. A name can come again, a uid cannot.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct PodRef {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its uid.
+    pub uid: String,
+}
+
+impl PodRef {
+    /// A pod's.
+    pub fn of(pod: &Pod) -> Self {
+        let meta = pod.metadata.clone();
+        Self {
+            namespace: meta.namespace.unwrap_or_default(),
+            name: meta.name.unwrap_or_default(),
+            uid: meta.uid.unwrap_or_default(),
+        }
+    }
+}
+
+impl std::fmt::Display for PodRef {
+    /// As upstream's messages write it: `web_default(4f6a…)`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}_{}({})", self.name, self.namespace, self.uid)
+    }
+}
+
+/// What the runtime has of a pod: its network and its containers, dead ones too.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Sandbox {
+    /// Whose.
+    pub pod: PodRef,
+    /// The pod's address.
+    pub address: IpAddr,
+    /// It has given its address up: all is over.
+    pub released: bool,
+    /// Oldest first. Of each name, the latest and the one before are kept.
+    pub containers: Vec<Container>,
+}
+
+impl Sandbox {
+    /// The latest container with this name.
+    pub fn latest(&self, name: &str) -> Option<&Container> {
+        self.containers.iter().rfind(|container| container.name == name)
+    }
+
+    /// How the one before the latest with this name ended.
+    pub fn previous(&self, name: &str) -> Option<&Container> {
+        self.containers.iter().filter(|container| container.name == name).rev().nth(1)
+    }
+
+    /// Whether any container runs.
+    pub fn is_running(&self) -> bool {
+        self.containers.iter().any(Container::is_running)
+    }
+}
+
+/// One run of a container.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Container {
+    /// 64 hexadecimal digits.
+    pub id: String,
+    /// As in the pod's spec.
+    pub name: String,
+    /// How many runs were before.
+    pub attempt: u32,
+    /// The image as the spec names it.
+    pub image: String,
+    /// The image as a runtime names it.
+    pub full_image: String,
+    /// The image by its content.
+    pub image_id: String,
+    /// When it was started.
+    pub started_at: MicroTime,
+    /// How it ended, if it has.
+    pub exit: Option<Exit>,
+}
+
+impl Container {
+    /// Whether it has not ended.
+    pub fn is_running(&self) -> bool {
+        self.exit.is_none()
+    }
+}
+
+/// How a container ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exit {
+    /// 0 is well.
+    pub code: i32,
+    /// When.
+    pub finished_at: MicroTime,
+}
+
+impl Exit {
+    /// The reason that container runtimes give. Source: containerd's CRI plugin.
+    pub fn reason(&self) -> &'static str {
+        if self.code == 0 { "Completed" } else { "Error" }
+    }
+}
+
+/// An image that is on the node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Image {
+    /// As a runtime names it.
+    pub name: String,
+    /// By its content.
+    pub id: String,
+    /// How large, in bytes.
+    pub size: u64,
+}
+
+/// What a container is started from.
+#[derive(Clone, Debug)]
+pub struct Launch {
+    /// Its pod.
+    pub pod: Arc<Pod>,
+    /// Its part of the pod's spec.
+    pub container: ContainerSpec,
+    /// How many runs were before.
+    pub attempt: u32,
+    /// Its environment, resolved.
+    pub env: Vec<(String, String)>,
+}
+
+/// Why nothing answers at an address.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DialError {
+    /// The pod is here, but listens elsewhere.
+    #[error("dial tcp {0}: connect: connection refused")]
+    Refused(SocketAddr),
+    /// No such pod here.
+    #[error("dial tcp {0}: connect: no route to host")]
+    NoRoute(SocketAddr),
+}
+
+/// A container runtime. Nothing here blocks; what takes time is a future, or is told to the listener when it happens.
+pub trait Runtime: Send + Sync + 'static {
+    /// Calls `listener` whenever a container of a pod ended by itself or because it was stopped.
+    fn on_change(&self, listener: Box<dyn Fn(&PodRef) + Send + Sync>);
+
+    /// What makes no sense in what a pod asks of this runtime, for its owner to read.
+    fn check(&self, pod: &Pod) -> Vec<String>;
+
+    /// All pods here.
+    fn pods(&self) -> Vec<PodRef>;
+    /// What is here of a pod.
+    fn sandbox(&self, uid: &str) -> Option<Sandbox>;
+    /// Makes room for a pod.
+    fn create(&self, pod: PodRef, address: IpAddr);
+    /// Takes in what has changed about a pod that is here.
+    fn update(&self, pod: &Pod);
+    /// Takes a pod's address from it: nothing will run there any more.
+    fn release(&self, uid: &str);
+    /// Forgets a pod; what still runs is killed.
+    fn remove(&self, uid: &str);
+
+    /// The images on the node, the largest first.
+    fn images(&self) -> Vec<Image>;
+    /// An image, if it is here.
+    fn image(&self, name: &str) -> Option<Image>;
+    /// Fetches an image for a container; or the registry's error.
+    fn pull<'a>(&'a self, pod: &'a Pod, container: &'a ContainerSpec) -> BoxFuture<'a, Result<Image, String>>;
+
+    /// Starts a container in a pod that was created. Dropped, it has not started.
+    fn start(&self, launch: Launch) -> BoxFuture<'_, Result<(), String>>;
+    /// Asks a container to end (SIGTERM) and kills it after `grace`. Asked again with less, it ends sooner.
+    fn stop(&self, uid: &str, id: &str, grace: Duration);
+    /// Asks a container how it is.
+    fn probe<'a>(&'a self, uid: &'a str, id: &'a str, check: &'a Check) -> BoxFuture<'a, Answer>;
+    /// A connection to what listens at an address.
+    fn dial(&self, address: SocketAddr) -> Result<DuplexStream, DialError>;
+}

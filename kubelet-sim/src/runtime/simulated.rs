@@ -1,0 +1,471 @@
+//! The default runtime: containers that do nothing but behave. A container that runs until it is stopped costs an entry
+//! in a table; one that will end costs a timer.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    io,
+    net::{IpAddr, SocketAddr},
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
+    time::Duration,
+};
+
+use futures::future::BoxFuture;
+use jiff::Timestamp;
+use k8s_openapi::{
+    api::core::v1::{Container as ContainerSpec, Pod},
+    apimachinery::pkg::apis::meta::v1::MicroTime,
+};
+use kubelab_client::{Cause, clock};
+use serde::{Deserialize, Serialize};
+use tokio::{
+    io::{AsyncReadExt, DuplexStream, copy, duplex, sink},
+    task::{AbortHandle, JoinSet},
+};
+
+use super::{
+    Container, DialError, Exit, Image, Launch, PodRef, Runtime, Sandbox, checkpoint::Checkpoint, http::Server,
+};
+use crate::{
+    behavior::{Answer as Forced, Behavior, OnTerminate, Protocol, Pull, Run, annotations, images},
+    probe::{Action, Answer, Check, Kind},
+};
+
+/// What a process killed by SIGKILL exits with: 128 + 9.
+const KILLED: i32 = 137;
+
+/// Connections that a container takes at a time.
+const MAX_CONNECTIONS: usize = 1024;
+
+/// What fits into a connection in each direction before the sender waits.
+const CONNECTION_BUFFER: usize = 16 << 10;
+
+type Listener = Box<dyn Fn(&PodRef) + Send + Sync>;
+
+/// The simulated runtime. Cheap to clone.
+#[derive(Clone)]
+pub struct Simulated {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    node: String,
+    /// Multiplies the time that pulls and starts take.
+    delays: f64,
+    checkpoint: Checkpoint,
+    listener: OnceLock<Listener>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    pods: HashMap<String, Room>,
+    images: BTreeMap<String, Image>,
+}
+
+/// A pod's containers. This is also what is kept in its file.
+#[derive(Serialize, Deserialize)]
+struct Room {
+    sandbox: Sandbox,
+    /// What runs, by container id.
+    processes: BTreeMap<String, Process>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Process {
+    behavior: Behavior,
+    env: Vec<(String, String)>,
+    end: Option<End>,
+    #[serde(skip)]
+    timer: Timer,
+    #[serde(skip)]
+    connections: JoinSet<()>,
+}
+
+/// How and when a process will end.
+#[derive(Clone, Serialize, Deserialize)]
+struct End {
+    at: MicroTime,
+    code: i32,
+}
+
+/// Ends its task with itself.
+#[derive(Default)]
+struct Timer(Option<AbortHandle>);
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        if let Some(task) = &self.0 {
+            task.abort();
+        }
+    }
+}
+
+impl Simulated {
+    /// A runtime for a node, with the containers that it had before it was restarted. `delays` multiplies the time that
+    /// pulls and starts take.
+    pub fn open(node: &str, folder: &Path, delays: f64) -> io::Result<Self> {
+        let checkpoint = Checkpoint::open(folder)?;
+        let mut state = State { images: checkpoint.images().unwrap_or_default(), ..State::default() };
+        for room in checkpoint.pods::<Room>()? {
+            state.pods.insert(room.sandbox.pod.uid.clone(), room);
+        }
+        let node = node.to_owned();
+        let shared = Shared { node, delays, checkpoint, listener: OnceLock::new(), state: Mutex::new(state) };
+        let runtime = Self { shared: Arc::new(shared) };
+        runtime.adopt();
+        Ok(runtime)
+    }
+
+    /// Goes on with containers from before the restart; those whose time has come meanwhile have ended then.
+    fn adopt(&self) {
+        let mut state = self.shared.lock();
+        for room in state.pods.values_mut() {
+            let Room { sandbox, processes } = room;
+            for (id, process) in processes.iter_mut() {
+                if let Some(end) = process.end.clone() {
+                    process.timer = self.shared.timer(&sandbox.pod, id, end.at.0);
+                }
+            }
+        }
+    }
+
+    fn delay(&self, time: Duration) -> Duration {
+        time.mul_f64(self.shared.delays)
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // The state is consistent between any two of its changes, so a panic elsewhere does not spoil it.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn timer(self: &Arc<Self>, pod: &PodRef, id: &str, at: Timestamp) -> Timer {
+        let shared = Arc::downgrade(self);
+        let (pod, id, cause) = (pod.clone(), id.to_owned(), Cause::current());
+        let task = tokio::spawn(async move {
+            clock::sleep(at.duration_since(clock::now_micro().0).try_into().unwrap_or_default()).await;
+            if let Some(shared) = Weak::upgrade(&shared) {
+                cause.sync_scope(|| shared.end(&pod, &id));
+            }
+        });
+        Timer(Some(task.abort_handle()))
+    }
+
+    /// The end that was set for a process has come.
+    fn end(&self, pod: &PodRef, id: &str) {
+        {
+            let mut state = self.lock();
+            let Some(room) = state.pods.get_mut(&pod.uid) else { return };
+            let Some(process) = room.processes.remove(id) else { return };
+            let Some(end) = process.end.clone() else { return };
+            if let Some(container) = room.sandbox.containers.iter_mut().find(|container| container.id == id) {
+                container.exit = Some(Exit { code: end.code, finished_at: end.at });
+            }
+            self.checkpoint.save_pod(&pod.uid, room);
+        }
+        if let Some(listener) = self.listener.get() {
+            listener(pod);
+        }
+    }
+}
+
+impl Process {
+    /// Sets an end, unless an earlier one is set already.
+    fn end_at(&mut self, shared: &Arc<Shared>, pod: &PodRef, id: &str, at: Timestamp, code: i32) {
+        if self.end.as_ref().is_some_and(|end| end.at.0 <= at) {
+            return;
+        }
+        self.end = Some(End { at: MicroTime(at), code });
+        self.timer = shared.timer(pod, id, at);
+    }
+
+    fn listens(&self, port: u16) -> Option<Protocol> {
+        self.behavior.listens.iter().find(|listener| listener.port == port).map(|listener| listener.protocol)
+    }
+}
+
+impl Room {
+    /// The process that listens on a port, and its container: a pod's containers share its network.
+    fn listener(&mut self, port: u16) -> Option<(&Container, &mut Process, Protocol)> {
+        let (id, process) = self.processes.iter_mut().find(|(_, process)| process.listens(port).is_some())?;
+        let protocol = process.listens(port)?;
+        let container = self.sandbox.containers.iter().find(|container| container.id == *id)?;
+        Some((container, process, protocol))
+    }
+
+    /// Keeps, of each name, the latest run and the one before.
+    fn forget_old_runs(&mut self) {
+        let latest: HashMap<String, u32> =
+            self.sandbox.containers.iter().map(|container| (container.name.clone(), container.attempt)).collect();
+        self.sandbox.containers.retain(|container| container.attempt + 1 >= latest[&container.name]);
+    }
+}
+
+impl Runtime for Simulated {
+    fn on_change(&self, listener: Listener) {
+        if self.shared.listener.set(listener).is_err() {
+            tracing::warn!("a runtime has one listener; a second one was dropped");
+        }
+    }
+
+    fn check(&self, pod: &Pod) -> Vec<String> {
+        annotations::check(pod).iter().map(ToString::to_string).collect()
+    }
+
+    fn pods(&self) -> Vec<PodRef> {
+        self.shared.lock().pods.values().map(|room| room.sandbox.pod.clone()).collect()
+    }
+
+    fn sandbox(&self, uid: &str) -> Option<Sandbox> {
+        self.shared.lock().pods.get(uid).map(|room| room.sandbox.clone())
+    }
+
+    fn create(&self, pod: PodRef, address: IpAddr) {
+        let uid = pod.uid.clone();
+        let room = Room {
+            sandbox: Sandbox { pod, address, released: false, containers: Vec::new() },
+            processes: BTreeMap::new(),
+        };
+        self.shared.checkpoint.save_pod(&uid, &room);
+        self.shared.lock().pods.insert(uid, room);
+    }
+
+    fn update(&self, pod: &Pod) {
+        let uid = pod.metadata.uid.as_deref().unwrap_or_default();
+        let mut state = self.shared.lock();
+        let Some(room) = state.pods.get_mut(uid) else { return };
+        let mut changed = false;
+        let specs =
+            pod.spec.iter().flat_map(|spec| spec.containers.iter().chain(spec.init_containers.iter().flatten()));
+        for spec in specs {
+            let Some(id) = room.sandbox.latest(&spec.name).map(|container| &container.id) else { continue };
+            if let Some(process) = room.processes.get_mut(id) {
+                let health = Behavior::of(pod, spec).health;
+                changed |= process.behavior.health != health;
+                process.behavior.health = health;
+            }
+        }
+        if changed {
+            self.shared.checkpoint.save_pod(uid, room);
+        }
+    }
+
+    fn release(&self, uid: &str) {
+        let mut state = self.shared.lock();
+        if let Some(room) = state.pods.get_mut(uid).filter(|room| !room.sandbox.released) {
+            room.sandbox.released = true;
+            self.shared.checkpoint.save_pod(uid, room);
+        }
+    }
+
+    fn remove(&self, uid: &str) {
+        self.shared.lock().pods.remove(uid);
+        self.shared.checkpoint.remove_pod(uid);
+    }
+
+    fn images(&self) -> Vec<Image> {
+        let mut images: Vec<Image> = self.shared.lock().images.values().cloned().collect();
+        images.sort_by(|a, b| b.size.cmp(&a.size).then_with(|| a.name.cmp(&b.name)));
+        images
+    }
+
+    fn image(&self, name: &str) -> Option<Image> {
+        self.shared.lock().images.get(&images::normalized(name)).cloned()
+    }
+
+    fn pull<'a>(&'a self, pod: &'a Pod, container: &'a ContainerSpec) -> BoxFuture<'a, Result<Image, String>> {
+        Box::pin(async move {
+            let name = container.image.as_deref().unwrap_or_default();
+            match Behavior::of(pod, container).pull {
+                Pull::Succeeds { time, size } => {
+                    // What is here already is only asked for its digest.
+                    let time = if self.image(name).is_some() { time / 5 } else { time };
+                    clock::sleep(self.delay(time)).await;
+                    let image = Image { name: images::normalized(name), id: images::id(name), size };
+                    let mut state = self.shared.lock();
+                    if state.images.insert(image.name.clone(), image.clone()).is_none() {
+                        self.shared.checkpoint.save_images(&state.images);
+                    }
+                    Ok(image)
+                }
+                Pull::Fails(error) => {
+                    clock::sleep(self.delay(Duration::from_millis(50))).await;
+                    Err(error)
+                }
+            }
+        })
+    }
+
+    fn start(&self, launch: Launch) -> BoxFuture<'_, Result<(), String>> {
+        Box::pin(async move {
+            let Launch { pod, container: spec, attempt, env } = launch;
+            let behavior = Behavior::of(&pod, &spec);
+            clock::sleep(self.delay(behavior.start_time)).await;
+            let image = spec.image.unwrap_or_default();
+            let started_at = clock::now_micro();
+            let container = Container {
+                id: (0..4).map(|_| format!("{:016x}", rand::random::<u64>())).collect(),
+                name: spec.name,
+                attempt,
+                full_image: images::normalized(&image),
+                image_id: images::id(&image),
+                image,
+                started_at: started_at.clone(),
+                exit: None,
+            };
+            let pod = PodRef::of(&pod);
+            let run = behavior.run.clone();
+            let process = Process { behavior, env, end: None, timer: Timer(None), connections: JoinSet::new() };
+            let mut state = self.shared.lock();
+            let room = state.pods.get_mut(&pod.uid).ok_or("the pod's sandbox is gone")?;
+            let process = room.processes.entry(container.id.clone()).or_insert(process);
+            if let Run::For { time, exit_code } = run {
+                process.end_at(&self.shared, &pod, &container.id, container.started_at.0 + time, exit_code);
+            }
+            room.sandbox.containers.push(container);
+            room.forget_old_runs();
+            self.shared.checkpoint.save_pod(&pod.uid, room);
+            Ok(())
+        })
+    }
+
+    fn stop(&self, uid: &str, id: &str, grace: Duration) {
+        let mut state = self.shared.lock();
+        let Some(room) = state.pods.get_mut(uid) else { return };
+        let Some(process) = room.processes.get_mut(id) else { return };
+        let (after, code) = match process.behavior.on_terminate {
+            OnTerminate::Exit { after, code } if after <= grace => (after, code),
+            OnTerminate::Exit { .. } | OnTerminate::Ignore => (grace, KILLED),
+        };
+        let at = clock::now_micro().0 + after;
+        process.end_at(&self.shared, &room.sandbox.pod, id, at, code);
+        self.shared.checkpoint.save_pod(uid, room);
+    }
+
+    fn probe<'a>(&'a self, uid: &'a str, id: &'a str, check: &'a Check) -> BoxFuture<'a, Answer> {
+        Box::pin(async move {
+            let found = self.ask(uid, id, check);
+            if found == Found::Nothing {
+                clock::sleep(check.timeout).await;
+            }
+            found.answer(check)
+        })
+    }
+
+    fn dial(&self, address: SocketAddr) -> Result<DuplexStream, DialError> {
+        let mut state = self.shared.lock();
+        let mut rooms = state
+            .pods
+            .values_mut()
+            .filter(|room| room.sandbox.address == address.ip() && !room.sandbox.released)
+            .peekable();
+        if rooms.peek().is_none() {
+            return Err(DialError::NoRoute(address));
+        }
+        for room in rooms {
+            let name = room.sandbox.pod.name.clone();
+            let Some((container, process, protocol)) = room.listener(address.port()) else { continue };
+            while process.connections.try_join_next().is_some() {}
+            if process.connections.len() >= MAX_CONNECTIONS {
+                continue;
+            }
+            let (ours, mut theirs) = duplex(CONNECTION_BUFFER);
+            let server = Server {
+                address,
+                name,
+                node: self.shared.node.clone(),
+                started_at: container.started_at.0,
+                health: process.behavior.health.clone(),
+            };
+            match protocol {
+                Protocol::Http => process.connections.spawn(server.serve(theirs)),
+                Protocol::Tcp => process.connections.spawn(async move {
+                    copy(&mut (&mut theirs).take(u64::MAX), &mut sink()).await.ok();
+                }),
+            };
+            return Ok(ours);
+        }
+        Err(DialError::Refused(address))
+    }
+}
+
+/// What a probe meets.
+#[derive(Debug, PartialEq, Eq)]
+enum Found {
+    Well,
+    Status(u16),
+    Refused,
+    /// No answer.
+    Nothing,
+}
+
+impl Simulated {
+    fn ask(&self, uid: &str, id: &str, check: &Check) -> Found {
+        let mut state = self.shared.lock();
+        let Some(room) = state.pods.get_mut(uid) else { return Found::Refused };
+        let Some(process) = room.processes.get(id) else { return Found::Refused };
+        match process.behavior.health.forced(check.kind) {
+            Some(Forced::Pass) => return Found::Well,
+            // What web frameworks answer: not ready is 503, broken is 500.
+            Some(Forced::Fail) => return Found::Status(if check.kind == Kind::Readiness { 503 } else { 500 }),
+            Some(Forced::Timeout) => return Found::Nothing,
+            None => {}
+        }
+        let now = clock::now_micro().0;
+        let status = |process: &Process, container: &Container| {
+            let uptime = now.duration_since(container.started_at.0).unsigned_abs();
+            match process.behavior.health.status(uptime) {
+                200 => Found::Well,
+                status => Found::Status(status),
+            }
+        };
+        match &check.action {
+            Action::Http { port, .. } | Action::Grpc { port, .. } => match room.listener(*port) {
+                Some((container, process, _)) => status(process, container),
+                None => Found::Refused,
+            },
+            Action::Tcp { port, .. } => {
+                if room.listener(*port).is_some() {
+                    Found::Well
+                } else {
+                    Found::Refused
+                }
+            }
+            Action::Exec(_) => match room.sandbox.containers.iter().find(|container| container.id == id) {
+                Some(container) => status(process, container),
+                None => Found::Refused,
+            },
+        }
+    }
+}
+
+impl Found {
+    /// In upstream's words. Source: `pkg/probe` of Kubernetes, and the errors of Go's net package.
+    fn answer(self, check: &Check) -> Answer {
+        let message = match (&check.action, self) {
+            (_, Self::Well) => return Answer::Success,
+            (Action::Http { .. }, Self::Status(status)) => format!("HTTP probe failed with statuscode: {status}"),
+            (Action::Http { address, port, scheme, path }, Self::Refused) => format!(
+                "Get \"{scheme}://{address}:{port}{path}\": dial tcp {address}:{port}: connect: connection refused"
+            ),
+            (Action::Http { address, port, scheme, path }, Self::Nothing) => format!(
+                "Get \"{scheme}://{address}:{port}{path}\": context deadline exceeded (Client.Timeout exceeded while \
+                 awaiting headers)"
+            ),
+            (Action::Tcp { address, port }, Self::Nothing) => format!("dial tcp {address}:{port}: i/o timeout"),
+            (Action::Tcp { address, port }, _) => format!("dial tcp {address}:{port}: connect: connection refused"),
+            (Action::Exec(command), Self::Nothing) => {
+                format!("command timed out: \"{}\" timed out after {:?}", command.join(" "), check.timeout)
+            }
+            (Action::Exec(_), _) => String::new(),
+            (Action::Grpc { .. }, Self::Status(_)) => "service unhealthy (responded with \"NOT_SERVING\")".to_owned(),
+            (Action::Grpc { address, port }, _) => format!(
+                "timeout: failed to connect service \"{address}:{port}\" within {:?}: context deadline exceeded",
+                check.timeout
+            ),
+        };
+        Answer::Failure(message)
+    }
+}

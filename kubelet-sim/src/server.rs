@@ -1,0 +1,116 @@
+//! What a node serves to the lab: connections to what listens in its pods.
+
+use std::{fs, io, net::SocketAddr, path::Path, pin::Pin, sync::Arc};
+
+use anyhow::Context;
+use futures::{Stream, StreamExt};
+use kubelab_proto::node::{
+    DialReply, DialRequest,
+    node_server::{Node, NodeServer},
+};
+use tokio::{
+    io::{AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf, split},
+    net::TcpListener,
+};
+use tokio_stream::wrappers::TcpListenerStream;
+use tokio_util::io::ReaderStream;
+use tonic::{
+    Request, Response, Status, Streaming,
+    transport::{Certificate, Identity, Server, ServerTlsConfig},
+};
+
+use crate::{
+    options::Options,
+    runtime::{DialError, Runtime},
+};
+
+/// Dials under way over one connection.
+const MAX_STREAMS: u32 = 10_000;
+
+/// Who the node is and whom it lets in: clients with a certificate of the lab's authority.
+pub struct Tls(ServerTlsConfig);
+
+impl Tls {
+    /// Reads the files that the flags name.
+    pub fn load(options: &Options) -> anyhow::Result<Self> {
+        let connection = &options.connection;
+        let certificate = read(options.tls_certificate.as_ref().unwrap_or(&connection.client_certificate))?;
+        let key = read(options.tls_key.as_ref().unwrap_or(&connection.client_key))?;
+        let authority = Certificate::from_pem(read(&connection.certificate_authority)?);
+        let identity = Identity::from_pem(certificate, key);
+        Ok(Self(ServerTlsConfig::new().identity(identity).client_ca_root(authority)))
+    }
+}
+
+fn read(file: &Path) -> anyhow::Result<Vec<u8>> {
+    fs::read(file).with_context(|| format!("cannot read {}", file.display()))
+}
+
+/// Serves until dropped.
+pub async fn serve(listener: TcpListener, tls: Tls, runtime: Arc<dyn Runtime>) -> anyhow::Result<()> {
+    let address = listener.local_addr()?;
+    tracing::info!(%address, "serving the node");
+    let service = Service { runtime };
+    let mut server = Server::builder()
+        .tls_config(tls.0)
+        .context("the certificate to serve with cannot be used")?
+        .max_concurrent_streams(Some(MAX_STREAMS))
+        .tcp_nodelay(true);
+    server.add_service(NodeServer::new(service)).serve_with_incoming(TcpListenerStream::new(listener)).await?;
+    Ok(())
+}
+
+struct Service {
+    runtime: Arc<dyn Runtime>,
+}
+
+type Replies = Pin<Box<dyn Stream<Item = Result<DialReply, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl Node for Service {
+    type DialStream = Replies;
+
+    async fn dial(&self, request: Request<Streaming<DialRequest>>) -> Result<Response<Replies>, Status> {
+        let mut sent = request.into_inner();
+        let first =
+            sent.message().await?.ok_or_else(|| Status::invalid_argument("the first message names an address"))?;
+        let address: SocketAddr = first
+            .address
+            .parse()
+            .map_err(|_| Status::invalid_argument(format!("{:?} is not an address with a port", first.address)))?;
+        let connection = self.runtime.dial(address).map_err(refusal)?;
+        let (read, write) = split(connection);
+        tokio::spawn(send(write, first.data, sent));
+        Ok(Response::new(replies(read)))
+    }
+}
+
+/// `FAILED_PRECONDITION`: the pod is here but does not listen; `NOT_FOUND`: the pod is not here.
+fn refusal(error: DialError) -> Status {
+    match error {
+        DialError::Refused(_) => Status::failed_precondition(error.to_string()),
+        DialError::NoRoute(_) => Status::not_found(error.to_string()),
+    }
+}
+
+/// Brings what the dialler sends to the container, until either ends.
+async fn send(mut write: WriteHalf<DuplexStream>, first: bytes::Bytes, mut sent: Streaming<DialRequest>) {
+    let mut copy = async || -> io::Result<()> {
+        write.write_all(&first).await?;
+        while let Ok(Some(message)) = sent.message().await {
+            write.write_all(&message.data).await?;
+        }
+        write.shutdown().await
+    };
+    if let Err(error) = copy().await {
+        tracing::debug!(%error, "the container closed a connection");
+    }
+}
+
+fn replies(read: ReadHalf<DuplexStream>) -> Replies {
+    let chunks = ReaderStream::new(read);
+    Box::pin(chunks.map(|chunk| match chunk {
+        Ok(data) => Ok(DialReply { data }),
+        Err(error) => Err(Status::aborted(error.to_string())),
+    }))
+}

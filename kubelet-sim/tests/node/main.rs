@@ -1,0 +1,10 @@
+//! A whole node against a small apiserver over real TLS, in one process.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+#[allow(dead_code)]
+#[path = "../../../client/tests/client/fake.rs"]
+mod fake;
+mod pods;
+mod registration;
+mod rig;
+mod serving;

@@ -1,0 +1,219 @@
+//! One scheduling cycle: a pod and a snapshot in, a node out. No I/O.
+
+use rand::{RngExt, SeedableRng, rngs::SmallRng};
+
+use crate::framework::{CycleState, Diagnosis, FitError, NodeInfo, PodInfo, Profile, Snapshot, Unfit};
+
+/// Clusters smaller than this are searched whole. Source: `minFeasibleNodesToFind`.
+const MIN_FEASIBLE: usize = 100;
+
+/// Where a pod goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Placement {
+    /// The node's name.
+    pub node: String,
+    /// How many nodes were looked at.
+    pub evaluated: usize,
+    /// How many of them fit.
+    pub feasible: usize,
+}
+
+/// Why a pod goes nowhere.
+#[derive(Clone, Debug)]
+pub enum Failure {
+    /// There is no node at all.
+    NoNodes,
+    /// No node fits.
+    Unfit(Box<FitError>),
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::NoNodes => f.write_str("no nodes available to schedule pods"),
+            Self::Unfit(error) => error.fmt(f),
+        }
+    }
+}
+
+/// What one cycle leaves to the next.
+pub struct Cycle {
+    /// Where the search for nodes begins, so that all get their turn.
+    start: usize,
+    rng: SmallRng,
+}
+
+impl Default for Cycle {
+    fn default() -> Self {
+        Self { start: 0, rng: SmallRng::seed_from_u64(rand::random()) }
+    }
+}
+
+impl Cycle {
+    /// Finds the best node for a pod.
+    pub fn place(&mut self, profile: &Profile, snapshot: &Snapshot, pod: &PodInfo) -> Result<Placement, Failure> {
+        let total = snapshot.nodes().len();
+        if total == 0 {
+            return Err(Failure::NoNodes);
+        }
+        let mut state = CycleState::default();
+        let mut diagnosis = Diagnosis::default();
+        let feasible = self.feasible(profile, snapshot, pod, &mut state, &mut diagnosis);
+        let evaluated = feasible.len() + diagnosis.nodes.len();
+        let best = match feasible.as_slice() {
+            [] => {
+                let mut error = FitError { total, diagnosis };
+                error.diagnosis.post_filter = profile.post_filter(&Unfit::of(profile, pod, snapshot, &error));
+                return Err(Failure::Unfit(Box::new(error)));
+            }
+            [only] => only,
+            several => {
+                let scores = profile.score(&mut state, pod, several);
+                several[self.best(&scores)]
+            }
+        };
+        Ok(Placement { node: best.name().to_owned(), evaluated, feasible: feasible.len() })
+    }
+
+    /// Nodes that fit, up to as many as are worth scoring.
+    fn feasible<'a>(
+        &mut self,
+        profile: &Profile,
+        snapshot: &'a Snapshot,
+        pod: &PodInfo,
+        state: &mut CycleState,
+        diagnosis: &mut Diagnosis,
+    ) -> Vec<&'a NodeInfo> {
+        let candidates = match profile.pre_filter(state, pod, snapshot) {
+            Ok(candidates) => candidates,
+            Err(rejection) => {
+                diagnosis.plugins.insert(rejection.plugin);
+                diagnosis.pre_filter = Some(rejection);
+                return Vec::new();
+            }
+        };
+        let total = snapshot.nodes().len();
+        let named: Option<Vec<usize>> =
+            candidates.only.as_ref().map(|names| names.iter().filter_map(|name| snapshot.place(name)).collect());
+        diagnosis.absent = candidates.absent();
+        diagnosis.plugins.extend(&candidates.narrowed_by);
+        let count = named.as_ref().map_or(total, Vec::len);
+        let enough = feasible_to_find(count);
+        let mut feasible = Vec::with_capacity(enough);
+        for step in 0..count {
+            let place = match &named {
+                Some(places) => places[step],
+                None => (self.start + step) % total,
+            };
+            let node = &*snapshot.nodes()[place];
+            match profile.filter(state, &candidates, pod, node) {
+                Ok(()) => feasible.push(node),
+                Err(rejection) => diagnosis.reject(place, rejection),
+            }
+            if feasible.len() == enough {
+                break;
+            }
+        }
+        self.start = (self.start + feasible.len() + diagnosis.nodes.len()) % total;
+        feasible
+    }
+
+    /// The place of the highest score; one of them at random if there are several.
+    fn best(&mut self, scores: &[i64]) -> usize {
+        let (mut best, mut equals) = (0, 1);
+        for place in 1..scores.len() {
+            if scores[place] > scores[best] {
+                (best, equals) = (place, 1);
+            } else if scores[place] == scores[best] {
+                equals += 1;
+                if self.rng.random_ratio(1, equals) {
+                    best = place;
+                }
+            }
+        }
+        best
+    }
+}
+
+/// How many nodes that fit are enough: of large clusters a share that shrinks from half to a twentieth. Source:
+/// `numFeasibleNodesToFind`.
+fn feasible_to_find(nodes: usize) -> usize {
+    if nodes < MIN_FEASIBLE {
+        return nodes;
+    }
+    let percentage = 50usize.saturating_sub(nodes / 125).max(5);
+    (nodes * percentage / 100).max(MIN_FEASIBLE)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, sync::Arc};
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::testing::{asking, plain, pod};
+
+    fn nodes(count: usize) -> Vec<Arc<NodeInfo>> {
+        (0..count).map(|at| Arc::new(plain(&format!("node-{at}")))).collect()
+    }
+
+    #[test]
+    fn large_clusters_are_searched_in_part() {
+        for (nodes, expected) in [(3, 3), (99, 99), (100, 100), (250, 120), (1000, 420), (5000, 500), (10000, 500)] {
+            assert_eq!(feasible_to_find(nodes), expected, "{nodes} nodes");
+        }
+    }
+
+    #[test]
+    fn the_emptiest_node_wins() {
+        let mut nodes = nodes(3);
+        for at in [0, 2] {
+            Arc::make_mut(&mut nodes[at]).add_pod(Arc::new(asking(json!({ "cpu": "1", "memory": "2Gi" }))));
+        }
+        let pod = asking(json!({ "cpu": "1", "memory": "2Gi" }));
+        let placement = Cycle::default().place(&Profile::default(), &Snapshot::new(nodes), &pod).unwrap();
+        assert_eq!(placement, Placement { node: "node-1".into(), evaluated: 3, feasible: 3 });
+    }
+
+    #[test]
+    fn equal_nodes_all_get_their_turn() {
+        let snapshot = Snapshot::new(nodes(4));
+        let mut cycle = Cycle { start: 0, rng: SmallRng::seed_from_u64(7) };
+        let mut chosen = BTreeSet::new();
+        for _ in 0..100 {
+            chosen.insert(cycle.place(&Profile::default(), &snapshot, &asking(json!({}))).unwrap().node);
+        }
+        assert_eq!(chosen.len(), 4);
+    }
+
+    #[test]
+    fn the_search_moves_on_through_a_large_cluster() {
+        let snapshot = Snapshot::new(nodes(300));
+        let mut cycle = Cycle::default();
+        let placement = cycle.place(&Profile::default(), &snapshot, &asking(json!({}))).unwrap();
+        assert_eq!((placement.evaluated, placement.feasible, cycle.start), (144, 144, 144));
+    }
+
+    #[test]
+    fn a_pod_of_a_daemon_set_sees_its_node_alone() {
+        let pod = pod(json!({ "affinity": { "nodeAffinity": {
+            "requiredDuringSchedulingIgnoredDuringExecution": { "nodeSelectorTerms": [
+                { "matchFields": [{ "key": "metadata.name", "operator": "In", "values": ["node-2"] }] },
+            ] },
+        } } }));
+        let (profile, mut cycle) = (Profile::default(), Cycle::default());
+        let placement = cycle.place(&profile, &Snapshot::new(nodes(5)), &pod).unwrap();
+        assert_eq!(placement, Placement { node: "node-2".into(), evaluated: 1, feasible: 1 });
+        let failure = cycle.place(&profile, &Snapshot::new(nodes(2)), &pod).unwrap_err();
+        assert_eq!(
+            failure.to_string(),
+            "0/2 nodes are available: 2 node(s) didn't satisfy plugin(s) [NodeAffinity]. preemption: 0/2 nodes are \
+             available: 2 Preemption is not helpful for scheduling.",
+        );
+        assert_eq!(
+            cycle.place(&profile, &Snapshot::default(), &pod).unwrap_err().to_string(),
+            "no nodes available to schedule pods",
+        );
+    }
+}

@@ -1,0 +1,207 @@
+//! `kubelab up`
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{IsTerminal, Write},
+    os::unix::process::CommandExt,
+    process::Stdio,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, bail};
+use clap::Args;
+use rustix::fs::{FlockOperation, flock};
+use tokio::{sync::watch, time};
+
+use super::status::table;
+use crate::{
+    Which,
+    lab::{Layout, Spec, plan, spec::Wish},
+    supervisor::{
+        Supervisor,
+        child::{open_log, own_executable},
+        control::{self, Command, Reply},
+        status::Status,
+    },
+};
+
+/// How long a lab may take to become Ready before `--detach` gives up.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Start a lab, or resume one
+#[derive(Args)]
+pub struct Up {
+    #[command(flatten)]
+    which: Which,
+    /// How many apiservers, each a member of the replicated store: 1, 3, 5 or 7 [default: 3]
+    #[arg(long)]
+    apiservers: Option<u16>,
+    /// How many schedulers; one leads, the others stand by [default: 1]
+    #[arg(long)]
+    schedulers: Option<u16>,
+    /// How many controller-managers; one leads, the others stand by [default: 1]
+    #[arg(long)]
+    controller_managers: Option<u16>,
+    /// How many nodes [default: 3]
+    #[arg(long)]
+    nodes: Option<u16>,
+    /// Where the front door listens on 127.0.0.1 [default: 6443]
+    #[arg(long)]
+    port: Option<u16>,
+    /// Return once all is Ready and leave the lab running
+    #[arg(long)]
+    detach: bool,
+    /// The lab's own process, behind --detach
+    #[arg(long, hide = true, conflicts_with = "detach")]
+    background: bool,
+}
+
+impl Up {
+    pub async fn run(self) -> anyhow::Result<()> {
+        let layout = self.which.layout()?;
+        layout.create()?;
+        if self.background {
+            // A session of its own, so that closing the terminal does not end the lab.
+            rustix::process::setsid()?;
+        }
+        if self.detach { self.detached(&layout).await } else { self.foreground(layout).await }
+    }
+
+    fn wish(&self) -> Wish {
+        Wish {
+            port: self.port,
+            apiservers: self.apiservers,
+            schedulers: self.schedulers,
+            controller_managers: self.controller_managers,
+            nodes: self.nodes,
+        }
+    }
+
+    fn spec(&self, layout: &Layout) -> anyhow::Result<Spec> {
+        match layout.load()? {
+            Some(spec) => self.wish().resume(spec),
+            None => self.wish().create(&self.which.name, plan::free_subnet()?),
+        }
+    }
+
+    async fn foreground(self, layout: Layout) -> anyhow::Result<()> {
+        let _lock = lock(&layout)?;
+        let spec = self.spec(&layout)?;
+        init_logging();
+        let begun = Instant::now();
+        let supervisor = Supervisor::start(layout.clone(), spec).await?;
+        let status = supervisor.status();
+        let view = async {
+            if !self.background {
+                show(layout, status, begun).await;
+            }
+            std::future::pending::<()>().await;
+        };
+        let stop = async {
+            tokio::select! {
+                () = kubelab_client::process::Process::shutdown() => {}
+                () = view => {}
+            }
+        };
+        supervisor.run(stop).await
+    }
+
+    async fn detached(self, layout: &Layout) -> anyhow::Result<()> {
+        let begun = Instant::now();
+        // Refuse here, where the words reach the user, what the background process would refuse.
+        drop(lock(layout)?);
+        let spec = self.spec(layout)?;
+        drop(crate::front_door::listen((std::net::Ipv4Addr::LOCALHOST, spec.port).into()).await?);
+
+        let log_path = layout.log_of("supervisor");
+        let log = open_log(&log_path)?;
+        let mut command = std::process::Command::new(own_executable()?);
+        command.arg0("kubelab").args(["up", "--background"]);
+        command.args(std::env::args_os().skip(2).filter(|argument| argument != "--detach"));
+        let mut child = command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()?;
+
+        let mut waiting = String::new();
+        loop {
+            if let Some(status) = child.try_wait()? {
+                bail!("the lab ended while it started ({status}); {} says why", log_path.display());
+            }
+            if let Ok(Reply::Status(status)) = control::call(layout, &Command::Status).await {
+                if status.ready() {
+                    println!("Ready after {:.2} s.", begun.elapsed().as_secs_f64());
+                    greet(layout, &status);
+                    return Ok(());
+                }
+                waiting = status.waiting_for();
+            }
+            if begun.elapsed() > PATIENCE {
+                bail!(
+                    "not all of the lab is Ready after {} s: it waits for {waiting}. It goes on trying; \
+                     `kubelab status` shows how it is, `kubelab logs COMPONENT` why, `kubelab down` stops it",
+                    PATIENCE.as_secs()
+                );
+            }
+            time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+/// One supervisor a lab. The lock goes with the process, so a pid left in the file by a dead one hurts nobody.
+fn lock(layout: &Layout) -> anyhow::Result<File> {
+    let path = layout.pid_file();
+    let mut file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path)?;
+    if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        let pid = std::fs::read_to_string(&path).unwrap_or_default();
+        bail!(
+            "this lab is already running (supervisor pid {}); `kubelab status` shows it, `kubelab down` stops it, \
+             and `kubelab up --name OTHER --port PORT` starts another beside it",
+            pid.trim()
+        );
+    }
+    file.set_len(0)?;
+    writeln!(file, "{}", std::process::id()).with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(file)
+}
+
+fn init_logging() {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+}
+
+fn greet(layout: &Layout, status: &Status) {
+    println!("The API is at {}. To use it:", status.server);
+    println!("  export KUBECONFIG={}", layout.kubeconfig().display());
+    println!("  kubectl get nodes");
+}
+
+/// Shows what the lab waits for until it is Ready, then a table that follows it: redrawn in place on a terminal, as
+/// lines of what changed elsewhere.
+async fn show(layout: Layout, mut status: watch::Receiver<Status>, begun: Instant) {
+    let terminal = std::io::stdout().is_terminal();
+    let mut greeted = false;
+    let mut drawn = 0;
+    let mut said = String::new();
+    loop {
+        let now = status.borrow_and_update().clone();
+        if !greeted && now.ready() {
+            println!("Ready after {:.2} s. Ctrl-C stops the lab; its data stays.", begun.elapsed().as_secs_f64());
+            greet(&layout, &now);
+            greeted = true;
+        }
+        let text = if greeted { table(&now) } else { format!("waiting for {}", now.waiting_for()) };
+        if terminal && greeted {
+            if drawn > 0 {
+                print!("\x1b[{drawn}A\x1b[J");
+            }
+            println!("{text}");
+            drawn = text.lines().count();
+        } else if text != said {
+            println!("{text}");
+        }
+        said = text;
+        if status.changed().await.is_err() {
+            return;
+        }
+        // Several processes change at once; one redraw is enough.
+        time::sleep(Duration::from_millis(50)).await;
+    }
+}

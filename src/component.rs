@@ -1,0 +1,52 @@
+//! The lab's processes. This binary links every component's library, so that one file is enough to install: it runs
+//! itself again as `kubelab apiserver …`. Each component also has a small binary of its own in its folder.
+
+use clap::Subcommand;
+
+use crate::supervisor::child::SUPERVISED;
+
+/// One process of a lab, run by hand, by the supervisor or in a container.
+#[derive(Subcommand)]
+pub enum Component {
+    /// The Kubernetes API over the replicated store
+    #[command(hide = true)]
+    Apiserver(kubelab_apiserver::Options),
+    /// Which node a pod goes to
+    #[command(hide = true)]
+    Scheduler(kubelab_scheduler::Options),
+    /// The control loops
+    #[command(hide = true)]
+    ControllerManager(kubelab_controller_manager::Options),
+    /// A simulated node
+    #[command(hide = true)]
+    KubeletSim(kubelab_kubelet_sim::Options),
+    /// A node's service proxy
+    #[command(hide = true)]
+    KubeProxySim(kubelab_kube_proxy_sim::Options),
+}
+
+impl Component {
+    /// Runs the process to its end.
+    pub fn run(self) -> anyhow::Result<()> {
+        die_with_supervisor()?;
+        let one_thread = || tokio::runtime::Builder::new_current_thread().enable_all().build();
+        match self {
+            Component::Apiserver(options) => {
+                let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+                runtime.block_on(kubelab_apiserver::run(options))
+            }
+            Component::Scheduler(options) => one_thread()?.block_on(kubelab_scheduler::run(options)),
+            Component::ControllerManager(options) => one_thread()?.block_on(kubelab_controller_manager::run(options)),
+            Component::KubeletSim(options) => one_thread()?.block_on(kubelab_kubelet_sim::run(options)),
+            Component::KubeProxySim(options) => one_thread()?.block_on(kubelab_kube_proxy_sim::run(options)),
+        }
+    }
+}
+
+/// A supervised process is told to end when its supervisor dies, however that happens, so that no lab leaves processes.
+fn die_with_supervisor() -> anyhow::Result<()> {
+    if std::env::var_os(SUPERVISED).is_some() {
+        rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,135 @@
+//! A lab on disk: where everything lies, what it consists of, its certificates.
+//!
+//! ```text
+//! D/lab.json           what the lab consists of          D/logs/<component>.log
+//! D/kubeconfig         how to reach it                   D/<component>/   what it must not forget
+//! D/pki/               the certificate authority, a      D/control.sock   the supervisor's ear
+//!                      certificate for each component    D/supervisor.pid
+//! ```
+
+pub mod kubeconfig;
+pub mod pki;
+pub mod plan;
+pub mod spec;
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, bail};
+
+pub use spec::Spec;
+
+/// A lab's folder.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    root: PathBuf,
+}
+
+impl Layout {
+    /// The folder of the lab called `name`: `data_dir` if given, else `$KUBELAB_HOME/<name>`, else `~/.kubelab/<name>`.
+    pub fn locate(name: &str, data_dir: Option<&Path>) -> anyhow::Result<Self> {
+        if let Some(root) = data_dir {
+            return Ok(Self { root: std::path::absolute(root)? });
+        }
+        let home = match (std::env::var_os("KUBELAB_HOME"), std::env::home_dir()) {
+            (Some(home), _) => PathBuf::from(home),
+            (None, Some(home)) => home.join(".kubelab"),
+            (None, None) => bail!("there is no home directory to keep the lab in; say where with --data-dir"),
+        };
+        Ok(Self { root: std::path::absolute(home.join(name))? })
+    }
+
+    /// The folder itself.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// What the lab consists of.
+    pub fn spec(&self) -> PathBuf {
+        self.root.join("lab.json")
+    }
+
+    /// How kubectl reaches it.
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.root.join("kubeconfig")
+    }
+
+    /// The certificates.
+    pub fn pki(&self) -> PathBuf {
+        self.root.join("pki")
+    }
+
+    /// What a component must not forget.
+    pub fn state_of(&self, component: &str) -> PathBuf {
+        self.root.join(component)
+    }
+
+    /// What a component says.
+    pub fn log_of(&self, component: &str) -> PathBuf {
+        self.root.join("logs").join(format!("{component}.log"))
+    }
+
+    /// Where the supervisor listens for commands.
+    pub fn control_socket(&self) -> PathBuf {
+        self.root.join("control.sock")
+    }
+
+    /// Held locked, and holding the supervisor's pid, for as long as the lab runs.
+    pub fn pid_file(&self) -> PathBuf {
+        self.root.join("supervisor.pid")
+    }
+
+    /// The lab's description, if there is a lab here.
+    pub fn load(&self) -> anyhow::Result<Option<Spec>> {
+        let path = self.spec();
+        let text = match fs::read(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
+        };
+        let spec = serde_json::from_slice(&text).with_context(|| {
+            format!("{} is damaged; start afresh with `kubelab down --delete`, or another --name", path.display())
+        })?;
+        Ok(Some(spec))
+    }
+
+    /// The lab's description, or an error that says how to make one.
+    pub fn require(&self) -> anyhow::Result<Spec> {
+        self.load()?.with_context(|| {
+            format!(
+                "there is no lab in {}; start one with `kubelab up`, or name another with --name or --data-dir",
+                self.root.display()
+            )
+        })
+    }
+
+    /// Writes the lab's description.
+    pub fn save(&self, spec: &Spec) -> anyhow::Result<()> {
+        write(&self.spec(), &serde_json::to_vec_pretty(spec)?, 0o644)
+    }
+
+    /// Makes the folders.
+    pub fn create(&self) -> anyhow::Result<()> {
+        // A Unix socket's path may have 107 bytes.
+        let socket = self.control_socket();
+        if socket.as_os_str().len() > 107 {
+            bail!("the path {} is too long for a socket; choose a shorter --data-dir", socket.display());
+        }
+        for folder in [self.root.join("logs"), self.pki()] {
+            fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+        }
+        Ok(())
+    }
+}
+
+/// Replaces a file at once, so that no reader sees half of it.
+pub fn write(path: &Path, content: &[u8], mode: u32) -> anyhow::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    let temporary = path.with_extension("tmp");
+    fs::write(&temporary, content)
+        .and_then(|()| fs::set_permissions(&temporary, fs::Permissions::from_mode(mode)))
+        .and_then(|()| fs::rename(&temporary, path))
+        .with_context(|| format!("cannot write {}", path.display()))
+}

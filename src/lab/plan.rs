@@ -1,0 +1,254 @@
+//! From a lab's description to its processes: which, under which names, with which flags.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
+    path::Path,
+};
+
+use anyhow::{Context, bail};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Layout, Spec,
+    pki::{Identity, Pki},
+};
+
+/// What a process is; the subcommand that runs it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// The API over the store.
+    Apiserver,
+    /// Which node a pod goes to.
+    Scheduler,
+    /// The control loops.
+    ControllerManager,
+    /// One node.
+    KubeletSim,
+    /// One node's service proxy.
+    KubeProxySim,
+}
+
+impl Kind {
+    /// The hidden subcommand of `kubelab`, and the separate binary's name.
+    pub fn command(self) -> &'static str {
+        match self {
+            Kind::Apiserver => "apiserver",
+            Kind::Scheduler => "scheduler",
+            Kind::ControllerManager => "controller-manager",
+            Kind::KubeletSim => "kubelet-sim",
+            Kind::KubeProxySim => "kube-proxy-sim",
+        }
+    }
+}
+
+/// One process of the lab.
+#[derive(Clone, Debug)]
+pub struct Component {
+    /// `apiserver-1`, `kubelet-3`.
+    pub name: String,
+    /// What it is.
+    pub kind: Kind,
+    /// Its flags.
+    pub flags: Vec<String>,
+    /// Where it answers /readyz, or for an apiserver the API.
+    pub address: SocketAddr,
+}
+
+/// Where the processes listen this time. Chosen anew at each start, so that a port taken meanwhile hurts nobody.
+pub struct Addresses {
+    /// Each apiserver's API.
+    pub apiservers: Vec<SocketAddr>,
+    peers: Vec<SocketAddr>,
+}
+
+/// The address of a node: loopback's network is large, so each node has one of its own and the same NodePort can be
+/// listened on by all.
+pub fn node_address(subnet: u8, number: u16) -> IpAddr {
+    let [high, low] = number.to_be_bytes();
+    Ipv4Addr::new(127, subnet, high, low).into()
+}
+
+/// The names under which any apiserver is reached.
+const SERVICE_NAMES: [&str; 6] = [
+    "localhost",
+    "front-door",
+    "kubernetes",
+    "kubernetes.default",
+    "kubernetes.default.svc",
+    "kubernetes.default.svc.cluster.local",
+];
+
+/// The port of a kubelet, as upstream's.
+const KUBELET_PORT: u16 = 10250;
+
+/// A subnet of 127.0.0.0/8 whose first node's address nobody listens on.
+pub fn free_subnet() -> anyhow::Result<u8> {
+    for _ in 0..200 {
+        let subnet = rand::random_range(16..=250);
+        if TcpListener::bind((node_address(subnet, 1), KUBELET_PORT)).is_ok() {
+            return Ok(subnet);
+        }
+    }
+    bail!("no free addresses in 127.0.0.0/8: are hundreds of labs running? `kubelab down` stops one")
+}
+
+/// A port on 127.0.0.1 that nobody listens on, below the range that the system hands to clients, so that no outgoing
+/// connection takes it before the component listens.
+fn free_port() -> anyhow::Result<SocketAddr> {
+    for _ in 0..200 {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, rand::random_range(12000..32000)));
+        if TcpListener::bind(address).is_ok() {
+            return Ok(address);
+        }
+    }
+    bail!("no free port on 127.0.0.1 between 12000 and 32000")
+}
+
+impl Addresses {
+    /// Free addresses for this lab.
+    pub fn choose(spec: &Spec) -> anyhow::Result<Self> {
+        let free = || (0..spec.apiservers).map(|_| free_port()).collect::<Result<Vec<_>, _>>();
+        Ok(Self { apiservers: free()?, peers: free()? })
+    }
+
+    fn apiserver_urls(&self) -> String {
+        self.apiservers.iter().map(|address| format!("https://{address}")).collect::<Vec<_>>().join(",")
+    }
+}
+
+/// Makes the certificates that the lab's processes need, and keeps those that are there.
+pub fn issue_certificates(spec: &Spec, pki: &Pki) -> anyhow::Result<()> {
+    issue_control_plane_certificates(spec.apiservers, pki)?;
+    let address = |number: &u16| node_address(spec.subnet, *number);
+    spec.nodes.iter().try_for_each(|number| issue_node_certificate(pki, &format!("node-{number}"), address(number)))
+}
+
+/// The same for all but the nodes.
+pub fn issue_control_plane_certificates(apiservers: u16, pki: &Pki) -> anyhow::Result<()> {
+    let client = |file: &str, user: &str, group: Option<&str>| {
+        pki.issue(&Identity { file, user, group, names: &[], addresses: &[] })
+    };
+    client("admin", "kubernetes-admin", Some("system:masters"))?;
+    client("scheduler", "system:kube-scheduler", None)?;
+    client("controller-manager", "system:kube-controller-manager", None)?;
+    client("kube-proxy", "system:kube-proxy", Some("system:node-proxier"))?;
+    for id in 1..=apiservers {
+        let name = format!("apiserver-{id}");
+        let mut names: Vec<String> = SERVICE_NAMES.map(String::from).to_vec();
+        names.push(name.clone());
+        let addresses = [Ipv4Addr::LOCALHOST.into(), Ipv4Addr::new(10, 96, 0, 1).into()];
+        pki.issue(&Identity {
+            file: &name,
+            user: "kube-apiserver",
+            group: None,
+            names: &names,
+            addresses: &addresses,
+        })?;
+    }
+    Ok(())
+}
+
+/// Makes a node's certificate, for its kubelet as a client and as a server.
+pub fn issue_node_certificate(pki: &Pki, node: &str, address: IpAddr) -> anyhow::Result<()> {
+    pki.issue(&Identity {
+        file: node,
+        user: &format!("system:node:{node}"),
+        group: Some("system:nodes"),
+        names: &[node.to_owned(), "localhost".into()],
+        addresses: &[address],
+    })
+}
+
+/// All processes of a lab, in the order in which they are shown.
+pub fn components(spec: &Spec, layout: &Layout, pki: &Pki, addresses: &Addresses) -> anyhow::Result<Vec<Component>> {
+    let mut all = Vec::new();
+    for id in 1..=spec.apiservers {
+        all.push(apiserver(id, layout, pki, addresses)?);
+    }
+    for (kind, count) in [(Kind::Scheduler, spec.schedulers), (Kind::ControllerManager, spec.controller_managers)] {
+        for id in 1..=count {
+            let name = format!("{}-{id}", kind.command());
+            all.push(component(kind, name, kind.command(), pki, addresses, Vec::new())?);
+        }
+    }
+    for number in &spec.nodes {
+        all.extend(node(spec, *number, layout, pki, addresses)?);
+    }
+    Ok(all)
+}
+
+fn apiserver(id: u16, layout: &Layout, pki: &Pki, addresses: &Addresses) -> anyhow::Result<Component> {
+    let name = format!("apiserver-{id}");
+    let index = usize::from(id) - 1;
+    let peers: Vec<_> = addresses.peers.iter().enumerate().map(|(i, peer)| format!("{}={peer}", i + 1)).collect();
+    let flags = flags([
+        ("--name", name.clone()),
+        ("--id", id.to_string()),
+        ("--listen", addresses.apiservers[index].to_string()),
+        ("--peer-listen", addresses.peers[index].to_string()),
+        ("--peers", peers.join(",")),
+        ("--data-dir", text(&layout.state_of(&name))?),
+        ("--certificate-authority", text(&pki.authority())?),
+        ("--tls-certificate", text(&pki.certificate(&name))?),
+        ("--tls-key", text(&pki.key(&name))?),
+        ("--service-account-key", text(&pki.service_account_key())?),
+    ]);
+    Ok(Component { name, kind: Kind::Apiserver, flags, address: addresses.apiservers[index] })
+}
+
+/// The two processes of a node.
+pub fn node(
+    spec: &Spec,
+    number: u16,
+    layout: &Layout,
+    pki: &Pki,
+    addresses: &Addresses,
+) -> anyhow::Result<[Component; 2]> {
+    let node = format!("node-{number}");
+    let ip = node_address(spec.subnet, number);
+    issue_node_certificate(pki, &node, ip)?;
+    let place = [("--node", node.clone()), ("--node-ip", ip.to_string())];
+    let mut kubelet = place.to_vec();
+    kubelet.push(("--listen", SocketAddr::new(ip, KUBELET_PORT).to_string()));
+    kubelet.push(("--data-dir", text(&layout.state_of(&node))?));
+    Ok([
+        component(Kind::KubeletSim, format!("kubelet-{number}"), &node, pki, addresses, kubelet)?,
+        component(Kind::KubeProxySim, format!("kube-proxy-{number}"), "kube-proxy", pki, addresses, place.to_vec())?,
+    ])
+}
+
+fn component(
+    kind: Kind,
+    name: String,
+    certificate: &str,
+    pki: &Pki,
+    addresses: &Addresses,
+    more: Vec<(&str, String)>,
+) -> anyhow::Result<Component> {
+    let address = free_port()?;
+    let mut flags = flags([
+        ("--name", name.clone()),
+        ("--metrics-listen", address.to_string()),
+        ("--apiservers", addresses.apiserver_urls()),
+        ("--certificate-authority", text(&pki.authority())?),
+        ("--client-certificate", text(&pki.certificate(certificate))?),
+        ("--client-key", text(&pki.key(certificate))?),
+    ]);
+    flags.extend(more.into_iter().map(|(flag, value)| format!("{flag}={value}")));
+    Ok(Component { name, kind, flags, address })
+}
+
+fn flags<const N: usize>(flags: [(&str, String); N]) -> Vec<String> {
+    flags.into_iter().map(|(flag, value)| format!("{flag}={value}")).collect()
+}
+
+fn text(path: &Path) -> anyhow::Result<String> {
+    Ok(path.to_str().with_context(|| format!("the path {} is not UTF-8", path.display()))?.to_owned())
+}
+
+/// The apiservers by name, for those who talk to one of them in particular.
+pub fn apiservers_by_name(addresses: &Addresses) -> BTreeMap<String, SocketAddr> {
+    addresses.apiservers.iter().enumerate().map(|(i, address)| (format!("apiserver-{}", i + 1), *address)).collect()
+}

@@ -1,0 +1,140 @@
+//! What a lab consists of.
+
+use anyhow::bail;
+use serde::{Deserialize, Serialize};
+
+/// A lab's description, kept in its folder so that `up` resumes the same cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spec {
+    /// The lab's name; the cluster's and the context's name in its kubeconfig.
+    pub name: String,
+    /// Where the front door listens on 127.0.0.1.
+    pub port: u16,
+    /// How many apiservers, and so members of the store.
+    pub apiservers: u16,
+    /// How many schedulers; one leads.
+    pub schedulers: u16,
+    /// How many controller-managers; one leads.
+    pub controller_managers: u16,
+    /// The numbers of the nodes: 1 is `node-1`.
+    pub nodes: Vec<u16>,
+    /// The second byte of the nodes' addresses: 127.`subnet`.0.0/16.
+    pub subnet: u8,
+}
+
+/// What the user asked for; `None` where the flag was left out.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wish {
+    /// `--port`
+    pub port: Option<u16>,
+    /// `--apiservers`
+    pub apiservers: Option<u16>,
+    /// `--schedulers`
+    pub schedulers: Option<u16>,
+    /// `--controller-managers`
+    pub controller_managers: Option<u16>,
+    /// `--nodes`
+    pub nodes: Option<u16>,
+}
+
+impl Wish {
+    /// A new lab.
+    pub fn create(self, name: &str, subnet: u8) -> anyhow::Result<Spec> {
+        if name.is_empty() || !name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-') {
+            bail!("{name:?} cannot name a lab; use lower-case letters, digits and '-'");
+        }
+        let spec = Spec {
+            name: name.to_owned(),
+            port: self.port.unwrap_or(6443),
+            apiservers: self.apiservers.unwrap_or(3),
+            schedulers: self.schedulers.unwrap_or(1),
+            controller_managers: self.controller_managers.unwrap_or(1),
+            nodes: (1..=self.nodes.unwrap_or(3)).collect(),
+            subnet,
+        };
+        spec.check()?;
+        Ok(spec)
+    }
+
+    /// The lab that is there, changed where that can be done: its port, its loops, more nodes.
+    pub fn resume(self, mut spec: Spec) -> anyhow::Result<Spec> {
+        if let Some(apiservers) = self.apiservers.filter(|wanted| *wanted != spec.apiservers) {
+            bail!(
+                "this lab has {} apiservers, not {apiservers}, and its store cannot change that while it is down; \
+                 leave the flag out, choose another --name, or remove the lab with `kubelab down --delete`",
+                spec.apiservers
+            );
+        }
+        spec.port = self.port.unwrap_or(spec.port);
+        spec.schedulers = self.schedulers.unwrap_or(spec.schedulers);
+        spec.controller_managers = self.controller_managers.unwrap_or(spec.controller_managers);
+        match self.nodes.map(usize::from) {
+            Some(wanted) if wanted < spec.nodes.len() => bail!(
+                "this lab has {} nodes; take some away with `kubelab remove node` once it is up",
+                spec.nodes.len()
+            ),
+            Some(wanted) => {
+                while spec.nodes.len() < wanted {
+                    spec.add_node()?;
+                }
+            }
+            None => {}
+        }
+        spec.check()?;
+        Ok(spec)
+    }
+}
+
+impl Spec {
+    fn check(&self) -> anyhow::Result<()> {
+        if ![1, 3, 5, 7].contains(&self.apiservers) {
+            bail!("--apiservers must be 1, 3, 5 or 7, so that a majority is always clear; not {}", self.apiservers);
+        }
+        if self.schedulers == 0 || self.schedulers > 9 || self.controller_managers == 0 || self.controller_managers > 9
+        {
+            bail!("--schedulers and --controller-managers must each be between 1 and 9");
+        }
+        if self.nodes.len() > 250 {
+            bail!("--nodes must be at most 250, a process pair each; not {}", self.nodes.len());
+        }
+        Ok(())
+    }
+
+    /// Takes in one more node, under a number that was not used by the present ones, and says which.
+    pub fn add_node(&mut self) -> anyhow::Result<u16> {
+        let number = self.nodes.iter().max().map_or(1, |last| last + 1);
+        self.nodes.push(number);
+        self.check()?;
+        Ok(number)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lab_is_resumed_as_it_was_but_for_what_may_change() {
+        let spec = Wish::default().create("lab", 20).unwrap();
+        assert_eq!((spec.apiservers, spec.nodes.len(), spec.port), (3, 3, 6443));
+        let more = Wish { nodes: Some(5), port: Some(7443), ..Wish::default() };
+        let resumed = more.resume(spec.clone()).unwrap();
+        assert_eq!((resumed.nodes, resumed.port), (vec![1, 2, 3, 4, 5], 7443));
+        for wish in [Wish { apiservers: Some(5), ..Wish::default() }, Wish { nodes: Some(1), ..Wish::default() }] {
+            assert!(wish.resume(spec.clone()).is_err(), "{wish:?}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_with_words() {
+        for (wish, word) in [
+            (Wish { apiservers: Some(2), ..Wish::default() }, "1, 3, 5 or 7"),
+            (Wish { nodes: Some(1000), ..Wish::default() }, "at most 250"),
+            (Wish { schedulers: Some(0), ..Wish::default() }, "between 1 and 9"),
+        ] {
+            let error = wish.create("lab", 20).unwrap_err().to_string();
+            assert!(error.contains(word), "{error}");
+        }
+        assert!(Wish::default().create("Ünfit", 20).is_err());
+    }
+}

@@ -1,0 +1,167 @@
+//! kubectl's commands, with the oldest and the newest kubectl that is supported.
+
+use crate::harness::{KUBECTLS, Lab, config_maps};
+
+const WEB: &str = "\
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: web
+  labels: {app: web}
+spec:
+  replicas: 1
+  selector:
+    matchLabels: {app: web}
+  template:
+    metadata:
+      labels: {app: web}
+    spec:
+      containers:
+      - name: web
+        image: nginx:1.25
+        ports:
+        - containerPort: 80
+";
+
+#[test]
+fn objects_are_applied_changed_and_shown() {
+    let lab = Lab::start();
+    for version in KUBECTLS {
+        let kubectl = lab.kubectl_of(version);
+        assert_eq!(kubectl.run_with("apply -f -", WEB), "deployment.apps/web created\n");
+        kubectl.run("rollout status deployment/web --timeout=120s");
+        let table = kubectl.run("get deployments");
+        assert!(
+            table.starts_with("NAME   READY   UP-TO-DATE   AVAILABLE   AGE\nweb    1/1     1            1 "),
+            "{table}"
+        );
+        let wide = kubectl.run("get deployment web -o wide");
+        assert!(wide.contains("nginx:1.25") && wide.contains("app=web"), "{wide}");
+
+        assert_eq!(kubectl.run("scale deployment/web --replicas=3"), "deployment.apps/web scaled\n");
+        kubectl.run("rollout status deployment/web --timeout=120s");
+        assert_eq!(kubectl.run("get pods -l app=web -o name").lines().count(), 3);
+
+        let changed = WEB.replace("nginx:1.25", "nginx:1.27");
+        let diff = kubectl.fail_with_output("diff -f -", &changed);
+        assert!(diff.contains("+        image: nginx:1.27") || diff.contains("+      - image: nginx:1.27"), "{diff}");
+        assert_eq!(kubectl.run_with("apply -f -", &changed), "deployment.apps/web configured\n");
+        kubectl.run("rollout status deployment/web --timeout=120s");
+        let history = kubectl.run("rollout history deployment/web");
+        assert!(history.contains("REVISION") && history.contains("\n2 "), "{history}");
+        kubectl.run("set image deployment/web web=nginx:1.28");
+        kubectl.run("rollout status deployment/web --timeout=120s");
+        assert_eq!(
+            kubectl.run("get deployment web -o jsonpath={.spec.template.spec.containers[0].image}"),
+            "nginx:1.28"
+        );
+        kubectl.run("rollout undo deployment/web");
+        kubectl.run("rollout status deployment/web --timeout=120s");
+        assert_eq!(
+            kubectl.run("get deployment web -o jsonpath={.spec.template.spec.containers[0].image}"),
+            "nginx:1.27"
+        );
+        kubectl.run("rollout restart deployment/web");
+        kubectl.run("rollout status deployment/web --timeout=120s");
+
+        kubectl.run("label deployment web tier=front");
+        kubectl.run("annotate deployment web note=hello");
+        assert_eq!(kubectl.run("get deployment -l tier=front -o name"), "deployment.apps/web\n");
+        for patch in [
+            r#"patch deployment web --type=merge -p '{"spec":{"paused":true}}'"#,
+            r#"patch deployment web --type=json -p '[{"op":"replace","path":"/spec/paused","value":false}]'"#,
+            r#"patch deployment web -p '{"spec":{"template":{"spec":{"containers":[{"name":"web","env":[{"name":"A","value":"b"}]}]}}}}'"#,
+        ] {
+            assert_eq!(kubectl.run(patch), "deployment.apps/web patched\n");
+        }
+        let image = kubectl.run("get deployment web -o jsonpath={.spec.template.spec.containers[0].image}");
+        assert_eq!(image, "nginx:1.27", "a strategic merge patch keeps the container's other fields");
+
+        let edited = kubectl.edit("deployment/web", "s/replicas: 1/replicas: 2/");
+        assert!(edited.contains("deployment.apps/web edited"), "{edited}");
+        kubectl.run("wait deployment/web --for=jsonpath={.status.readyReplicas}=2 --timeout=120s");
+
+        assert!(kubectl.run("delete deployment web").contains(r#"deployment.apps "web" deleted"#));
+        kubectl.wait_until("get pods,replicasets", |text| text.contains("No resources found"));
+    }
+}
+
+#[test]
+fn the_api_explains_itself() {
+    let lab = Lab::with(&["--apiservers", "1", "--nodes", "1"]);
+    for version in KUBECTLS {
+        let kubectl = lab.kubectl_of(version);
+        let resources = kubectl.run("api-resources");
+        for row in
+            ["deployments", "po ", "ingresses", "horizontalpodautoscalers", "validatingadmissionpolicies", "leases"]
+        {
+            assert!(resources.contains(row), "{row} in {resources}");
+        }
+        let versions = kubectl.run("api-versions");
+        assert!(versions.contains("apps/v1") && versions.contains("autoscaling/v2"), "{versions}");
+        let explained = kubectl.run("explain deployment.spec.strategy.rollingUpdate");
+        assert!(explained.contains("maxSurge") && explained.contains("GROUP:      apps"), "{explained}");
+        let whole = kubectl.run("explain pod --recursive");
+        assert!(whole.contains("terminationGracePeriodSeconds"), "{whole}");
+        let server = kubectl.run("version -o json");
+        assert!(server.contains("serverVersion") && server.contains("v1.37"), "{server}");
+        let refused = kubectl.fail("apply -f -", "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: x\ndta: {}\n");
+        assert!(refused.contains(r#"unknown field "dta""#), "{refused}");
+    }
+}
+
+#[test]
+fn every_kind_is_accepted_stored_and_printed() {
+    let lab = Lab::with(&["--apiservers", "1", "--nodes", "1"]);
+    let kubectl = lab.kubectl();
+    let manifests = include_str!("kinds.yaml");
+    let created = kubectl.run_with("create -f -", manifests);
+    assert_eq!(created.lines().count(), manifests.matches("\nkind:").count(), "{created}");
+    for name in created.lines().map(|line| line.trim_end_matches(" created")) {
+        let table = kubectl.run(&format!("get {name} -o wide"));
+        assert!(table.starts_with("NAME"), "{name}: {table}");
+        assert_eq!(kubectl.run(&format!("get {name} -o name")).trim(), name);
+        kubectl.run(&format!("describe {name}"));
+    }
+}
+
+#[test]
+fn a_watch_follows_and_the_rest_of_get_works() {
+    let lab = Lab::with(&["--apiservers", "1", "--nodes", "1"]);
+    for version in KUBECTLS {
+        let kubectl = lab.kubectl_of(version);
+        let log = lab.data_dir().join("watch.log");
+        let mut watch = kubectl.command();
+        watch.args(["get", "configmaps", "-w", "-l", "watched=yes", "-o", "name", "--output-watch-events"]);
+        let mut watch = watch.stdout(std::fs::File::create(&log).unwrap()).spawn().unwrap();
+        kubectl.run("create configmap watched --from-literal=a=b");
+        kubectl.run("label configmap watched watched=yes");
+        kubectl.run("annotate configmap watched x=y");
+        kubectl.run("label configmap watched watched-");
+        crate::harness::wait_for("three events", || {
+            let text = std::fs::read_to_string(&log).unwrap();
+            let done = text.contains("DELETED");
+            if done { Ok(()) } else { Err(crate::harness::Seen(text)) }
+        });
+        watch.kill().unwrap();
+        watch.wait().unwrap();
+        let kinds: Vec<_> = std::fs::read_to_string(&log)
+            .unwrap()
+            .lines()
+            .filter_map(|line| line.split_whitespace().next().map(String::from))
+            .filter(|word| word != "EVENT")
+            .collect();
+        assert_eq!(kinds, ["ADDED", "MODIFIED", "DELETED"]);
+        kubectl.run("delete configmap watched");
+
+        kubectl.run_with("create -f -", &config_maps("paged", 25));
+        let paged = kubectl.run("get configmaps --chunk-size=7 -o name");
+        assert_eq!(paged.lines().filter(|line| line.contains("paged-")).count(), 25);
+        assert_eq!(kubectl.run("get configmap --field-selector metadata.name=paged-3 -o name"), "configmap/paged-3\n");
+        let sorted = kubectl.run("get configmaps --sort-by=.metadata.name -o custom-columns=N:.metadata.name");
+        assert!(sorted.starts_with("N\n"), "{sorted}");
+        assert!(kubectl.run("get configmap paged-1 -o yaml").contains("i: \"1\""));
+        let names: Vec<_> = (0..25).map(|i| format!("paged-{i}")).collect();
+        kubectl.run(&format!("delete configmap {}", names.join(" ")));
+    }
+}

@@ -1,0 +1,23 @@
+//! Whole-lab tests: real processes, real clients.
+//!
+//! Every test starts a lab of its own on free ports, so they run side by side. They need `kubectl` on PATH, with
+//! `kubectl.1.27` and `kubectl.1.33` beside the file it links to, and fail loudly where it is missing.
+//!
+//! | module | what it shows |
+//! | --- | --- |
+//! | [`application`] | a real multi-object application, applied by kubectl, comes up and tells its story |
+//! | [`bad_input`] | what is wrong is refused in upstream's words, and nothing is stored |
+//! | [`clients`] | the `kube` crate's client and watcher |
+//! | [`commands`] | kubectl's commands, old and new |
+//! | [`life`] | `kubelab`'s own commands, and its errors |
+//! | [`survival`] | processes are killed under load and nothing that was acknowledged is lost |
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod application;
+mod bad_input;
+mod clients;
+mod commands;
+mod harness;
+mod life;
+mod survival;
