@@ -1,6 +1,6 @@
 //! One apiserver's life as a process.
 
-use std::{fs, future::Future, sync::Arc, time::Duration};
+use std::{fs, future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use jiff::Timestamp;
@@ -17,7 +17,7 @@ use crate::{
     Options,
     authentication::{Authenticator, token::Keys},
     authorization::Authorizer,
-    bootstrap::{Object, seed::seed, service::service},
+    bootstrap::{Object, publish::publish, seed::seed, service::service},
     corridor::Corridor,
     doors::{Doors, health::Health},
     server,
@@ -76,7 +76,8 @@ pub async fn serve(options: Options, listener: TcpListener, stop: impl Future<Ou
     tracing::info!(listen = %address, member = options.id, "serving");
     let serving = tokio::spawn(server::serve(listener, tls, Arc::clone(&doors)));
     let service = service(options.kubernetes_service_ip(), address.port());
-    let bootstrapping = tokio::spawn(bootstrap(Arc::clone(&doors), service));
+    let published = SocketAddr::new(options.advertised(), address.port());
+    let bootstrapping = tokio::spawn(bootstrap(Arc::clone(&doors), service, options.id, published));
 
     stop.await;
     tracing::info!("shutting down");
@@ -88,8 +89,9 @@ pub async fn serve(options: Options, listener: TcpListener, stop: impl Future<Ou
     Ok(())
 }
 
-/// Creates what every cluster has, as soon as the store has a leader. Ready is who has seen it done.
-async fn bootstrap(doors: Arc<Doors>, service: Object) {
+/// Creates what every cluster has, as soon as the store has a leader. Ready is who has seen it done; then this apiserver
+/// keeps its address among the endpoints of the Service `kubernetes`.
+async fn bootstrap(doors: Arc<Doors>, service: Object, id: u64, published: SocketAddr) {
     if !seed(doors.corridor.store(), Timestamp::now, &doors.shutdown).await {
         return;
     }
@@ -101,6 +103,7 @@ async fn bootstrap(doors: Arc<Doors>, service: Object) {
         }
     }
     doors.health.set_bootstrapped();
+    publish(doors.corridor.store(), id, published, Timestamp::now, &doors.shutdown).await;
 }
 
 fn keys(options: &Options) -> anyhow::Result<Keys> {

@@ -22,7 +22,7 @@ use kubelab_client::{
     Action, Cache, Change, Client, Controller, Recorder, controller::Key, queue::Queue, recorder::Kind,
 };
 
-use crate::{Context, service_pods};
+use crate::{Context, pods::namespace_is_terminating, service_pods};
 
 const NAME: &str = "endpoint-controller";
 /// Source: `ConcurrentEndpointSyncs` in the controller manager's defaults.
@@ -108,6 +108,7 @@ impl Loop {
         };
         match result {
             Ok(_) => Ok(Action::Done),
+            Err(error) if namespace_is_terminating(&error) => Ok(Action::Done),
             Err(error) => {
                 if error.reason != Reason::Conflict {
                     let message = format!("Failed to {} endpoint {key}: {error}", verb.to_lowercase());

@@ -139,8 +139,17 @@ impl<K: Object> Orphans<K> {
         Self { cache: cache.clone(), keys }
     }
 
-    /// The orphans of a namespace.
-    pub fn list_in(&self, namespace: &str) -> Vec<Arc<K>> {
+    /// The objects that an owner controls or might adopt. Orphans are read first: one that is adopted meanwhile is then seen
+    /// twice, and counted once, while the other way round it might be seen in neither place.
+    pub fn and_controlled_by(&self, owner: &ObjectMeta) -> Vec<Arc<K>> {
+        let mut orphans = self.list_in(owner.namespace.as_deref().unwrap_or_default());
+        let controlled = self.cache.controlled_by(owner.uid.as_deref().unwrap_or_default());
+        orphans.retain(|orphan| !controlled.iter().any(|object| object.metadata().uid == orphan.metadata().uid));
+        orphans.extend(controlled);
+        orphans
+    }
+
+    fn list_in(&self, namespace: &str) -> Vec<Arc<K>> {
         let keys: Vec<Key> = lock(&self.keys).iter().filter(|key| key.namespace == namespace).cloned().collect();
         keys.iter().filter_map(|key| self.cache.get(&key.namespace, &key.name)).collect()
     }
@@ -148,4 +157,45 @@ impl<K: Object> Orphans<K> {
 
 fn lock(keys: &Mutex<HashSet<Key>>) -> MutexGuard<'_, HashSet<Key>> {
     keys.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+    use serde_json::Value;
+
+    use super::*;
+
+    fn meta(value: Value) -> ObjectMeta {
+        serde_json::from_value(value).unwrap()
+    }
+
+    #[test]
+    fn what_matches_and_is_free_is_adopted_and_what_no_longer_matches_is_released() {
+        let labels: LabelSelector = serde_json::from_value(json!({"matchLabels": {"app": "web"}})).unwrap();
+        let selector = Selector::from_typed(Some(&labels)).unwrap();
+        let of = |uid: &str| json!([{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "x", "uid": uid, "controller": true}]);
+        let (web, db) = (json!({"app": "web"}), json!({"app": "db"}));
+        let deletion = json!("2026-11-20T12:00:00Z");
+        for (why, owner_deletion, labels, owners, deletion, expected) in [
+            ("its own", json!(null), &web, of("me"), json!(null), Claim::Ours),
+            ("another's", json!(null), &web, of("other"), json!(null), Claim::Ignore),
+            ("free", json!(null), &web, json!([]), json!(null), Claim::Adopt),
+            ("free, of no concern", json!(null), &db, json!([]), json!(null), Claim::Ignore),
+            ("free, on its way out", json!(null), &web, json!([]), deletion.clone(), Claim::Ignore),
+            ("relabelled", json!(null), &db, of("me"), json!(null), Claim::Release),
+            ("the owner goes: nothing is adopted", deletion.clone(), &web, json!([]), json!(null), Claim::Ignore),
+            ("the owner goes: nothing is released", deletion.clone(), &db, of("me"), json!(null), Claim::Ignore),
+            ("the owner goes: it still counts", deletion, &web, of("me"), json!(null), Claim::Ours),
+        ] {
+            let owner = meta(json!({"uid": "me", "namespace": "default", "deletionTimestamp": owner_deletion}));
+            let object = meta(json!({
+                "uid": "pod", "namespace": "default", "labels": labels, "ownerReferences": owners,
+                "deletionTimestamp": deletion,
+            }));
+            assert_eq!(Claim::of(&owner, &selector, &object), expected, "{why}");
+        }
+    }
 }

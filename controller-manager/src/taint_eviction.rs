@@ -1,7 +1,8 @@
 //! Deletes pods that do not tolerate a `NoExecute` taint of their node, once they have tolerated it for long enough.
 //!
 //! Watches nodes and pods. Deletes pods. Source: `pkg/controller/tainteviction` in Kubernetes. Unlike there, the time runs
-//! from when the taint was added, not from when this process saw it, so that a restart does not start it afresh.
+//! from when the taint was added or the pod was bound, not from when this process saw it, so that a restart does not start
+//! it afresh.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -16,7 +17,10 @@ use k8s_openapi::{
 use kubelab_api::{
     Error, Reason,
     meta::is_deleting,
-    pod::{condition::DISRUPTION_TARGET, node_name},
+    pod::{
+        condition::{DISRUPTION_TARGET, SCHEDULED},
+        get_condition, node_name,
+    },
     well_known::taint::NO_EXECUTE,
 };
 use kubelab_client::{
@@ -133,9 +137,13 @@ impl Loop {
         let taints: Vec<Taint> = evicting(&node).into_iter().cloned().collect();
         let mut first_seen = self.first_seen.lock().unwrap_or_else(PoisonError::into_inner);
         first_seen.retain(|(of, key), _| *of != name || taints.iter().any(|taint| taint.key == *key));
-        let since = |taint: &Taint| match &taint.time_added {
-            Some(time) => time.clone(),
-            None => first_seen.entry((name.clone(), taint.key.clone())).or_insert_with(clock::now).clone(),
+        let bound = bound_since(pod);
+        let since = |taint: &Taint| {
+            let added = match &taint.time_added {
+                Some(time) => time.clone(),
+                None => first_seen.entry((name.clone(), taint.key.clone())).or_insert_with(clock::now).clone(),
+            };
+            bound.iter().cloned().fold(added, Time::max)
         };
         let times: Vec<Time> = taints.iter().map(since).collect();
         taints.into_iter().zip(times).collect()
@@ -166,6 +174,14 @@ impl Loop {
             _ => Ok(()),
         }
     }
+}
+
+/// Since when the pod is on its node.
+fn bound_since(pod: &Pod) -> Option<Time> {
+    let scheduled = get_condition(pod, SCHEDULED).filter(|condition| condition.status == "True");
+    scheduled
+        .and_then(|condition| condition.last_transition_time.clone())
+        .or_else(|| pod.metadata.creation_timestamp.clone())
 }
 
 fn evicting(node: &Node) -> Vec<&Taint> {

@@ -28,6 +28,7 @@ mod testing;
 
 use anyhow::{Context, bail};
 use clap::Args;
+use kubelab_api::Reason;
 use kubelab_client::{
     Client, leader,
     process::{Connection, Process},
@@ -53,8 +54,7 @@ pub struct Options {
     pub leader_election: leader::Timing,
 }
 
-/// Runs the whole process until it is told to stop. A process that loses its leadership ends with an error, as upstream's
-/// does, and is to be started again.
+/// Runs the whole process until it is told to stop.
 pub async fn run(options: Options) -> anyhow::Result<()> {
     options.process.start();
     let (ready, readiness) = watch::channel(false);
@@ -64,22 +64,28 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     }
 }
 
+/// Stands by, leads, and stands by again. Upstream's process ends when it loses its leadership, for fear of work that goes
+/// on; here all work ends with the future that does it.
 async fn lead(options: &Options, ready: watch::Sender<bool>) -> anyhow::Result<()> {
     let client = Client::new(&options.connection)?.with_agent(COMPONENT);
-    // A standby fills its caches too, so that it can take over at once.
-    let scheduler = Scheduler::new(&client);
-    tokio::select! {
-        () = scheduler.synced() => {}
-        () = Process::shutdown() => return Ok(()),
-    }
-    ready.send_replace(true);
     let election = leader::Options {
         lease: COMPONENT.to_owned(),
         identity: format!("{}_{:08x}", options.process.name, rand::random::<u32>()),
     };
-    let timing = options.leader_election.clone();
-    match leader::run_until(&client, election, timing, Process::shutdown(), || scheduler.run()).await? {
-        Some(()) => bail!("the scheduler ended without being asked to"),
-        None => Ok(()),
+    loop {
+        // A standby fills its caches too, so that it can take over at once.
+        let scheduler = Scheduler::new(&client);
+        tokio::select! {
+            () = scheduler.synced() => {}
+            () = Process::shutdown() => return Ok(()),
+        }
+        ready.send_replace(true);
+        let (election, timing) = (election.clone(), options.leader_election.clone());
+        match leader::run_until(&client, election, timing, Process::shutdown(), || scheduler.run()).await {
+            Ok(None) => return Ok(()),
+            Ok(Some(())) => bail!("the scheduler ended without being asked to"),
+            Err(error) if error.reason == Reason::Timeout => tracing::warn!(%error, "standing by again"),
+            Err(error) => return Err(error.into()),
+        }
     }
 }

@@ -1,12 +1,9 @@
 //! The scheduler's work: what it watches keeps queue and cluster up to date; pods are placed one after the other and bound
 //! in parallel.
 
-use std::{
-    collections::BTreeSet,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::core::v1::{Node, Pod, PodCondition};
 use kubelab_api::{Reason, pod};
 use kubelab_client::{Cache, Cause, Change, Client, Error, Patch, Recorder, Scope, clock, recorder::Kind};
 use serde_json::json;
@@ -186,13 +183,9 @@ impl Work {
             Failure::Unfit(error) => error.diagnosis.plugins.clone(),
         };
         let info = queued.info.clone();
-        self.wait(queued, plugins);
-        self.tell(&info, "Unschedulable", &failure.to_string()).await;
-    }
-
-    fn wait(&self, queued: QueuedPod, plugins: BTreeSet<&'static str>) {
         self.shared.lock().queue.unschedulable(queued, plugins, clock::instant());
         self.shared.changed.notify_one();
+        self.tell(&info, "Unschedulable", &failure.to_string()).await;
     }
 
     /// The event and the pod's condition say why it was not placed.
@@ -202,7 +195,7 @@ impl Work {
         let (namespace, name) = (info.namespace(), info.name());
         let Some(present) = self.pods.get(namespace, name) else { return };
         let old = pod::get_condition(&present, pod::condition::SCHEDULED);
-        let same = |old: &k8s_openapi::api::core::v1::PodCondition| {
+        let same = |old: &PodCondition| {
             old.status == "False" && old.reason.as_deref() == Some(reason) && old.message.as_deref() == Some(message)
         };
         if old.is_some_and(same) {

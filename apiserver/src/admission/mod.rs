@@ -6,6 +6,7 @@
 //! | plugin | what it does |
 //! | --- | --- |
 //! | [`namespace_lifecycle`] | nothing is created where there is no namespace, or where one is ending |
+//! | [`limit_ranger`] | a namespace's limits, as defaults and as bounds |
 //! | [`service_account`] | pods get an account, and its token as a volume |
 //! | [`node_restriction`] | a kubelet writes only its own node and the pods on it |
 //! | [`taint_nodes`] | a new node takes no pods until it is ready |
@@ -14,6 +15,7 @@
 //! | [`rbac_escalation`] | nobody gives away rights that he does not have |
 
 pub mod default_tolerations;
+pub mod limit_ranger;
 pub mod namespace_lifecycle;
 pub mod node_restriction;
 pub mod priority;
@@ -119,6 +121,7 @@ impl Default for Chain {
     fn default() -> Self {
         Self(vec![
             Box::new(namespace_lifecycle::NamespaceLifecycle),
+            Box::new(limit_ranger::LimitRanger),
             Box::new(service_account::ServiceAccountPlugin),
             Box::new(node_restriction::NodeRestriction),
             Box::new(taint_nodes::TaintNodesByCondition),

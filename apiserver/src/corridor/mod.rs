@@ -1,9 +1,4 @@
 //! What every request passes, whichever door it came through.
-//!
-//! ```text
-//! authentication ─► authorization ─┬─► reviews, tokens: answered here, never stored
-//!                                  └─► registry (admission, kinds) ─► store
-//! ```
 
 mod bootstrap;
 pub mod request;

@@ -22,8 +22,16 @@
 //! Invariants: a plan is a pure function of a request and a state. No client is refused because of a state that is behind
 //! the store's latest. What is stored was encoded once and is never encoded again.
 
+pub mod admissionregistration;
+pub mod apiextensions;
+pub mod apiregistration;
 pub mod apps;
+pub mod authentication;
+pub mod authorization;
+pub mod autoscaling;
+pub mod batch;
 pub mod cells;
+pub mod certificates;
 pub mod claims;
 pub mod coordination;
 pub mod core;
@@ -32,17 +40,26 @@ pub mod decode;
 pub mod defaults;
 pub mod delete;
 pub mod discovery;
+pub mod events;
+pub mod flowcontrol;
 pub mod go_type;
 pub mod handler;
 pub mod kind;
 pub mod kinds;
 pub mod list;
 pub mod metadata;
+pub mod networking;
+pub mod node;
 pub mod object;
 pub mod patch;
 pub mod plan;
+pub mod policy;
+pub mod rbac;
 pub mod scan;
+pub mod scheduling;
 pub mod selection;
+pub mod status;
+pub mod storage;
 pub mod subresource;
 pub mod syntax;
 pub mod table;

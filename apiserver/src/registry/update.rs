@@ -17,6 +17,12 @@ pub fn plan(context: &Context) -> Result<Plan, Error> {
     let (object, warnings) = context.handler.decode(context.json()?, context.validation()?)?;
     let request = context.request;
     let (name, namespace) = (object.name(), object.namespace());
+    if name.is_empty() {
+        return Err(Error::bad_request(format!(
+            "the name of the object ({} based on URL) was undeterminable: name must be provided",
+            request.name
+        )));
+    }
     if name != request.name {
         return Err(Error::bad_request(format!(
             "the name of the object ({name}) does not match the name on the URL ({})",

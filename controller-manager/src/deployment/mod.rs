@@ -82,11 +82,7 @@ impl Loop {
 
     fn watch(&self) {
         let queue = self.queue.clone();
-        self.deployments.on_change(move |change| match change {
-            Change::Added(deployment) | Change::Modified { new: deployment, .. } | Change::Deleted(deployment) => {
-                queue.add(Key::of(&**deployment));
-            }
-        });
+        self.deployments.on_change(move |change| queue.add(Key::of(&**change.object())));
 
         let (queue, deployments) = (self.queue.clone(), self.deployments.clone());
         let enqueue = move |set: &ReplicaSet| match owner_key::<Deployment>(&set.metadata) {
@@ -128,8 +124,7 @@ impl Loop {
         if deployment.spec.selector == LabelSelector::default() {
             return self.refuse_to_select_all(&deployment).await;
         }
-        let mut candidates = self.sets.controlled_by(deployment.metadata.uid.as_deref().unwrap_or_default());
-        candidates.extend(self.orphans.list_in(&key.namespace));
+        let candidates = self.orphans.and_controlled_by(&deployment.metadata);
         let sets = ownership::claim(&self.client, &*deployment, &selector(&deployment)?, candidates).await?;
 
         let mut rollout = Rollout::of(&self.client, &self.recorder, &deployment, sets);

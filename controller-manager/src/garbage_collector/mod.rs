@@ -180,7 +180,7 @@ impl Loop {
 
     async fn delete(&self, node: &Node, policy: &str, as_known: bool) -> Result<(), Error> {
         let meta = node.meta();
-        tracing::info!(object = %describe(node), policy, "deleting what belongs to nobody");
+        tracing::debug!(object = %describe(node), policy, "deleting what belongs to nobody");
         let options = DeleteOptions {
             propagation_policy: Some(policy.to_owned()),
             // What was written meanwhile may have got an owner.

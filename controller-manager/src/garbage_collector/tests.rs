@@ -30,8 +30,8 @@ fn owned_by(kind: &str, name: &str) -> Value {
     json!({"apiVersion": api_version, "kind": kind, "name": name, "uid": name, "blockOwnerDeletion": true})
 }
 
-fn owners(references: &[Value]) -> Value {
-    json!({"ownerReferences": references})
+fn owners<const N: usize>(references: [Value; N]) -> Value {
+    json!({"ownerReferences": references.to_vec()})
 }
 
 fn deleting(finalizer: &str) -> Value {
@@ -66,15 +66,15 @@ fn garbage_is_what_has_only_owners_that_are_gone() {
     let reference = |value: &Value| serde_json::from_value::<OwnerReference>(value.clone()).unwrap();
     for (why, meta, expected) in [
         ("no owner", json!({}), Verdict::Keep),
-        ("an owner", owners(&[of_rs.clone()]), Verdict::Keep),
-        ("its owner is gone", owners(&[of_gone.clone()]), Verdict::Delete("Background")),
-        ("its owner waits for it", owners(&[of_old.clone()]), Verdict::Delete("Background")),
+        ("an owner", owners([of_rs.clone()]), Verdict::Keep),
+        ("its owner is gone", owners([of_gone.clone()]), Verdict::Delete("Background")),
+        ("its owner waits for it", owners([of_old.clone()]), Verdict::Delete("Background")),
         (
             "one owner of two is gone",
-            owners(&[of_gone.clone(), of_rs.clone()]),
+            owners([of_gone.clone(), of_rs.clone()]),
             Verdict::Reduce(vec![reference(&of_rs)]),
         ),
-        ("one owner of two waits", owners(&[of_rs.clone(), of_old.clone()]), Verdict::Reduce(vec![reference(&of_rs)])),
+        ("one owner of two waits", owners([of_rs.clone(), of_old.clone()]), Verdict::Reduce(vec![reference(&of_rs)])),
         (
             "deleting already",
             json!({"ownerReferences": [of_gone.clone()], "deletionTimestamp": "2026-11-20T12:00:00Z"}),
@@ -85,8 +85,8 @@ fn garbage_is_what_has_only_owners_that_are_gone() {
             json!({"ownerReferences": [of_gone.clone()], "finalizers": ["orphan"]}),
             Verdict::Delete("Orphan"),
         ),
-        ("an owner of an unknown kind", owners(&[owned_by("Widget", "rs")]), Verdict::Keep),
-        ("a made-up reference: the uid of an object of another kind", owners(&[owned_by("ConfigMap", "rs")]), {
+        ("an owner of an unknown kind", owners([owned_by("Widget", "rs")]), Verdict::Keep),
+        ("a made-up reference: the uid of an object of another kind", owners([owned_by("ConfigMap", "rs")]), {
             Verdict::Delete("Background")
         }),
         (
@@ -104,7 +104,7 @@ fn garbage_is_what_has_only_owners_that_are_gone() {
 #[test]
 fn cluster_scoped_objects_own_and_are_owned() {
     let node = object("node-1", json!({"namespace": null}));
-    let pod = object("pod", owners(&[owned_by("Node", "node-1")]));
+    let pod = object("pod", owners([owned_by("Node", "node-1")]));
     assert_eq!(verdict(&graph(&[("no", &node), ("po", &pod)]), "pod"), Verdict::Keep);
     assert_eq!(verdict(&graph(&[("po", &pod)]), "pod"), Verdict::Delete("Background"));
     let volume = object("pv", json!({"namespace": null, "ownerReferences": [owned_by("Pod", "gone")]}));
@@ -114,8 +114,8 @@ fn cluster_scoped_objects_own_and_are_owned() {
 #[test]
 fn foreground_deletion_goes_down_first_and_up_last() {
     let deployment = object("d", deleting("foregroundDeletion"));
-    let set = object("rs", owners(&[owned_by("Deployment", "d")]));
-    let pod = object("pod", owners(&[owned_by("ReplicaSet", "rs")]));
+    let set = object("rs", owners([owned_by("Deployment", "d")]));
+    let pod = object("pod", owners([owned_by("ReplicaSet", "rs")]));
     let mut graph = graph(&[("deploy", &deployment), ("rs", &set), ("po", &pod)]);
     assert!(graph.is_blocked("d"));
     assert_eq!(verdict(&graph, "rs"), Verdict::Delete("Foreground"), "it has dependents of its own");
@@ -141,7 +141,7 @@ fn foreground_deletion_goes_down_first_and_up_last() {
 #[test]
 fn dependents_are_looked_at_when_their_owner_goes() {
     let set = object("rs", json!({}));
-    let (a, b) = (object("a", owners(&[owned_by("ReplicaSet", "rs")])), object("b", json!({})));
+    let (a, b) = (object("a", owners([owned_by("ReplicaSet", "rs")])), object("b", json!({})));
     let mut graph = graph(&[("po", &a), ("po", &b), ("rs", &set)]);
     assert_eq!(graph.apply(resource("rs"), &Change::Deleted(set)), ["a"]);
     let heartbeat = Change::Modified { old: Arc::clone(&b), new: object("b", json!({"resourceVersion": "7"})) };
@@ -152,7 +152,7 @@ fn dependents_are_looked_at_when_their_owner_goes() {
 #[test]
 fn an_object_made_anew_is_another() {
     let set = object("rs", json!({}));
-    let pod = object("pod", owners(&[owned_by("ReplicaSet", "rs")]));
+    let pod = object("pod", owners([owned_by("ReplicaSet", "rs")]));
     let mut graph = graph(&[("rs", &set), ("po", &pod)]);
     let again = Change::Modified { old: set, new: object("rs", json!({"uid": "rs-2"})) };
     assert_eq!(graph.apply(resource("rs"), &again), ["pod"]);
@@ -164,7 +164,7 @@ fn dependents_that_do_not_block_do_not_hold_up() {
     let owner = object("rs", deleting("foregroundDeletion"));
     let mut reference = owned_by("ReplicaSet", "rs");
     reference["blockOwnerDeletion"] = json!(false);
-    let pod = object("pod", owners(&[reference]));
+    let pod = object("pod", owners([reference]));
     let graph = graph(&[("rs", &owner), ("po", &pod)]);
     assert!(!graph.is_blocked("rs"));
     assert_eq!(graph.dependents("rs").count(), 1);

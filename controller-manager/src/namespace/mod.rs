@@ -111,7 +111,10 @@ impl Loop {
     }
 
     async fn empty_of(&self, resource: &Resource, namespace: &str, findings: &mut Findings) {
-        if let Err(error) = self.try_empty_of(resource, namespace, findings).await {
+        // A resource that is not served has no objects.
+        if let Err(error) = self.try_empty_of(resource, namespace, findings).await
+            && error.reason != Reason::NotFound
+        {
             findings.failures.push(format!("{}: {error}", resource.group_resource()));
         }
     }

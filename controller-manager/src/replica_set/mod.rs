@@ -70,9 +70,16 @@ impl<S: Replicated> Loop<S> {
     }
 
     fn watch(&self) {
-        let queue = self.queue.clone();
-        self.sets.on_change(move |change| match change {
-            Change::Added(set) | Change::Modified { new: set, .. } | Change::Deleted(set) => queue.add(Key::of(&**set)),
+        let (queue, expectations) = (self.queue.clone(), Arc::clone(&self.expectations));
+        self.sets.on_change(move |change| {
+            let key = Key::of(&**change.object());
+            let is_another = |old: &S, new: &S| old.metadata().uid != new.metadata().uid;
+            match change {
+                Change::Deleted(_) => expectations.forget(&key),
+                Change::Modified { old, new } if is_another(old, new) => expectations.forget(&key),
+                _ => {}
+            }
+            queue.add(key);
         });
 
         let (queue, sets, expectations) = (self.queue.clone(), self.sets.clone(), Arc::clone(&self.expectations));
@@ -123,16 +130,12 @@ impl<S: Replicated> Loop<S> {
     }
 
     async fn reconcile(&self, key: Key) -> Result<Action, Error> {
-        let Some(set) = self.sets.get(&key.namespace, &key.name) else {
-            self.expectations.forget(&key);
-            return Ok(Action::Done);
-        };
+        let Some(set) = self.sets.get(&key.namespace, &key.name) else { return Ok(Action::Done) };
         let settled = self.expectations.settled(&key);
         let Some(selector) = set.selector() else { return Ok(Action::Done) };
         let selector = Selector::from_typed(Some(&selector)).map_err(Error::internal)?;
 
-        let mut candidates = self.pods.controlled_by(set.metadata().uid.as_deref().unwrap_or_default());
-        candidates.extend(self.orphans.list_in(&key.namespace));
+        let candidates = self.orphans.and_controlled_by(set.metadata());
         let claimed = ownership::claim(&self.client, &*set, &selector, candidates).await?;
         let terminating = claimed.iter().filter(|pod| is_terminating(pod)).count();
         let active: Vec<Arc<Pod>> = claimed.into_iter().filter(|pod| is_active(pod)).collect();

@@ -85,3 +85,24 @@ async fn a_standby_takes_over_from_a_killed_and_from_a_stopped_leader() {
     let lease: Lease = client.get("kube-system", "kube-scheduler").await.unwrap();
     assert_eq!(lease.spec.unwrap().holder_identity.as_deref(), Some(""), "an orderly end releases the lease");
 }
+
+#[tokio::test]
+async fn a_leader_outlives_the_apiservers_absence() {
+    let fake = Fake::new();
+    let server = fake.serve();
+    let client = fake.client(&[&server]);
+    fake.put("nodes", node("node-1"));
+    let mut only = scheduler("only", &fake, &server);
+    leader(&client, "only_").await;
+    fake.put("pods", pod("a", "10m"));
+    bound(&client, 1).await;
+
+    let address = server.address;
+    server.kill();
+    fake.put("pods", pod("b", "10m"));
+    // The absence itself is what is tested: it is longer than a leader may go on without a renewal.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let _server = fake.serve_at(address);
+    bound(&client, 2).await;
+    assert!(only.0.try_wait().unwrap().is_none(), "it is the same process");
+}

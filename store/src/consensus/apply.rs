@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use protobuf::Message as _;
-use raft::eraftpb::{ConfChangeType, ConfChangeV2, Entry, EntryType};
+use raft::{
+    INVALID_ID, StateRole,
+    eraftpb::{ConfChangeType, ConfChangeV2, Entry, EntryType},
+};
 
 use super::{
     io::{LogWrite, Output, Persist},
@@ -81,7 +84,12 @@ impl Node {
     /// A change of members takes effect as it is applied. It is made to last with its commit index: a restart replays the
     /// log at least up to here, and so finds the members as they are now.
     fn change_members(&mut self, change: &ConfChangeV2, index: u64, outputs: &mut Vec<Output>) {
-        // Refused on every replica alike: the removal of the last voter, for one.
+        // Refused on every replica alike: a vote for one who is no member, the removal of the last voter.
+        let learners = &self.raw.store().conf_state().learners;
+        let mut promoted = change.get_changes().iter().filter(|single| single.change_type == ConfChangeType::AddNode);
+        if promoted.any(|single| !learners.contains(&single.node_id)) {
+            return;
+        }
         let Ok(conf_state) = self.raw.apply_conf_change(change) else { return };
         for single in change.get_changes() {
             let id = single.node_id;
@@ -96,6 +104,12 @@ impl Node {
                 }
                 ConfChangeType::AddNode => {}
             }
+        }
+        let raft = &mut self.raw.raft;
+        if raft.prs().get(raft.id).is_none() && raft.state != StateRole::Follower {
+            // A leader, or a candidate that wins, without a place in the group panics in raft 0.7.0 (`maybe_commit`,
+            // `become_leader`). Found by simulation.
+            raft.become_follower(raft.term, INVALID_ID);
         }
         let log = self.raw.mut_store();
         log.set_conf_state(conf_state);

@@ -33,6 +33,8 @@ pub(super) struct Host {
     pub(super) id: u64,
     pub(super) disk: SimDisk,
     pub(super) process: Option<Process>,
+    /// Whether it was there from the beginning; others join.
+    pub(super) founder: bool,
     /// Counts its starts.
     pub(super) starts: u64,
     pub(super) paused: bool,
@@ -41,14 +43,15 @@ pub(super) struct Host {
 }
 
 impl Host {
-    pub(super) fn new(id: u64, tick: u64) -> Self {
-        Self { id, disk: SimDisk::default(), process: None, starts: 0, paused: false, tick }
+    pub(super) fn new(id: u64, founder: bool, tick: u64) -> Self {
+        Self { id, disk: SimDisk::default(), process: None, founder, starts: 0, paused: false, tick }
     }
 
     /// Starts the process from what the disk holds.
-    pub(super) fn start(&mut self, members: u64, mutant: Option<Mutant>) {
-        let founders = ConfState { voters: (1..=members).collect(), ..ConfState::default() };
-        let (wal, recovered) = recover(self.disk.clone(), Beginning::found(&founders)).unwrap();
+    pub(super) fn start(&mut self, founders: u64, mutant: Option<Mutant>) {
+        let founders = ConfState { voters: (1..=founders).collect(), ..ConfState::default() };
+        let beginning = if self.founder { Beginning::found(&founders) } else { Beginning::Join };
+        let (wal, recovered) = recover(self.disk.clone(), beginning).unwrap();
         self.starts += 1;
         let election = 8 + 2 * self.id as usize;
         let config = Config {

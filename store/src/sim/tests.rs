@@ -20,7 +20,10 @@ fn run(seed: u64, mutant: Option<Mutant>) -> (u64, World) {
 fn seeds() -> Vec<u64> {
     match std::env::var("KUBELAB_SEED") {
         Ok(seed) => vec![seed.parse().unwrap()],
-        Err(_) => (1..=SEEDS).collect(),
+        Err(_) => {
+            let seeds = std::env::var("KUBELAB_SEEDS").map_or(SEEDS, |seeds| seeds.parse().unwrap());
+            (1..=seeds).collect()
+        }
     }
 }
 

@@ -31,7 +31,7 @@ impl Watcher {
     pub(super) fn poll(&mut self, hosts: &[Host], checker: &Checker, rng: &mut Rng, tally: &mut Tally) {
         let Self { scope, after, at, late } = self;
         // Its connection ends with the host, or now and then.
-        at.take_if(|(id, start, _)| hosts[*id as usize - 1].starts != *start || rng.percent(3));
+        at.take_if(|(id, start, _)| hosts[*id as usize - 1].starts != *start || rng.percent(8));
         if at.is_none() {
             let host = &hosts[rng.range(0, hosts.len() as u64) as usize];
             let Some(process) = &host.process else { return };

@@ -16,14 +16,14 @@ use super::{
     watcher::Watcher,
 };
 use crate::{
-    Outcome, Revision, Role,
-    consensus::{Input, Output, Refusal},
+    Revision, Role,
+    consensus::{Input, Output},
     disk::{DiskError, save, write_all},
     snapshot::{Frozen, Thawing},
 };
 
 /// What happens at some time.
-enum Happening {
+pub(super) enum Happening {
     Tick { host: u64, start: u64 },
     Arrive { frame: Box<Frame>, start: u64 },
     Write { host: u64, start: u64 },
@@ -48,15 +48,16 @@ pub(crate) struct Tally {
     pub(crate) resumed: u64,
     pub(crate) compacted: u64,
     pub(crate) terms: u64,
+    pub(crate) changes: u64,
 }
 
 /// An operation under way.
-struct Operation {
-    client: usize,
-    host: u64,
-    start: u64,
+pub(super) struct Operation {
+    pub(super) client: usize,
+    pub(super) host: u64,
+    pub(super) start: u64,
     /// What was known when it began.
-    known: Revision,
+    pub(super) known: Revision,
 }
 
 /// Everything.
@@ -69,10 +70,10 @@ pub(crate) struct World {
     pub(crate) tally: Tally,
     happenings: BinaryHeap<Reverse<(u64, u64)>>,
     what: BTreeMap<u64, Happening>,
-    count: u64,
-    clients: Vec<Client>,
-    watchers: Vec<Watcher>,
-    operations: BTreeMap<u64, Operation>,
+    pub(super) count: u64,
+    pub(super) clients: Vec<Client>,
+    pub(super) watchers: Vec<Watcher>,
+    pub(super) operations: BTreeMap<u64, Operation>,
     mutant: Option<Mutant>,
     trace: u64,
     /// Misfortune strikes until here.
@@ -80,9 +81,10 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) fn new(seed: u64, members: u64, mutant: Option<Mutant>) -> Self {
+    pub(crate) fn new(seed: u64, founders: u64, mutant: Option<Mutant>) -> Self {
         let mut rng = Rng::new(seed);
-        let hosts = (1..=members).map(|id| Host::new(id, rng.range(45, 56))).collect();
+        // One more may join.
+        let hosts = (1..=founders + 1).map(|id| Host::new(id, id <= founders, rng.range(45, 56))).collect();
         let mut world = Self {
             rng,
             now: 0,
@@ -100,7 +102,7 @@ impl World {
             trace: 0,
             calm_at: 20_000,
         };
-        for id in 1..=members {
+        for id in 1..=founders {
             world.start(id);
         }
         for client in 0..world.clients.len() {
@@ -119,7 +121,7 @@ impl World {
             self.advance();
         }
         self.calm();
-        let settled = self.now + 20_000;
+        let settled = self.now + 40_000;
         while !self.is_settled() {
             assert!(self.now < settled, "the group does not recover: {}", self.describe());
             self.advance();
@@ -131,10 +133,21 @@ impl World {
     /// Every host runs, all have applied everything, and every client's last operation is over.
     fn is_settled(&self) -> bool {
         let newest = self.checker.newest();
+        let members = self.members();
         let applied = |host: &Host| host.process.as_ref().is_some_and(|process| process.seen == newest);
-        self.hosts.iter().all(applied)
+        self.hosts.iter().all(|host| applied(host) || !members.contains(&host.id))
             && self.clients.iter().all(|client| client.is_done(self.calm_at))
             && self.watchers.iter().all(|watcher| watcher.after == newest)
+    }
+
+    /// The members, as whoever has applied most knows them.
+    pub(super) fn members(&self) -> Vec<u64> {
+        let processes = self.hosts.iter().filter_map(|host| host.process.as_ref());
+        let newest = processes.max_by_key(|process| process.node.applied());
+        newest.map_or_else(Vec::new, |process| {
+            let conf_state = process.node.conf_state();
+            conf_state.voters.iter().chain(&conf_state.learners).copied().collect()
+        })
     }
 
     fn describe(&self) -> String {
@@ -142,7 +155,7 @@ impl World {
         format!("{:?} of {}, {} operations", hosts.collect::<Vec<_>>(), self.checker.newest(), self.operations.len())
     }
 
-    fn after(&mut self, delay: u64, happening: Happening) {
+    pub(super) fn after(&mut self, delay: u64, happening: Happening) {
         self.count += 1;
         self.happenings.push(Reverse((self.now + delay, self.count)));
         self.what.insert(self.count, happening);
@@ -210,9 +223,10 @@ impl World {
     }
 
     pub(super) fn start(&mut self, id: u64) {
-        let (members, mutant) = (self.hosts.len() as u64, self.mutant);
+        let founders = self.hosts.iter().filter(|host| host.founder).count() as u64;
+        let mutant = self.mutant;
         let host = self.host(id);
-        host.start(members, mutant);
+        host.start(founders, mutant);
         let (start, tick) = (host.starts, host.tick);
         self.after(tick, Happening::Tick { host: id, start });
         self.step(id, []);
@@ -238,7 +252,7 @@ impl World {
         self.operations.retain(|_, operation| operation.host != id);
     }
 
-    fn step(&mut self, id: u64, inputs: impl IntoIterator<Item = Input>) {
+    pub(super) fn step(&mut self, id: u64, inputs: impl IntoIterator<Item = Input>) {
         let outputs = self.host(id).step(inputs);
         for output in outputs {
             self.carry_out(id, output);
@@ -247,7 +261,7 @@ impl World {
     }
 
     /// Shows the checker what a replica has newly published.
-    fn observe(&mut self, id: u64) {
+    pub(super) fn observe(&mut self, id: u64) {
         let host = &mut self.hosts[id as usize - 1];
         let Some(process) = &mut host.process else { return };
         let state = process.view.state();
@@ -351,72 +365,6 @@ impl World {
             Err(DiskError::Full) => self.step(id, [Input::Saved { index: frozen.index, ok: false }]),
             Err(_) => self.crash(id),
         }
-    }
-
-    fn client(&mut self, client: usize) {
-        let busy = self.clients[client].token.is_some_and(|token| self.operations.contains_key(&token));
-        if !busy && self.clients[client].token.take().is_some() {
-            self.tally.unknown += 1;
-        }
-        if !busy && !self.clients[client].is_done(self.calm_at) {
-            let host = self.rng.range(1, self.hosts.len() as u64 + 1);
-            if self.host(host).process.is_some() {
-                self.count += 1;
-                let token = self.count;
-                let known = self.checker.known();
-                let start = self.host(host).starts;
-                self.operations.insert(token, Operation { client, host, start, known });
-                let input = self.clients[client].next(token, known, self.now, &mut self.rng, &mut self.checker);
-                let input = Some(Box::new(input));
-                self.after(1, Happening::Request { host, start, input });
-            }
-        }
-        let delay = self.rng.range(1, 40);
-        self.after(delay, Happening::Client(client));
-    }
-
-    fn finish(&mut self, id: u64, token: u64) -> Option<Operation> {
-        let start = self.host(id).starts;
-        let operation = self.operations.remove(&token).filter(|operation| operation.start == start)?;
-        self.clients[operation.client].token = None;
-        Some(operation)
-    }
-
-    fn answered(&mut self, id: u64, token: u64, result: Result<Outcome, Refusal>) {
-        let Some(operation) = self.finish(id, token) else { return };
-        // What is acknowledged must be visible here first.
-        self.observe(id);
-        match result {
-            Ok(outcome) => {
-                match outcome {
-                    Outcome::Committed(_) => self.tally.writes += 1,
-                    Outcome::Conflict(..) => self.tally.conflicts += 1,
-                }
-                self.checker.wrote(token, &outcome, operation.known);
-                self.clients[operation.client].learn(self.checker.known());
-            }
-            Err(_) => self.tally.unknown += 1,
-        }
-    }
-
-    fn readable(&mut self, id: u64, token: u64, result: Result<(), Refusal>) {
-        let Some(operation) = self.finish(id, token) else { return };
-        self.observe(id);
-        match result {
-            Ok(()) => {
-                self.tally.reads += 1;
-                let state = self.host(id).process.as_ref().unwrap().view.state();
-                self.checker.read(&state, operation.known);
-            }
-            Err(_) => self.tally.unknown += 1,
-        }
-    }
-
-    fn watcher(&mut self, watcher: usize) {
-        let Self { watchers, hosts, checker, rng, tally, .. } = self;
-        watchers[watcher].poll(hosts, checker, rng, tally);
-        let delay = if self.rng.percent(3) { self.rng.range(1000, 6000) } else { self.rng.range(5, 400) };
-        self.after(delay, Happening::Watcher(watcher));
     }
 }
 

@@ -1,5 +1,11 @@
 //! The group `apps`.
 
+pub mod controller_revision;
+pub mod daemon_set;
 pub mod deployment;
 pub mod replica_set;
+pub mod stateful_set;
 pub mod workload;
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,7 @@ use k8s_openapi::api::core::v1::{Binding, Pod, PodCondition};
 use kubelab_api::{
     Error, Resource,
     field::{Errors, Path},
+    pod::set_condition,
 };
 use kubelab_store::Precondition;
 
@@ -12,7 +13,6 @@ use crate::{
     admission::Operation,
     registry::{
         decode::{self, Expected},
-        metadata::seconds,
         plan::{Context, Plan, encode},
     },
 };
@@ -120,13 +120,8 @@ fn assign(pod: &mut Pod, binding: &Binding, context: &Context) -> Result<(), Ref
     let scheduled = PodCondition {
         type_: "PodScheduled".into(),
         status: "True".into(),
-        last_transition_time: Some(seconds(context.now)),
         ..Default::default()
     };
-    let conditions = pod.status.get_or_insert_default().conditions.get_or_insert_default();
-    match conditions.iter_mut().find(|condition| condition.type_ == scheduled.type_) {
-        Some(condition) => *condition = scheduled,
-        None => conditions.push(scheduled),
-    }
+    set_condition(pod, scheduled, context.now);
     Ok(())
 }

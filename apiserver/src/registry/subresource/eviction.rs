@@ -7,7 +7,11 @@ use k8s_openapi::{
     },
     apimachinery::pkg::apis::meta::v1::StatusCause,
 };
-use kubelab_api::{Error, Reason, selector::label};
+use kubelab_api::{
+    Error, Reason,
+    pod::{is_ready, is_terminal, phase, set_condition},
+    selector::label,
+};
 use kubelab_store::{Key, Precondition, Write};
 
 use super::success;
@@ -48,12 +52,9 @@ pub fn plan(context: &Context) -> Result<Plan, Error> {
         status: "True".into(),
         reason: Some("EvictionByEvictionAPI".into()),
         message: Some("Eviction API: evicting".into()),
-        last_transition_time: Some(seconds(context.now)),
         ..Default::default()
     };
-    let conditions = pod.status.get_or_insert_default().conditions.get_or_insert_default();
-    conditions.retain(|condition| condition.type_ != disrupted.type_);
-    conditions.push(disrupted);
+    set_condition(pod, disrupted, context.now);
     let plan = delete::delete(context, &stored, &options)?;
     Ok(with_budget(plan, budget, warnings))
 }
@@ -69,13 +70,7 @@ fn with_budget(plan: Plan, budget: Option<(Precondition, Write)>, warnings: Vec<
 
 /// Pods that do no work cannot be disrupted. Source: `canIgnorePDB`.
 fn can_ignore_budgets(pod: &Pod) -> bool {
-    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or_default();
-    matches!(phase, "Succeeded" | "Failed" | "Pending") || pod.metadata.deletion_timestamp.is_some()
-}
-
-fn is_ready(pod: &Pod) -> bool {
-    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
-    conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+    is_terminal(pod) || phase(pod) == "Pending" || pod.metadata.deletion_timestamp.is_some()
 }
 
 /// Takes one disruption out of the pod's budget, if it has one.

@@ -1,0 +1,8 @@
+//! The group `admissionregistration.k8s.io`.
+
+mod match_resources;
+pub mod mutating_webhook_configuration;
+pub mod validating_admission_policy;
+pub mod validating_admission_policy_binding;
+pub mod validating_webhook_configuration;
+mod webhook;

@@ -1,0 +1,44 @@
+//! MutatingWebhookConfiguration. Source: `pkg/registry/admissionregistration/mutatingwebhookconfiguration/strategy.go`.
+
+use jiff::Timestamp;
+use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
+use kubelab_api::field::Errors;
+use serde_json::Value;
+
+use super::webhook::{self, Defaults};
+use crate::registry::{
+    cells::{self, AGE, NAME, cells, count, list},
+    defaults::{each, missing},
+    kind::{Column, Kind, age, column},
+};
+
+/// MutatingWebhookConfiguration.
+pub struct MutatingWebhookConfigurationKind;
+
+impl Kind for MutatingWebhookConfigurationKind {
+    type Object = MutatingWebhookConfiguration;
+
+    fn default(configuration: &mut MutatingWebhookConfiguration) {
+        for webhook in each(&mut configuration.webhooks) {
+            Defaults::default(webhook);
+            missing(&mut webhook.reinvocation_policy, "Never".into());
+        }
+    }
+
+    const GENERATION: bool = true;
+
+    fn spec_changed(new: &MutatingWebhookConfiguration, old: &MutatingWebhookConfiguration) -> bool {
+        new.webhooks != old.webhooks
+    }
+
+    fn validate(configuration: &MutatingWebhookConfiguration, errors: &mut Errors) {
+        webhook::validate(list(&configuration.webhooks).iter().map(Into::into), errors);
+    }
+
+    const COLUMNS: &'static [Column] = &[NAME, column("Webhooks", "integer"), AGE];
+
+    fn cells(configuration: &MutatingWebhookConfiguration, now: Timestamp) -> Vec<Value> {
+        let meta = &configuration.metadata;
+        cells![cells::name(meta), count(&configuration.webhooks), age(meta, now)]
+    }
+}

@@ -1,0 +1,8 @@
+//! The group `autoscaling`.
+
+pub mod horizontal_pod_autoscaler;
+mod metrics;
+pub mod v1;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,3 @@
+//! The group `events.k8s.io`: the core group's events under newer names.
+
+pub mod event;

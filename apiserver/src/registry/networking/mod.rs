@@ -1,0 +1,8 @@
+//! The group `networking.k8s.io`.
+
+pub mod ingress;
+pub mod ingress_class;
+pub mod network_policy;
+
+#[cfg(test)]
+mod tests;
