@@ -55,7 +55,8 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let listener = TcpListener::bind(options.listen)
         .await
         .with_context(|| format!("cannot listen on {}: give a free port with --listen", options.listen))?;
-    let tls = server::Tls::load(&options)?;
+    let (certificate, key) = options.serving_identity();
+    let tls = server::Tls::load(&options.connection, certificate, key)?;
     let node = Node::new(client, options.config(listener.local_addr()?.port()), runtime.clone());
     let ready = node.ready();
     tokio::select! {

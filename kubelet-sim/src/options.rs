@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     net::{IpAddr, SocketAddr},
-    path::PathBuf,
+    path::{Path, PathBuf},
     str::FromStr,
 };
 
@@ -32,7 +32,7 @@ pub struct Options {
     #[arg(long, default_value = "127.0.0.1:0")]
     pub listen: SocketAddr,
     /// The certificate to serve with (PEM), valid for the node's name; the client certificate by default
-    #[arg(long)]
+    #[arg(long, requires = "tls_key")]
     pub tls_certificate: Option<PathBuf>,
     /// Its key (PEM)
     #[arg(long, requires = "tls_certificate")]
@@ -52,6 +52,12 @@ pub struct Options {
 }
 
 impl Options {
+    /// The certificate to serve with, and its key.
+    pub fn serving_identity(&self) -> (&Path, &Path) {
+        let certificate = self.tls_certificate.as_ref().unwrap_or(&self.connection.client_certificate);
+        (certificate, self.tls_key.as_ref().unwrap_or(&self.connection.client_key))
+    }
+
     /// The node that these flags describe.
     pub fn config(&self, port: u16) -> node::Config {
         node::Config {

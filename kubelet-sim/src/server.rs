@@ -4,6 +4,7 @@ use std::{fs, io, net::SocketAddr, path::Path, pin::Pin, sync::Arc};
 
 use anyhow::Context;
 use futures::{Stream, StreamExt};
+use kubelab_client::process::Connection;
 use kubelab_proto::node::{
     DialReply, DialRequest,
     node_server::{Node, NodeServer},
@@ -19,10 +20,7 @@ use tonic::{
     transport::{Certificate, Identity, Server, ServerTlsConfig},
 };
 
-use crate::{
-    options::Options,
-    runtime::{DialError, Runtime},
-};
+use crate::runtime::{DialError, Runtime};
 
 /// Dials under way over one connection.
 const MAX_STREAMS: u32 = 10_000;
@@ -31,11 +29,9 @@ const MAX_STREAMS: u32 = 10_000;
 pub struct Tls(ServerTlsConfig);
 
 impl Tls {
-    /// Reads the files that the flags name.
-    pub fn load(options: &Options) -> anyhow::Result<Self> {
-        let connection = &options.connection;
-        let certificate = read(options.tls_certificate.as_ref().unwrap_or(&connection.client_certificate))?;
-        let key = read(options.tls_key.as_ref().unwrap_or(&connection.client_key))?;
+    /// Serves with this certificate and key (PEM files); lets in whom the connection's authority knows.
+    pub fn load(connection: &Connection, certificate: &Path, key: &Path) -> anyhow::Result<Self> {
+        let (certificate, key) = (read(certificate)?, read(key)?);
         let authority = Certificate::from_pem(read(&connection.certificate_authority)?);
         let identity = Identity::from_pem(certificate, key);
         Ok(Self(ServerTlsConfig::new().identity(identity).client_ca_root(authority)))

@@ -13,13 +13,14 @@ use tokio::{
     task::JoinSet,
 };
 
+use super::Pages;
 use crate::{clock, metrics};
 
 /// Probes and scrapers are few; whoever comes beyond waits in the kernel's backlog.
 const CONNECTIONS: usize = 32;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 
-pub(super) async fn serve(address: SocketAddr, ready: watch::Receiver<bool>) -> io::Result<()> {
+pub(super) async fn serve(address: SocketAddr, ready: watch::Receiver<bool>, pages: Pages) -> io::Result<()> {
     let named = |error: io::Error| {
         io::Error::new(error.kind(), format!("cannot serve health and metrics on {address}: {error}"))
     };
@@ -37,11 +38,11 @@ pub(super) async fn serve(address: SocketAddr, ready: watch::Receiver<bool>) -> 
                 continue;
             }
         };
-        let ready = ready.clone();
+        let (ready, pages) = (ready.clone(), pages.clone());
         connections.spawn(async move {
             let _slot = slot;
             let service = service_fn(move |request| {
-                let response = answer(&request, *ready.borrow());
+                let response = answer(&request, *ready.borrow(), &pages);
                 async move { Ok::<_, Infallible>(response) }
             });
             let served = http1::Builder::new()
@@ -57,7 +58,7 @@ pub(super) async fn serve(address: SocketAddr, ready: watch::Receiver<bool>) -> 
     }
 }
 
-fn answer(request: &Request<Incoming>, ready: bool) -> Response<Full<Bytes>> {
+fn answer(request: &Request<Incoming>, ready: bool, pages: &Pages) -> Response<Full<Bytes>> {
     const TEXT: &str = "text/plain; charset=utf-8";
     const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     let (status, kind, body) = match request.uri().path() {
@@ -65,7 +66,12 @@ fn answer(request: &Request<Incoming>, ready: bool) -> Response<Full<Bytes>> {
         "/readyz" if ready => (StatusCode::OK, TEXT, "ok".into()),
         "/readyz" => (StatusCode::SERVICE_UNAVAILABLE, TEXT, "not ready\n".into()),
         "/metrics" => (StatusCode::OK, OPEN_METRICS, metrics::encode()),
-        _ => (StatusCode::NOT_FOUND, TEXT, "404 page not found: try /healthz, /livez, /readyz or /metrics\n".into()),
+        path => match pages(path) {
+            Some(page) => (StatusCode::OK, TEXT, page),
+            None => {
+                (StatusCode::NOT_FOUND, TEXT, "404 page not found: try /healthz, /livez, /readyz or /metrics\n".into())
+            }
+        },
     };
     let mut response = Response::new(Full::from(body));
     *response.status_mut() = status;

@@ -2,7 +2,7 @@
 
 mod health;
 
-use std::{ffi::CString, io, net::SocketAddr, panic, path::PathBuf};
+use std::{ffi::CString, io, net::SocketAddr, panic, path::PathBuf, sync::Arc};
 
 use clap::Args;
 use tokio::{
@@ -27,6 +27,9 @@ pub struct Connection {
     #[arg(long)]
     pub client_key: PathBuf,
 }
+
+/// Plain text for the paths that a component serves beside health and metrics.
+pub type Pages = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
 /// What every component process has.
 #[derive(Args, Clone, Debug)]
@@ -64,7 +67,12 @@ impl Process {
 
     /// Serves health and metrics until dropped; `ready` says whether /readyz is 200.
     pub async fn serve_health(&self, ready: watch::Receiver<bool>) -> io::Result<()> {
-        health::serve(self.metrics_listen, ready).await
+        health::serve(self.metrics_listen, ready, Arc::new(|_| None)).await
+    }
+
+    /// The same, with pages of the component's own.
+    pub async fn serve_health_and(&self, ready: watch::Receiver<bool>, pages: Pages) -> io::Result<()> {
+        health::serve(self.metrics_listen, ready, pages).await
     }
 
     /// Resolves on SIGTERM or SIGINT.

@@ -34,7 +34,7 @@ impl Node {
             return Ok(());
         }
         worker.state().stop_starting();
-        self.release(key, sandbox.as_ref());
+        self.release(key, sandbox.as_deref());
         if pod.metadata.deletion_timestamp.is_none() || worker.state().deleted {
             return Ok(());
         }
@@ -64,7 +64,7 @@ impl Node {
             }
             return;
         }
-        self.release(key, sandbox.as_ref());
+        self.release(key, sandbox.as_deref());
         self.runtime.remove(&key.uid);
         lock(&self.workers).remove(&key.uid);
         self.queue.forget(key);

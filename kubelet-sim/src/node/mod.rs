@@ -76,6 +76,8 @@ pub struct Node {
     object_changed: Arc<Notify>,
     queue: Queue<PodRef>,
     addresses: Mutex<Option<Pool>>,
+    /// Held while a pod is let in.
+    admitting: Mutex<()>,
     /// By the pod's uid.
     workers: Mutex<HashMap<String, Arc<Worker>>>,
     ready: watch::Sender<bool>,
@@ -93,6 +95,7 @@ impl Node {
             object_changed: Arc::new(Notify::new()),
             queue: Queue::new("pods"),
             addresses: Mutex::new(None),
+            admitting: Mutex::default(),
             workers: Mutex::default(),
             ready: watch::Sender::new(false),
             config,

@@ -18,10 +18,28 @@ const LOOK: Duration = Duration::from_secs(10);
 const REPORT: Duration = Duration::from_secs(5 * 60);
 const RETRY: Duration = Duration::from_millis(200);
 
+/// A status as it was posted.
+struct Report {
+    at: Instant,
+    status: NodeStatus,
+}
+
+impl Report {
+    /// Nothing needs to have changed to post again.
+    fn is_due(&self) -> bool {
+        self.at.elapsed() >= REPORT
+    }
+
+    /// The same was posted just now: if the API shows something else, posting it again and again will not help.
+    fn is_fresh(&self, status: &NodeStatus) -> bool {
+        self.at.elapsed() < LOOK && object::says_the_same(&self.status, status)
+    }
+}
+
 impl Node {
     /// Registers the node, again should it be deleted, and posts its status when it changes and every five minutes.
     pub(super) async fn keep_registered(&self) {
-        let mut reported: Option<Instant> = None;
+        let mut reported: Option<Report> = None;
         let mut announced = false;
         loop {
             let wait = match self.register(&mut reported).await {
@@ -44,8 +62,8 @@ impl Node {
         }
     }
 
-    /// Makes the API's object as it should be, where it is not. `reported`: when the status was posted last.
-    async fn register(&self, reported: &mut Option<Instant>) -> Result<Arc<NodeObject>, Error> {
+    /// Makes the API's object as it should be, where it is not.
+    async fn register(&self, reported: &mut Option<Report>) -> Result<Arc<NodeObject>, Error> {
         let name = &self.config.name;
         let node = match self.object.get("", name) {
             Some(node) => node,
@@ -56,10 +74,10 @@ impl Node {
         let now = clock::now();
         let status = object::status(&self.config, &self.runtime.images(), has_network, node.status.as_ref(), &now);
         let is_news = !node.status.as_ref().is_some_and(|posted| object::says_the_same(posted, &status));
-        let is_due = reported.is_none_or(|reported| reported.elapsed() >= REPORT);
-        if is_news || is_due {
-            self.post(&node, status).await?;
-            *reported = Some(clock::instant());
+        let is_due = reported.as_ref().is_none_or(Report::is_due);
+        if is_news && reported.as_ref().is_none_or(|report| !report.is_fresh(&status)) || is_due {
+            self.post(&node, status.clone()).await?;
+            *reported = Some(Report { at: clock::instant(), status });
         }
         self.ready.send_if_modified(|ready| std::mem::replace(ready, has_network) != has_network);
         Ok(node)

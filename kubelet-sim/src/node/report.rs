@@ -24,8 +24,8 @@ impl Node {
                 worker.wrote(written.clone());
                 Ok(Arc::new(written))
             }
-            // Deleted, or deleted and made again: the cache is about to say so.
-            Err(error) if matches!(error.reason, Reason::NotFound | Reason::Conflict) => {
+            // The cache is about to say so too.
+            Err(error) if error.reason == Reason::NotFound => {
                 tracing::debug!(pod = name, %error, "the pod is gone");
                 Ok(pod)
             }

@@ -20,7 +20,7 @@ use crate::{
         status::{self, Input},
     },
     probe::Answer,
-    runtime::{PodRef, Sandbox},
+    runtime::PodRef,
 };
 
 /// What a look came to.
@@ -60,14 +60,17 @@ impl Node {
 
     /// The first look at a pod: is it let in?
     fn meet(&self, worker: &Worker, pod: &Arc<Pod>) {
-        let mut state = worker.state();
-        if state.met {
-            return;
-        }
-        state.met = true;
-        let known = pod.status.as_ref().and_then(|status| status.start_time.clone());
-        state.memory.start_time = Some(known.unwrap_or_else(clock::now));
+        // One at a time, or two pods could each take the room that is left for one.
+        let _admitting = lock(&self.admitting);
         let uid = pod.metadata.uid.as_deref().unwrap_or_default();
+        {
+            let mut state = worker.state();
+            if std::mem::replace(&mut state.met, true) {
+                return;
+            }
+            let known = pod.status.as_ref().and_then(|status| status.start_time.clone());
+            state.memory.start_time = Some(known.unwrap_or_else(clock::now));
+        }
         if self.runtime.sandbox(uid).is_some() || pod.metadata.deletion_timestamp.is_some() {
             return;
         }
@@ -75,26 +78,23 @@ impl Node {
             self.recorder.event(&**pod, Kind::Warning, "InvalidBehavior", problem);
         }
         let here = self.pods.list();
-        let admitted = |other: &&Arc<Pod>| {
-            other.metadata.uid != pod.metadata.uid
-                && !pods::is_terminal(other)
-                && other.metadata.uid.as_ref().is_some_and(|uid| self.is_admitted(uid))
-        };
-        let others = here.iter().filter(admitted).map(|pod| &**pod);
+        let others = here.iter().filter(|other| other.metadata.uid != pod.metadata.uid && self.is_admitted(other));
+        let others = others.map(|pod| &**pod);
         if let Err(ending) = admission::admit(pod, others, &self.config.capacity, &object::labels(&self.config)) {
             self.recorder.event(&**pod, Kind::Warning, &ending.reason, ending.message.clone());
-            state.memory.ending = Some(ending);
+            worker.state().memory.ending = Some(ending);
         }
     }
 
-    /// Whether a pod was let in: those from before a restart have a sandbox.
-    fn is_admitted(&self, uid: &str) -> bool {
+    /// Whether a pod was let in and has not ended. Those from before a restart have a sandbox.
+    fn is_admitted(&self, pod: &Pod) -> bool {
+        let Some(uid) = pod.metadata.uid.as_deref().filter(|_| !pods::is_terminal(pod)) else { return false };
         let worker = lock(&self.workers).get(uid).cloned();
-        let met = worker.is_some_and(|worker| {
+        let was_met = worker.is_some_and(|worker| {
             let state = worker.state();
             state.met && state.memory.ending.is_none()
         });
-        met || self.runtime.sandbox(uid).is_some()
+        was_met || self.runtime.sandbox(uid).is_some()
     }
 
     /// Decides what a pod needs, begins it, and says how the pod is now.
@@ -148,10 +148,10 @@ impl Node {
             state.starting = Some(task.abort_handle());
         }
         self.tell_of_crashes(pod, state, &plan);
-        let over = ending && !sandbox.as_ref().is_some_and(Sandbox::is_running);
+        let over = ending && !sandbox.as_ref().is_some_and(|sandbox| sandbox.is_running());
         let input = Input {
             pod,
-            sandbox: sandbox.as_ref(),
+            sandbox: sandbox.as_deref(),
             memory: &state.memory,
             backing_off: &plan.backing_off,
             host_ip: self.config.ip,

@@ -43,12 +43,9 @@ pub struct PodRef {
 impl PodRef {
     /// A pod's.
     pub fn of(pod: &Pod) -> Self {
-        let meta = pod.metadata.clone();
-        Self {
-            namespace: meta.namespace.unwrap_or_default(),
-            name: meta.name.unwrap_or_default(),
-            uid: meta.uid.unwrap_or_default(),
-        }
+        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        let meta = &pod.metadata;
+        Self { namespace: text(&meta.namespace), name: text(&meta.name), uid: text(&meta.uid) }
     }
 }
 
@@ -179,7 +176,7 @@ pub trait Runtime: Send + Sync + 'static {
     /// All pods here.
     fn pods(&self) -> Vec<PodRef>;
     /// What is here of a pod.
-    fn sandbox(&self, uid: &str) -> Option<Sandbox>;
+    fn sandbox(&self, uid: &str) -> Option<Arc<Sandbox>>;
     /// Makes room for a pod.
     fn create(&self, pod: PodRef, address: IpAddr);
     /// Takes in what has changed about a pod that is here.
@@ -205,3 +202,6 @@ pub trait Runtime: Send + Sync + 'static {
     /// A connection to what listens at an address.
     fn dial(&self, address: SocketAddr) -> Result<DuplexStream, DialError>;
 }
+
+#[cfg(test)]
+mod tests;

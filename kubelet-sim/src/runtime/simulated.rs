@@ -1,6 +1,8 @@
 //! The default runtime: containers that do nothing but behave. A container that runs until it is stopped costs an entry
 //! in a table; one that will end costs a timer.
 
+mod probing;
+
 use std::{
     collections::{BTreeMap, HashMap},
     io,
@@ -27,8 +29,8 @@ use super::{
     Container, DialError, Exit, Image, Launch, PodRef, Runtime, Sandbox, checkpoint::Checkpoint, http::Server,
 };
 use crate::{
-    behavior::{Answer as Forced, Behavior, OnTerminate, Protocol, Pull, Run, annotations, images},
-    probe::{Action, Answer, Check, Kind},
+    behavior::{Behavior, OnTerminate, Protocol, Pull, Run, annotations, images},
+    probe::{Answer, Check},
 };
 
 /// What a process killed by SIGKILL exits with: 128 + 9.
@@ -66,7 +68,7 @@ struct State {
 /// A pod's containers. This is also what is kept in its file.
 #[derive(Serialize, Deserialize)]
 struct Room {
-    sandbox: Sandbox,
+    sandbox: Arc<Sandbox>,
     /// What runs, by container id.
     processes: BTreeMap<String, Process>,
 }
@@ -160,7 +162,8 @@ impl Shared {
             let Some(room) = state.pods.get_mut(&pod.uid) else { return };
             let Some(process) = room.processes.remove(id) else { return };
             let Some(end) = process.end.clone() else { return };
-            if let Some(container) = room.sandbox.containers.iter_mut().find(|container| container.id == id) {
+            let mut containers = Arc::make_mut(&mut room.sandbox).containers.iter_mut();
+            if let Some(container) = containers.find(|container| container.id == id) {
                 container.exit = Some(Exit { code: end.code, finished_at: end.at });
             }
             self.checkpoint.save_pod(&pod.uid, room);
@@ -199,7 +202,9 @@ impl Room {
     fn forget_old_runs(&mut self) {
         let latest: HashMap<String, u32> =
             self.sandbox.containers.iter().map(|container| (container.name.clone(), container.attempt)).collect();
-        self.sandbox.containers.retain(|container| container.attempt + 1 >= latest[&container.name]);
+        Arc::make_mut(&mut self.sandbox)
+            .containers
+            .retain(|container| container.attempt + 1 >= latest[&container.name]);
     }
 }
 
@@ -218,14 +223,14 @@ impl Runtime for Simulated {
         self.shared.lock().pods.values().map(|room| room.sandbox.pod.clone()).collect()
     }
 
-    fn sandbox(&self, uid: &str) -> Option<Sandbox> {
+    fn sandbox(&self, uid: &str) -> Option<Arc<Sandbox>> {
         self.shared.lock().pods.get(uid).map(|room| room.sandbox.clone())
     }
 
     fn create(&self, pod: PodRef, address: IpAddr) {
         let uid = pod.uid.clone();
         let room = Room {
-            sandbox: Sandbox { pod, address, released: false, containers: Vec::new() },
+            sandbox: Arc::new(Sandbox { pod, address, released: false, containers: Vec::new() }),
             processes: BTreeMap::new(),
         };
         self.shared.checkpoint.save_pod(&uid, &room);
@@ -255,7 +260,7 @@ impl Runtime for Simulated {
     fn release(&self, uid: &str) {
         let mut state = self.shared.lock();
         if let Some(room) = state.pods.get_mut(uid).filter(|room| !room.sandbox.released) {
-            room.sandbox.released = true;
+            Arc::make_mut(&mut room.sandbox).released = true;
             self.shared.checkpoint.save_pod(uid, room);
         }
     }
@@ -324,7 +329,7 @@ impl Runtime for Simulated {
             if let Run::For { time, exit_code } = run {
                 process.end_at(&self.shared, &pod, &container.id, container.started_at.0 + time, exit_code);
             }
-            room.sandbox.containers.push(container);
+            Arc::make_mut(&mut room.sandbox).containers.push(container);
             room.forget_old_runs();
             self.shared.checkpoint.save_pod(&pod.uid, room);
             Ok(())
@@ -345,13 +350,7 @@ impl Runtime for Simulated {
     }
 
     fn probe<'a>(&'a self, uid: &'a str, id: &'a str, check: &'a Check) -> BoxFuture<'a, Answer> {
-        Box::pin(async move {
-            let found = self.ask(uid, id, check);
-            if found == Found::Nothing {
-                clock::sleep(check.timeout).await;
-            }
-            found.answer(check)
-        })
+        Box::pin(self.answer(uid, id, check))
     }
 
     fn dial(&self, address: SocketAddr) -> Result<DuplexStream, DialError> {
@@ -388,84 +387,5 @@ impl Runtime for Simulated {
             return Ok(ours);
         }
         Err(DialError::Refused(address))
-    }
-}
-
-/// What a probe meets.
-#[derive(Debug, PartialEq, Eq)]
-enum Found {
-    Well,
-    Status(u16),
-    Refused,
-    /// No answer.
-    Nothing,
-}
-
-impl Simulated {
-    fn ask(&self, uid: &str, id: &str, check: &Check) -> Found {
-        let mut state = self.shared.lock();
-        let Some(room) = state.pods.get_mut(uid) else { return Found::Refused };
-        let Some(process) = room.processes.get(id) else { return Found::Refused };
-        match process.behavior.health.forced(check.kind) {
-            Some(Forced::Pass) => return Found::Well,
-            // What web frameworks answer: not ready is 503, broken is 500.
-            Some(Forced::Fail) => return Found::Status(if check.kind == Kind::Readiness { 503 } else { 500 }),
-            Some(Forced::Timeout) => return Found::Nothing,
-            None => {}
-        }
-        let now = clock::now_micro().0;
-        let status = |process: &Process, container: &Container| {
-            let uptime = now.duration_since(container.started_at.0).unsigned_abs();
-            match process.behavior.health.status(uptime) {
-                200 => Found::Well,
-                status => Found::Status(status),
-            }
-        };
-        match &check.action {
-            Action::Http { port, .. } | Action::Grpc { port, .. } => match room.listener(*port) {
-                Some((container, process, _)) => status(process, container),
-                None => Found::Refused,
-            },
-            Action::Tcp { port, .. } => {
-                if room.listener(*port).is_some() {
-                    Found::Well
-                } else {
-                    Found::Refused
-                }
-            }
-            Action::Exec(_) => match room.sandbox.containers.iter().find(|container| container.id == id) {
-                Some(container) => status(process, container),
-                None => Found::Refused,
-            },
-        }
-    }
-}
-
-impl Found {
-    /// In upstream's words. Source: `pkg/probe` of Kubernetes, and the errors of Go's net package.
-    fn answer(self, check: &Check) -> Answer {
-        let message = match (&check.action, self) {
-            (_, Self::Well) => return Answer::Success,
-            (Action::Http { .. }, Self::Status(status)) => format!("HTTP probe failed with statuscode: {status}"),
-            (Action::Http { address, port, scheme, path }, Self::Refused) => format!(
-                "Get \"{scheme}://{address}:{port}{path}\": dial tcp {address}:{port}: connect: connection refused"
-            ),
-            (Action::Http { address, port, scheme, path }, Self::Nothing) => format!(
-                "Get \"{scheme}://{address}:{port}{path}\": context deadline exceeded (Client.Timeout exceeded while \
-                 awaiting headers)"
-            ),
-            (Action::Tcp { address, port }, Self::Nothing) => format!("dial tcp {address}:{port}: i/o timeout"),
-            (Action::Tcp { address, port }, _) => format!("dial tcp {address}:{port}: connect: connection refused"),
-            (Action::Exec(command), Self::Nothing) => {
-                format!("command timed out: \"{}\" timed out after {:?}", command.join(" "), check.timeout)
-            }
-            (Action::Exec(_), _) => String::new(),
-            (Action::Grpc { .. }, Self::Status(_)) => "service unhealthy (responded with \"NOT_SERVING\")".to_owned(),
-            (Action::Grpc { address, port }, _) => format!(
-                "timeout: failed to connect service \"{address}:{port}\" within {:?}: context deadline exceeded",
-                check.timeout
-            ),
-        };
-        Answer::Failure(message)
     }
 }

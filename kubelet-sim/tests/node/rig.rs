@@ -1,15 +1,17 @@
 //! A node that can be killed and started again, as a process can.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use kubelab_client::Client;
+use kubelab_client::{Client, process::Connection};
 use kubelab_kubelet_sim::{
     node::{Config, Node},
     options::Capacity,
     runtime::{Runtime, Simulated},
+    server::{Tls, serve},
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::net::TcpListener;
 
 use crate::fake::{Fake, FakeServer};
 
@@ -63,6 +65,16 @@ impl Rig {
         executor.spawn(node.run());
         self.runtime = Some(runtime);
         self.node = Some(executor);
+    }
+
+    /// Serves the node's gRPC services; where, and with what one may come in.
+    pub async fn serve(&self) -> (SocketAddr, Connection) {
+        let connection = self.api.connection(&[&self.server]);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let tls = Tls::load(&connection, &connection.client_certificate, &connection.client_key).unwrap();
+        tokio::spawn(serve(listener, tls, self.runtime.clone().unwrap()));
+        (address, connection)
     }
 
     /// As `kill -9`.

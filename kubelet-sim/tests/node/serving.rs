@@ -2,9 +2,16 @@
 
 use std::net::SocketAddr;
 
+use bytes::Bytes;
+use futures::StreamExt;
 use kubelab_kubelet_sim::runtime::DialError;
+use kubelab_proto::node::{DialRequest, node_client::NodeClient};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tonic::{
+    Code,
+    transport::{Certificate, ClientTlsConfig, Endpoint, Identity},
+};
 
 use crate::rig::Rig;
 
@@ -54,4 +61,42 @@ async fn a_stopped_container_cuts_its_connections() {
     request(&mut connection, false).await;
     rig.delete("hello", 30);
     assert_eq!(connection.read(&mut [0]).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn the_node_is_dialled_over_grpc_by_those_with_a_certificate() {
+    let rig = Rig::new().await;
+    rig.run("hello", json!({}), json!({"containers": [{"name": "web"}]}));
+    rig.until("hello", "/status/phase", json!("Running")).await;
+    let (address, connection) = rig.serve().await;
+    let read = |path| std::fs::read(path).unwrap();
+    let trusting =
+        ClientTlsConfig::new().ca_certificate(Certificate::from_pem(read(&connection.certificate_authority)));
+    let identity = Identity::from_pem(read(&connection.client_certificate), read(&connection.client_key));
+    let connect = |tls: ClientTlsConfig| {
+        Endpoint::from_shared(format!("https://{address}")).unwrap().tls_config(tls).unwrap().connect_lazy()
+    };
+    let dial = async |tls: ClientTlsConfig, address: &str, data: &'static [u8]| {
+        let first = DialRequest { address: address.into(), data: Bytes::from_static(data) };
+        let dialled = NodeClient::new(connect(tls)).dial(tokio_stream::once(first)).await;
+        match dialled {
+            Ok(replies) => {
+                let replies = replies.into_inner().map(|reply| reply.unwrap().data.to_vec());
+                Ok(String::from_utf8(replies.concat().await).unwrap())
+            }
+            Err(status) => Err(status.code()),
+        }
+    };
+    let known = || trusting.clone().identity(identity.clone());
+    let request = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    let answer = dial(known(), "10.244.1.2:80", request).await.unwrap();
+    assert!(answer.contains("Server name: hello"), "{answer}");
+    for (address, expected) in [
+        ("10.244.1.2:81", Code::FailedPrecondition),
+        ("10.244.1.99:80", Code::NotFound),
+        ("somewhere", Code::InvalidArgument),
+    ] {
+        assert_eq!(dial(known(), address, request).await, Err(expected), "{address}");
+    }
+    assert!(dial(trusting, "10.244.1.2:80", request).await.is_err(), "no certificate, no answer");
 }

@@ -112,6 +112,10 @@ impl Kind for StatefulSetKind {
         workload::counts(("replicas", status.replicas), &parts, &Path::new("status"), errors);
     }
 
+    fn warnings(set: &StatefulSet) -> Vec<String> {
+        workload::warnings(Some(&set.spec.template))
+    }
+
     const COLUMNS: &'static [Column] = &[NAME, column("Ready", "string"), AGE, CONTAINERS, IMAGES];
 
     fn cells(set: &StatefulSet, now: Timestamp) -> Vec<Value> {

@@ -34,7 +34,7 @@ impl Kind for ResourceQuotaKind {
 
     fn default(quota: &mut ResourceQuota) {
         quota.spec.iter_mut().filter_map(|spec| spec.hard.as_mut()).for_each(resources::canonical);
-        for status in &mut quota.status {
+        if let Some(status) = &mut quota.status {
             [&mut status.hard, &mut status.used].into_iter().flatten().for_each(resources::canonical);
         }
     }

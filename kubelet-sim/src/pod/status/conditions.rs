@@ -6,7 +6,7 @@ use k8s_openapi::{
 };
 use kubelab_api::pod::is_sidecar;
 
-use super::Input;
+use super::{Input, is_last};
 
 /// A condition's verdict: whether it holds, and otherwise why not.
 #[derive(Default)]
@@ -33,7 +33,7 @@ pub fn conditions(
     statuses: &[ContainerStatus],
     phase: &str,
 ) -> Vec<PodCondition> {
-    let has_sandbox = input.sandbox.is_some() && !input.over;
+    let has_sandbox = input.sandbox.is_some() && !input.over && !is_last(Some(phase));
     let sandbox = Verdict { holds: has_sandbox, ..Verdict::default() };
     let ready = containers_ready(spec, init, statuses, phase);
     let pod_ready =

@@ -1,0 +1,101 @@
+//! The proxy: keeps the table and the ports as the cluster wants them.
+
+use std::{net::IpAddr, sync::Arc, time::Duration};
+
+use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice};
+use kubelab_client::{Cache, Client, Recorder, Scope, clock, process::Pages, recorder::Kind};
+use tokio::sync::{Mutex, Notify, watch};
+
+use crate::{
+    dial::Nodes,
+    metrics::METRICS,
+    ports::{Ports, Taken},
+    rules::{self, Table, iptables},
+};
+
+/// Changes that come close together make one new table. Upstream waits a second (`minSyncPeriod`), since its tables are
+/// dear; here a change should be seen at once.
+const SETTLE: Duration = Duration::from_millis(10);
+/// How soon a port that was taken is tried again.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// Which node's proxy it is.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The node's name.
+    pub node: String,
+    /// The node's address.
+    pub ip: IpAddr,
+}
+
+/// A node's service proxy.
+pub struct Proxy {
+    config: Config,
+    recorder: Recorder,
+    services: Cache<Service>,
+    slices: Cache<EndpointSlice>,
+    changed: Arc<Notify>,
+    table: watch::Sender<Arc<Table>>,
+    ports: Mutex<Ports>,
+    ready: watch::Sender<bool>,
+}
+
+impl Proxy {
+    /// A proxy that does nothing until it is run.
+    pub fn new(client: Client, config: Config, nodes: Nodes) -> Self {
+        let table = watch::Sender::new(Arc::new(Table::default()));
+        Self {
+            recorder: Recorder::new(&client, "kube-proxy", &config.node),
+            services: Cache::start(&client, Scope::default()),
+            slices: Cache::start(&client, Scope::default()),
+            changed: Arc::new(Notify::new()),
+            ports: Mutex::new(Ports::new(config.ip, table.subscribe(), nodes)),
+            table,
+            ready: watch::Sender::new(false),
+            config,
+        }
+    }
+
+    /// Whether the rules are those of the cluster.
+    pub fn ready(&self) -> watch::Receiver<bool> {
+        self.ready.subscribe()
+    }
+
+    /// The rules, as a page.
+    pub fn pages(&self) -> Pages {
+        let table = self.table.subscribe();
+        Arc::new(move |path| (path == "/rules").then(|| iptables::save(&table.borrow())))
+    }
+
+    /// Runs until dropped.
+    pub async fn run(self: Arc<Self>) {
+        let mut ports = self.ports.lock().await;
+        tokio::join!(self.services.synced(), self.slices.synced(), ports.synced());
+        let changed = self.changed.clone();
+        self.services.on_change(move |_| changed.notify_one());
+        let changed = self.changed.clone();
+        self.slices.on_change(move |_| changed.notify_one());
+        loop {
+            let table = Arc::new(rules::table(&self.config.node, &self.services.list(), &self.slices.list()));
+            METRICS.syncs.inc();
+            METRICS.rules.set(i64::try_from(table.0.len()).unwrap_or(i64::MAX));
+            self.table.send_replace(table.clone());
+            let taken = ports.apply(&table).await;
+            taken.iter().for_each(|taken| self.tell(taken));
+            self.ready.send_replace(true);
+            let retry =
+                async { if taken.is_empty() { std::future::pending().await } else { clock::sleep(RETRY).await } };
+            tokio::select! {
+                () = self.changed.notified() => clock::sleep(SETTLE).await,
+                () = retry => {}
+            }
+        }
+    }
+
+    fn tell(&self, taken: &Taken) {
+        tracing::warn!(%taken, "a node port is not open");
+        if let Some(service) = self.services.get(&taken.name.namespace, &taken.name.service) {
+            self.recorder.event(&*service, Kind::Warning, "FailedToOpenNodePort", taken.to_string());
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! A proxy against a small apiserver and a small node over real TLS, in one process.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+#[allow(dead_code)]
+#[path = "../../../client/tests/client/fake.rs"]
+mod fake;
+mod node_ports;
+mod rig;

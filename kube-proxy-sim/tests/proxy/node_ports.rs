@@ -1,0 +1,67 @@
+//! Node ports, as clients see them.
+
+use std::{collections::BTreeSet, net::SocketAddr};
+
+use crate::rig::Rig;
+
+#[tokio::test]
+async fn a_node_port_leads_to_every_pod() {
+    let rig = Rig::new([127, 0, 77, 1]).await;
+    rig.service("hello", 30080);
+    rig.endpoints("hello", &[2, 3, 4]);
+    rig.until_open(30080, true).await;
+    let mut answers = BTreeSet::new();
+    for _ in 0..200 {
+        answers.insert(rig.ask(30080, "hi").await.unwrap());
+        if answers.len() == 3 {
+            break;
+        }
+    }
+    let expected = ["10.244.1.2:80 got hi", "10.244.1.3:80 got hi", "10.244.1.4:80 got hi"];
+    assert_eq!(answers, expected.map(str::to_owned).into());
+}
+
+#[tokio::test]
+async fn a_pod_that_does_not_answer_is_passed_over() {
+    let rig = Rig::new([127, 0, 77, 2]).await;
+    rig.service("hello", 30080);
+    rig.endpoints("hello", &[2, 3]);
+    rig.until_open(30080, true).await;
+    rig.kill(2);
+    for _ in 0..20 {
+        assert_eq!(rig.ask(30080, "hi").await.unwrap(), "10.244.1.3:80 got hi");
+    }
+    rig.kill(3);
+    assert_eq!(rig.ask(30080, "").await.unwrap_or_default(), "", "closed without an answer");
+}
+
+#[tokio::test]
+async fn a_port_is_open_while_it_leads_somewhere() {
+    let rig = Rig::new([127, 0, 77, 3]).await;
+    rig.service("hello", 30080);
+    rig.until_rule("has no endpoints", true).await;
+    rig.until_open(30080, false).await;
+    rig.endpoints("hello", &[2]);
+    rig.until_open(30080, true).await;
+    rig.service("hello", 30081);
+    rig.until_open(30081, true).await;
+    rig.until_open(30080, false).await;
+    rig.endpoints("hello", &[]);
+    rig.until_open(30081, false).await;
+    rig.api.delete_now("services", "default", "hello");
+    rig.until_rule("default/hello", false).await;
+}
+
+#[tokio::test]
+async fn a_taken_port_is_told_of_and_opened_once_it_is_free() {
+    let rig = Rig::new([127, 0, 77, 4]).await;
+    let squatter = tokio::net::TcpListener::bind(SocketAddr::new(rig.ip, 30080)).await.unwrap();
+    rig.service("hello", 30080);
+    rig.endpoints("hello", &[2]);
+    let told =
+        |api: &crate::fake::Fake| api.objects("events").iter().any(|event| event["reason"] == "FailedToOpenNodePort");
+    rig.api.until("the service is told", told).await;
+    drop(squatter);
+    rig.until_open(30080, true).await;
+    assert_eq!(rig.ask(30080, "hi").await.unwrap(), "10.244.1.2:80 got hi");
+}

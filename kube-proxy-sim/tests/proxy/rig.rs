@@ -1,0 +1,157 @@
+//! A proxy, and a node whose pods say their address and end.
+
+use std::{
+    collections::BTreeSet,
+    fs, io,
+    net::{IpAddr, SocketAddr},
+    pin::Pin,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use futures::{Stream, StreamExt, stream};
+use kubelab_client::{Client, process::Connection};
+use kubelab_kube_proxy_sim::{
+    dial::Nodes,
+    proxy::{Config, Proxy},
+};
+use kubelab_proto::node::{
+    DialReply, DialRequest,
+    node_server::{Node, NodeServer},
+};
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::{
+    Request, Response, Status, Streaming,
+    transport::{Certificate, Identity, Server, ServerTlsConfig},
+};
+
+use crate::fake::{Fake, FakeServer};
+
+/// Nodes are known by the name in their certificate; the test's certificate is for this one.
+pub const NODE: &str = "localhost";
+
+/// A pod answers with its address and what it was sent, once that is all.
+#[derive(Clone, Default)]
+struct Pods {
+    dead: Arc<Mutex<BTreeSet<String>>>,
+}
+
+#[tonic::async_trait]
+impl Node for Pods {
+    type DialStream = Pin<Box<dyn Stream<Item = Result<DialReply, Status>> + Send>>;
+
+    async fn dial(&self, request: Request<Streaming<DialRequest>>) -> Result<Response<Self::DialStream>, Status> {
+        let mut sent = request.into_inner();
+        let address = sent.message().await?.unwrap().address;
+        if self.dead.lock().unwrap().contains(&address) {
+            return Err(Status::failed_precondition("connection refused"));
+        }
+        let answer = stream::once(async move {
+            let mut all = format!("{address} got ").into_bytes();
+            while let Some(message) = sent.message().await? {
+                all.extend_from_slice(&message.data);
+            }
+            Ok(DialReply { data: all.into() })
+        });
+        Ok(Response::new(answer.boxed()))
+    }
+}
+
+pub struct Rig {
+    pub api: Fake,
+    _server: FakeServer,
+    pods: Pods,
+    pub rules: kubelab_client::process::Pages,
+    pub ip: IpAddr,
+}
+
+impl Rig {
+    /// `ip`: a loopback address of the test's own, so that tests do not fight for ports.
+    pub async fn new(ip: [u8; 4]) -> Self {
+        let api = Fake::new();
+        let server = api.serve();
+        let connection = api.connection(&[&server]);
+        let pods = Pods::default();
+        let kubelet = serve_node(&connection, pods.clone()).await;
+        let status = json!({"addresses": [{"type": "InternalIP", "address": "127.0.0.1"}],
+            "daemonEndpoints": {"kubeletEndpoint": {"Port": kubelet.port()}}});
+        api.put("nodes", json!({"metadata": {"name": NODE}, "status": status}));
+        let client = Client::new(&connection).unwrap();
+        let nodes = Nodes::new(&client, &connection).unwrap();
+        let ip = IpAddr::from(ip);
+        let proxy = Arc::new(Proxy::new(client, Config { node: NODE.into(), ip }, nodes));
+        let (mut ready, rules) = (proxy.ready(), proxy.pages());
+        tokio::spawn(proxy.run());
+        ready.wait_for(|ready| *ready).await.unwrap();
+        Self { api, _server: server, pods, rules, ip }
+    }
+
+    pub fn service(&self, name: &str, node_port: u16) {
+        let ports = json!([{"port": 80, "nodePort": node_port}]);
+        let spec = json!({"type": "NodePort", "clusterIP": "10.96.0.10", "ports": ports});
+        self.api.put("services", json!({"metadata": {"name": name, "namespace": "default"}, "spec": spec}));
+    }
+
+    /// The pods behind a service, by the last part of their addresses.
+    pub fn endpoints(&self, service: &str, parts: &[u8]) {
+        let endpoint = |part| json!({"addresses": [format!("10.244.1.{part}")], "nodeName": NODE});
+        let endpoints: Vec<Value> = parts.iter().map(endpoint).collect();
+        let meta = json!({"name": service, "namespace": "default", "labels": {"kubernetes.io/service-name": service}});
+        let slice = json!({"metadata": meta, "addressType": "IPv4", "ports": [{"name": "", "port": 80}], "endpoints": endpoints});
+        self.api.put("endpointslices", slice);
+    }
+
+    /// A pod whose node refuses connections to it.
+    pub fn kill(&self, part: u8) {
+        self.pods.dead.lock().unwrap().insert(format!("10.244.1.{part}:80"));
+    }
+
+    /// What a client hears at a node port.
+    pub async fn ask(&self, port: u16, words: &str) -> io::Result<String> {
+        let mut stream = TcpStream::connect(SocketAddr::new(self.ip, port)).await?;
+        stream.write_all(words.as_bytes()).await?;
+        stream.shutdown().await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        Ok(answer)
+    }
+
+    /// Waits until a node port is open, or closed.
+    pub async fn until_open(&self, port: u16, open: bool) {
+        let address = SocketAddr::new(self.ip, port);
+        let wait = async {
+            while TcpStream::connect(address).await.is_ok() != open {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), wait).await.unwrap_or_else(|_| panic!("{port} open: {open}"));
+    }
+
+    /// Waits until the rules hold this text.
+    pub async fn until_rule(&self, text: &str, there: bool) {
+        let wait = async {
+            while (self.rules)("/rules").unwrap().contains(text) != there {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), wait).await.unwrap_or_else(|_| panic!("{text}: {there}"));
+    }
+}
+
+async fn serve_node(connection: &Connection, pods: Pods) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let read = |path| fs::read(path).unwrap();
+    let identity = Identity::from_pem(read(&connection.client_certificate), read(&connection.client_key));
+    let authority = Certificate::from_pem(read(&connection.certificate_authority));
+    let tls = ServerTlsConfig::new().identity(identity).client_ca_root(authority);
+    let mut server = Server::builder().tls_config(tls).unwrap();
+    let serving = server.add_service(NodeServer::new(pods)).serve_with_incoming(TcpListenerStream::new(listener));
+    tokio::spawn(serving);
+    address
+}
