@@ -95,8 +95,8 @@ async fn bootstrap(doors: Arc<Doors>, service: Object, id: u64, published: Socke
     if !seed(doors.corridor.store(), Timestamp::now, &doors.shutdown).await {
         return;
     }
-    while let Err(error) = doors.corridor.ensure(service.clone()).await {
-        tracing::warn!(%error, "the Service kubernetes could not be created yet");
+    while let Err(error) = doors.corridor.ensure(&service).await {
+        tracing::info!(%error, "the Service kubernetes could not be created yet");
         tokio::select! {
             () = sleep(BOOTSTRAP_EVERY) => {}
             () = doors.shutdown.cancelled() => return,
