@@ -41,7 +41,10 @@ impl Server {
     /// Serves one connection until it ends.
     pub async fn serve(self, connection: DuplexStream) {
         let service = service_fn(|request| self.respond(request));
-        if let Err(error) = http1::Builder::new().serve_connection(TokioIo::new(connection), service).await {
+        let mut builder = http1::Builder::new();
+        // A client may say all it has to say before it listens: `printf 'GET / …' | nc`.
+        builder.half_close(true);
+        if let Err(error) = builder.serve_connection(TokioIo::new(connection), service).await {
             tracing::debug!(address = %self.address, %error, "a connection to a container broke");
         }
     }

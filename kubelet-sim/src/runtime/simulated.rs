@@ -230,7 +230,7 @@ impl Runtime for Simulated {
     fn create(&self, pod: PodRef, address: IpAddr) {
         let uid = pod.uid.clone();
         let room = Room {
-            sandbox: Sandbox { pod, address, released: false, containers: Vec::new() },
+            sandbox: Arc::new(Sandbox { pod, address, released: false, containers: Vec::new() }),
             processes: BTreeMap::new(),
         };
         self.shared.checkpoint.save_pod(&uid, &room);

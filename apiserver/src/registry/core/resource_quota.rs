@@ -32,6 +32,8 @@ const SCOPES: &[&str] = &[
 impl Kind for ResourceQuotaKind {
     type Object = ResourceQuota;
 
+    const RETURNS_DELETED: bool = true;
+
     fn default(quota: &mut ResourceQuota) {
         quota.spec.iter_mut().filter_map(|spec| spec.hard.as_mut()).for_each(resources::canonical);
         if let Some(status) = &mut quota.status {
