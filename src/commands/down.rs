@@ -28,7 +28,10 @@ impl Down {
             layout.require()?;
         }
         match act(&layout, &Command::Down).await {
-            Ok(words) => println!("{words}"),
+            Ok(words) => {
+                layout.until_free().await?;
+                println!("{words}");
+            }
             // A supervisor that was killed leaves its socket, and took its processes with it.
             Err(_) if self.delete || !running => println!("the lab in {} is not running", layout.root().display()),
             Err(error) => return Err(error),

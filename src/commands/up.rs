@@ -1,16 +1,14 @@
 //! `kubelab up`
 
 use std::{
-    fs::{File, OpenOptions},
-    io::{IsTerminal, Write},
+    io::IsTerminal,
     os::unix::process::CommandExt,
     process::Stdio,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use clap::Args;
-use rustix::fs::{FlockOperation, flock};
 use tokio::{sync::watch, time};
 
 use super::status::table;
@@ -85,7 +83,7 @@ impl Up {
     }
 
     async fn foreground(self, layout: Layout) -> anyhow::Result<()> {
-        let _lock = lock(&layout)?;
+        let _lock = layout.lock()?;
         let spec = self.spec(&layout)?;
         init_logging();
         let begun = Instant::now();
@@ -109,7 +107,7 @@ impl Up {
     async fn detached(self, layout: &Layout) -> anyhow::Result<()> {
         let begun = Instant::now();
         // Refuse here, where the words reach the user, what the background process would refuse.
-        drop(lock(layout)?);
+        drop(layout.lock()?);
         let spec = self.spec(layout)?;
         drop(crate::front_door::listen((std::net::Ipv4Addr::LOCALHOST, spec.port).into()).await?);
 
@@ -143,23 +141,6 @@ impl Up {
             time::sleep(Duration::from_millis(10)).await;
         }
     }
-}
-
-/// One supervisor a lab. The lock goes with the process, so a pid left in the file by a dead one hurts nobody.
-fn lock(layout: &Layout) -> anyhow::Result<File> {
-    let path = layout.pid_file();
-    let mut file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path)?;
-    if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-        let pid = std::fs::read_to_string(&path).unwrap_or_default();
-        bail!(
-            "this lab is already running (supervisor pid {}); `kubelab status` shows it, `kubelab down` stops it, \
-             and `kubelab up --name OTHER --port PORT` starts another beside it",
-            pid.trim()
-        );
-    }
-    file.set_len(0)?;
-    writeln!(file, "{}", std::process::id()).with_context(|| format!("cannot write {}", path.display()))?;
-    Ok(file)
 }
 
 fn init_logging() {

@@ -13,11 +13,14 @@ pub mod plan;
 pub mod spec;
 
 use std::{
-    fs, io,
+    fs::{self, File, OpenOptions},
+    io::{self, Write},
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, bail};
+use rustix::fs::{FlockOperation, flock};
 
 pub use spec::Spec;
 
@@ -108,6 +111,37 @@ impl Layout {
     /// Writes the lab's description.
     pub fn save(&self, spec: &Spec) -> anyhow::Result<()> {
         write(&self.spec(), &serde_json::to_vec_pretty(spec)?, 0o644)
+    }
+
+    /// Takes the lab for this process: one supervisor a lab. The lock goes with the process, so a pid that a dead one left
+    /// in the file hurts nobody.
+    pub fn lock(&self) -> anyhow::Result<File> {
+        let path = self.pid_file();
+        let mut file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path)?;
+        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+            let pid = fs::read_to_string(&path).unwrap_or_default();
+            bail!(
+                "this lab is already running (supervisor pid {}); `kubelab status` shows it, `kubelab down` stops it, \
+                 and `kubelab up --name OTHER --port PORT` starts another beside it",
+                pid.trim()
+            );
+        }
+        file.set_len(0)?;
+        writeln!(file, "{}", std::process::id()).with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(file)
+    }
+
+    /// Waits until the supervisor's process is gone, so that whoever comes next finds the lab free.
+    pub async fn until_free(&self) -> anyhow::Result<()> {
+        let Ok(file) = File::open(self.pid_file()) else { return Ok(()) };
+        let begun = Instant::now();
+        while flock(&file, FlockOperation::NonBlockingLockShared).is_err() {
+            if begun.elapsed() > Duration::from_secs(10) {
+                bail!("the supervisor has stopped the lab and does not end itself; {} holds its pid", self.pid_file().display());
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        Ok(())
     }
 
     /// Makes the folders.

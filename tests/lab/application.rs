@@ -25,7 +25,11 @@ fn the_web_application_comes_up() {
             assert!(applied.contains(&format!("{object} created")), "{version}: {object} in {applied}");
         }
         let again = kubectl.run(&format!("apply -f {WEBAPP}"));
-        assert_eq!(again.matches("unchanged").count(), 9, "{version}: {again}");
+        // As upstream: stringData and defaulted claim templates differ from what is stored, so kubectl sends them again.
+        for line in again.lines() {
+            let again = line.starts_with("secret/") || line.starts_with("statefulset");
+            assert!(line.ends_with(if again { "configured" } else { "unchanged" }), "{version}: {line}");
+        }
 
         kubectl.run("-n webapp rollout status deployment/webapp --timeout=120s");
         kubectl.run("-n webapp wait pod -l app=webapp --for=condition=Ready --timeout=120s");

@@ -132,7 +132,7 @@ fn a_watch_follows_and_the_rest_of_get_works() {
         let kubectl = lab.kubectl_of(version);
         let log = lab.data_dir().join("watch.log");
         let mut watch = kubectl.command();
-        watch.args(["get", "configmaps", "-w", "-l", "watched=yes", "-o", "name", "--output-watch-events"]);
+        watch.args(["get", "configmaps", "-w", "-l", "watched=yes", "--output-watch-events"]);
         let mut watch = watch.stdout(std::fs::File::create(&log).unwrap()).spawn().unwrap();
         kubectl.run("create configmap watched --from-literal=a=b");
         kubectl.run("label configmap watched watched=yes");
