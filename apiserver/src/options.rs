@@ -42,6 +42,9 @@ pub struct Options {
     /// The key that signs and verifies service accounts' tokens (PEM)
     #[arg(long)]
     pub service_account_key: PathBuf,
+    /// Who issues service accounts' tokens
+    #[arg(long, default_value = "https://kubernetes.default.svc.cluster.local")]
+    pub service_account_issuer: String,
     /// The address under which the cluster knows this apiserver [default: that of --listen]
     #[arg(long)]
     pub advertise_address: Option<IpAddr>,

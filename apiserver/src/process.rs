@@ -1,10 +1,9 @@
 //! One apiserver's life as a process.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{fs, future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use jiff::Timestamp;
-use kubelab_api::Error;
 use kubelab_store::{PeerTls, Store};
 use tokio::{
     net::TcpListener,
@@ -16,9 +15,9 @@ use tracing_subscriber::EnvFilter;
 
 use crate::{
     Options,
-    authentication::{Authenticator, token::{ISSUER, Keys}},
+    authentication::{Authenticator, token::Keys},
     authorization::Authorizer,
-    bootstrap::{self, seed::seed},
+    bootstrap::{Object, publish::publish, seed::seed, service::service},
     corridor::Corridor,
     doors::{Doors, health::Health},
     server,
@@ -57,9 +56,7 @@ fn start(name: &str) {
 /// Serves on `listener` until `stop` resolves.
 pub async fn serve(options: Options, listener: TcpListener, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
     let tls = server::tls(&options.certificate_authority, &options.tls_certificate, &options.tls_key)?;
-    let key = std::fs::read(&options.service_account_key)
-        .with_context(|| format!("cannot read {}", options.service_account_key.display()))?;
-    let keys = Keys::from_pem(&key, ISSUER).with_context(|| options.service_account_key.display().to_string())?;
+    let keys = keys(&options)?;
     let store = Store::open(store_options(&options)?).await?;
 
     let authenticator = Authenticator::new(keys, store.clone(), Box::new(Timestamp::now));
@@ -78,36 +75,41 @@ pub async fn serve(options: Options, listener: TcpListener, stop: impl Future<Ou
     let address = listener.local_addr()?;
     tracing::info!(listen = %address, member = options.id, "serving");
     let serving = tokio::spawn(server::serve(listener, tls, Arc::clone(&doors)));
-    let service = bootstrap::service::service(options.kubernetes_service_ip(), address.port());
-    let bootstrapping = tokio::spawn(bootstrap(Arc::clone(&doors), service, shutdown.clone()));
+    let service = service(options.kubernetes_service_ip(), address.port());
+    let published = SocketAddr::new(options.advertised(), address.port());
+    let bootstrapping = tokio::spawn(bootstrap(Arc::clone(&doors), service, options.id, published));
 
     stop.await;
     tracing::info!("shutting down");
     doors.health.set_leaving();
     shutdown.cancel();
-    bootstrapping.abort();
     serving.await?;
+    bootstrapping.await?;
     store.shutdown().await;
     Ok(())
 }
 
-/// Writes what every cluster has, as soon as the store has a leader: the policy in one transaction, and the Service
-/// `kubernetes` by the path that all Services take, since its address must be claimed.
-async fn bootstrap(doors: Arc<Doors>, service: bootstrap::Object, stop: CancellationToken) {
-    if !seed(doors.corridor.store(), Timestamp::now, &stop).await {
+/// Creates what every cluster has, as soon as the store has a leader. Ready is who has seen it done; then this apiserver
+/// keeps its address among the endpoints of the Service `kubernetes`.
+async fn bootstrap(doors: Arc<Doors>, service: Object, id: u64, published: SocketAddr) {
+    if !seed(doors.corridor.store(), Timestamp::now, &doors.shutdown).await {
         return;
     }
-    loop {
-        match doors.corridor.ensure(vec![service.clone()]).await {
-            Ok(()) => return doors.health.set_bootstrapped(),
-            Err(error) => retry(&error).await,
+    while let Err(error) = doors.corridor.ensure(&service).await {
+        tracing::info!(%error, "the Service kubernetes could not be created yet");
+        tokio::select! {
+            () = sleep(BOOTSTRAP_EVERY) => {}
+            () = doors.shutdown.cancelled() => return,
         }
     }
+    doors.health.set_bootstrapped();
+    publish(doors.corridor.store(), id, published, Timestamp::now, &doors.shutdown).await;
 }
 
-async fn retry(error: &Error) {
-    tracing::warn!(%error, "the objects that every cluster has could not all be created yet");
-    sleep(BOOTSTRAP_EVERY).await;
+fn keys(options: &Options) -> anyhow::Result<Keys> {
+    let path = &options.service_account_key;
+    let pem = fs::read(path).with_context(|| format!("cannot read --service-account-key {}", path.display()))?;
+    Keys::from_pem(&pem, &options.service_account_issuer).with_context(|| path.display().to_string())
 }
 
 fn store_options(options: &Options) -> anyhow::Result<kubelab_store::Options> {

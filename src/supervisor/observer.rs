@@ -18,8 +18,8 @@ use tokio::{
 use crate::front_door::{Backends, Membership};
 
 const EVERY: Duration = Duration::from_millis(500);
-/// While the lab is not Ready.
-const EVERY_AT_FIRST: Duration = Duration::from_millis(20);
+/// At first, while the lab is not Ready; each look that finds it so makes the next one come later.
+const EVERY_AT_FIRST: Duration = Duration::from_millis(15);
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What was seen.
@@ -44,6 +44,7 @@ pub async fn observe(
     sight: watch::Sender<Sight>,
     settled: watch::Receiver<bool>,
 ) {
+    let mut pause = EVERY_AT_FIRST;
     loop {
         let ports = ports.borrow().clone();
         let probes = ports.into_iter().map(|(name, address)| async move { healthy(address).await.then_some(name) });
@@ -58,7 +59,8 @@ pub async fn observe(
         if sight.send(next).is_err() {
             return;
         }
-        time::sleep(if *settled.borrow() { EVERY } else { EVERY_AT_FIRST }).await;
+        pause = if *settled.borrow() { EVERY } else { pause.mul_f32(1.05).min(EVERY) };
+        time::sleep(pause).await;
     }
 }
 

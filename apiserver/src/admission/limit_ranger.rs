@@ -189,9 +189,8 @@ fn check(
         }
     }
     for (name, ratio) in item.max_limit_request_ratio.iter().flatten() {
-        let told = |rest: &dyn Display| {
-            format!("{name} max limit to request ratio per {what} is {}, but {rest}", ratio.0)
-        };
+        let told =
+            |rest: &dyn Display| format!("{name} max limit to request ratio per {what} is {}, but {rest}", ratio.0);
         let given = |all: &BTreeMap<String, Quantity>| all.get(name).copied().filter(|amount| !amount.is_zero());
         match (given(requests), given(limits)) {
             (None, _) => wrong.push(told(&"no request is specified or request is 0")),
@@ -258,7 +257,10 @@ mod tests {
         };
         let cases = [
             (item(&[("cpu", "100m")], &[], &[]), "minimum cpu usage per Container is 100m, but request is 50m"),
-            (item(&[("memory", "1Mi")], &[], &[]), "minimum memory usage per Container is 1Mi.  No request is specified"),
+            (
+                item(&[("memory", "1Mi")], &[], &[]),
+                "minimum memory usage per Container is 1Mi.  No request is specified",
+            ),
             (item(&[], &[("cpu", "100m")], &[]), "maximum cpu usage per Container is 100m, but limit is 200m"),
             (item(&[], &[("memory", "1Gi")], &[]), "maximum memory usage per Container is 1Gi.  No limit is specified"),
             (

@@ -1,8 +1,6 @@
 //! Writes of roles and bindings: whoever gives rights away must have them, or be allowed to `escalate` or to `bind`.
 //! Source: `pkg/registry/rbac/*/policybased/storage.go`.
 
-use std::sync::Arc;
-
 use k8s_openapi::{
     api::rbac::v1::{AggregationRule, PolicyRule, RoleRef},
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
@@ -10,27 +8,10 @@ use k8s_openapi::{
 use kubelab_api::{Error, Resource, resource};
 use serde::Deserialize;
 
-use super::{Attributes, Authorizer, Decider, MASTERS, escalation};
-use crate::{admission, corridor::User, registry::object::AnyObject};
+use super::{Attributes, Decider, MASTERS, escalation};
+use crate::corridor::User;
 
 const GROUP: &str = "rbac.authorization.k8s.io";
-
-/// The check as the last of the admission plugins.
-pub struct NoEscalation(pub Arc<Authorizer>);
-
-impl admission::Plugin for NoEscalation {
-    fn validate(
-        &self,
-        attributes: &admission::Attributes,
-        object: Option<&dyn AnyObject>,
-        old: Option<&dyn AnyObject>,
-    ) -> Result<(), Error> {
-        let request = attributes.request;
-        let (GROUP, Some(object)) = (&*request.resource.group, object) else { return Ok(()) };
-        let old = old.map(AnyObject::encode).transpose()?;
-        check_write(&*self.0, &request.user, &request.resource, &object.encode()?, old.as_deref())
-    }
-}
 
 /// As much of a role or a binding as matters.
 #[derive(Default, Deserialize, PartialEq)]

@@ -8,12 +8,14 @@
 //! | `namespace_roles.txt` | the roles in `kube-system` and `kube-public` |
 //! | [`roles`] | how these files are read |
 //! | `bindings` | who has the roles |
+//! | [`publish`] | how these follow the apiservers that live |
 //! | [`seed`] | how all this gets into the store |
 //! | [`service`] | the Service `kubernetes` and what stands behind it |
 //!
 //! Source: `plugin/pkg/auth/authorizer/rbac/bootstrappolicy`, `pkg/controlplane/controller`, `pkg/apis/scheduling`.
 
 mod bindings;
+pub mod publish;
 pub mod roles;
 pub mod seed;
 pub mod service;

@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kubelab_store::{Door, Error, Key, Origin, Outcome, Precondition, State, Store, Transaction, Write};
+use kubelab_store::{Door, Entry, Error, Key, Origin, Outcome, Precondition, State, Store, Transaction, Write};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
@@ -50,7 +50,8 @@ pub async fn seed(store: &Store, now: fn() -> Timestamp, stop: &CancellationToke
     false
 }
 
-fn key(object: &Object) -> Key {
+/// Where an object is stored.
+pub(super) fn key(object: &Object) -> Key {
     let name = match object.namespace() {
         "" => object.name().to_owned(),
         namespace => format!("{namespace}/{}", object.name()),
@@ -62,29 +63,36 @@ fn key(object: &Object) -> Key {
 fn transaction(objects: &[Object], now: Timestamp) -> Transaction {
     let preconditions = objects.iter().map(|object| Precondition::Absent(key(object))).collect();
     let writes = objects.iter().map(|object| {
-        let value = finished(object, now);
+        let value = finished(object, None, now);
         let stamp = scan::stamp_place(&value);
         Write::Put { key: key(object), value, stamp, index: None, expires_ms: None }
     });
-    let origin = Origin {
+    Transaction { preconditions, writes: writes.collect(), origin: origin("create", "bootstrap", now) }
+}
+
+/// The apiserver itself wrote.
+pub(super) fn origin(verb: &str, note: &str, now: Timestamp) -> Origin {
+    Origin {
         user: USER.into(),
         agent: "apiserver".into(),
         door: Door::Internal,
-        verb: "create".into(),
+        verb: verb.into(),
         time_us: u64::try_from(now.as_microsecond()).unwrap_or_default(),
         trace_id: Arc::from(uuid::Uuid::new_v4().simple().to_string()),
         cause: 0,
-        note: "bootstrap".into(),
-    };
-    Transaction { preconditions, writes: writes.collect(), origin }
+        note: note.into(),
+    }
 }
 
-/// The bytes to store: with a uid, the time, and room for the revision.
-fn finished(object: &Object, now: Timestamp) -> Bytes {
+/// The bytes to store, with room for the revision: identity and time of birth are the existing object's, or new.
+pub(super) fn finished(object: &Object, existing: Option<&Arc<Entry>>, now: Timestamp) -> Bytes {
+    let old: Value = existing.and_then(|entry| serde_json::from_slice(&entry.value).ok()).unwrap_or_default();
+    let kept = |field: &str| old["metadata"].get(field).cloned();
     let mut value = object.value.clone();
     let metadata = &mut value["metadata"];
-    metadata["uid"] = uuid::Uuid::new_v4().to_string().into();
-    metadata["creationTimestamp"] = serde_json::to_value(Time(now)).unwrap_or(Value::Null);
+    metadata["uid"] = kept("uid").unwrap_or_else(|| uuid::Uuid::new_v4().to_string().into());
+    metadata["creationTimestamp"] =
+        kept("creationTimestamp").unwrap_or_else(|| serde_json::to_value(Time(now)).unwrap_or(Value::Null));
     metadata["resourceVersion"] = "".into();
     value.to_string().into()
 }

@@ -142,7 +142,16 @@ mod tests {
 
     #[tokio::test]
     async fn readiness_needs_a_leader_and_the_bootstrap() {
-        let member = Member { id: 1, role: Role::Candidate, leader: 0, term: 1, revision: 0, voters: vec![1], learners: vec![], disk_full: false };
+        let member = Member {
+            id: 1,
+            role: Role::Candidate,
+            leader: 0,
+            term: 1,
+            revision: 0,
+            voters: vec![1],
+            learners: vec![],
+            disk_full: false,
+        };
         let (sender, receiver) = watch::channel(member);
         let health = Health::new(receiver);
         assert_eq!(ask(&health, "/livez", "").await, (200, "ok".into()));

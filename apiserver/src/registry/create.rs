@@ -36,6 +36,7 @@ pub fn create(context: &Context, mut object: Box<dyn AnyObject>, mut warnings: V
     let mut claims = context.claims(&key);
     let mut errors = Errors::default();
     rules.validate(&*object, &mut errors);
+    rules.validate_create(&*object, &mut errors);
     if errors.is_empty() {
         metadata::validate(object.metadata(), rules.name_rule(), resource.namespaced, &mut errors);
     }

@@ -16,7 +16,7 @@ pub fn mismatch(root: &Value, kind: &str, json: &[u8], steps: &[Step], error: &s
         walk.enter(step);
     }
     let given = value_at(json, steps).unwrap_or_default();
-    let wanted = go_type(root, walk.schema);
+    let wanted = go_type(walk.schema);
     if let (Some(b'"'), Ok(text)) = (given.first(), serde_json::from_slice::<String>(given)) {
         match wanted.as_str() {
             "[]uint8" => return illegal_base64(&text),
@@ -99,7 +99,7 @@ fn short_name(name: &str) -> &str {
     name.rsplit('.').next().unwrap_or(name)
 }
 
-fn go_type(root: &Value, schema: &Value) -> String {
+fn go_type(schema: &Value) -> String {
     if let Some(name) = reference(schema) {
         let mut parts = name.rsplit('.');
         let (short, package) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
@@ -110,9 +110,9 @@ fn go_type(root: &Value, schema: &Value) -> String {
         (Some("number"), _) => "float64".into(),
         (Some("boolean"), _) => "bool".into(),
         (Some("string"), Some("byte")) => "[]uint8".into(),
-        (Some("array"), _) => format!("[]{}", go_type(root, &schema["items"])),
+        (Some("array"), _) => format!("[]{}", go_type(&schema["items"])),
         (Some("object"), _) if schema["additionalProperties"].is_object() => {
-            format!("map[string]{}", go_type(root, &schema["additionalProperties"]))
+            format!("map[string]{}", go_type(&schema["additionalProperties"]))
         }
         _ => "string".into(),
     }

@@ -141,6 +141,7 @@ pub trait Rules: Send + Sync {
     );
     fn spec_changed(&self, new: &dyn AnyObject, old: &dyn AnyObject) -> bool;
     fn validate(&self, object: &dyn AnyObject, errors: &mut Errors);
+    fn validate_create(&self, object: &dyn AnyObject, errors: &mut Errors);
     fn validate_update(&self, new: &dyn AnyObject, old: &dyn AnyObject, errors: &mut Errors);
     fn validate_status_update(&self, new: &dyn AnyObject, old: &dyn AnyObject, errors: &mut Errors);
     fn warnings(&self, object: &dyn AnyObject) -> Vec<String>;
@@ -250,6 +251,9 @@ impl<K: Kind> Rules for Erased<K> {
     }
     fn validate(&self, object: &dyn AnyObject, errors: &mut Errors) {
         K::validate(typed(object), errors);
+    }
+    fn validate_create(&self, object: &dyn AnyObject, errors: &mut Errors) {
+        K::validate_create(typed(object), errors);
     }
     fn validate_update(&self, new: &dyn AnyObject, old: &dyn AnyObject, errors: &mut Errors) {
         K::validate_update(typed(new), typed(old), errors);

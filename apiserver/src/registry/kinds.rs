@@ -138,6 +138,9 @@ pub fn questions<V: Visitor>(v: &mut V) {
 }
 
 #[cfg(test)]
+mod small;
+
+#[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
 

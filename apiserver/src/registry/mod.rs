@@ -221,6 +221,7 @@ impl Registry {
         let options = delete::options(request)?;
         let selected = ListOptions { resource_version: String::new(), ..request.options.list.clone() };
         let list = list::list(&self.store, handler, &request.namespace, &selected).await?;
+        let only_selected = options.preconditions.is_none();
         let delete_one = async |json: &Bytes| {
             let meta = decode::metadata(json).unwrap_or_default();
             let one = Request {
@@ -236,6 +237,7 @@ impl Registry {
             let make = |context: &Context| delete::plan(context, &one.name, &options);
             match self.write(handler, &one, may, make).await {
                 Err(error) if error.reason == Reason::NotFound => Ok(()),
+                Err(error) if error.reason == Reason::Conflict && only_selected => Ok(()),
                 outcome => outcome.map(drop),
             }
         };
@@ -273,7 +275,7 @@ impl Registry {
                     continue;
                 }
                 Err(error) if latest || !depends_on_state(&error) => return Err(error),
-                // So would be "nothing to do".
+                // That nothing is to be done counts, as a refusal does, only on the latest state.
                 Ok(plan) if latest && plan.writes.is_empty() => return finish(handler, plan.shown, plan.warnings, 0),
                 Ok(plan) if !plan.writes.is_empty() => plan,
                 _ => {

@@ -9,7 +9,6 @@ use k8s_openapi::{
 use kubelab_api::{
     field::{Errors, Path},
     name,
-    selector::label,
 };
 use serde_json::Value;
 
@@ -145,17 +144,9 @@ pub fn endpoint_ip(value: &str, path: &Path, errors: &mut Errors) {
     }
 }
 
-/// A label's key where only a key may stand: its errors are joined.
+/// The key of a label, a taint or the like.
 pub fn label_key(value: &str, path: &Path, errors: &mut Errors) {
     form(value, name::label_key, path, errors);
-}
-
-/// A workload's selector: it must select something, and what it selects must be its own template's pods.
-pub fn workload_selector(selector: &LabelSelector, empty: &str, path: &Path, errors: &mut Errors) {
-    label::validate(selector, path, errors);
-    if is_empty(selector) {
-        errors.invalid(path, json(selector), empty);
-    }
 }
 
 /// The selector has no requirements at all.

@@ -119,6 +119,33 @@ async fn watches_are_lines_and_end_in_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn strangers_are_refused() {
+    let lab = Lab::start().await;
+    let (code, reason, message) = lab.get("", "/api/v1/pods").await.refusal();
+    assert_eq!((code, &*reason), (403, "Forbidden"));
+    let expected = "pods is forbidden: User \"system:anonymous\" cannot list resource \"pods\" in API group \"\" at the cluster \
+                    scope";
+    assert_eq!(message, expected);
+    let token = [("authorization", "Bearer nonsense")];
+    let (code, reason, message) = lab.send("", Method::GET, "/api/v1/pods", &token, "").await.refusal();
+    assert_eq!((code, &*reason, &*message), (401, "Unauthorized", "Unauthorized"));
+    let (code, _, message) = lab.get("alice", "/api/v1/namespaces/default").await.refusal();
+    assert_eq!(code, 403);
+    assert!(message.ends_with("in API group \"\" in the namespace \"default\""), "{message}");
+    let (code, _, message) = lab.get("alice", "/metrics").await.refusal();
+    assert_eq!((code, &*message), (403, "forbidden: User \"alice\" cannot get path \"/metrics\""));
+
+    assert_eq!(lab.get("", "/version").await.status, 200, "anyone may ask for the version");
+    let whoami = json!({ "kind": "SelfSubjectReview", "apiVersion": "authentication.k8s.io/v1" }).to_string();
+    let headers = [("content-type", "application/json"), ("impersonate-user", "bob")];
+    let path = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
+    let answer = lab.send("admin", Method::POST, path, &headers, whoami.clone()).await;
+    assert_eq!(answer.json()["status"]["userInfo"]["username"], "bob");
+    assert_eq!(lab.send("alice", Method::POST, path, &headers, whoami).await.refusal().0, 403);
+    lab.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn limits_hold() {
     let lab = Lab::start().await;
     let large = vec![b' '; 10 * 1024 * 1024];

@@ -2,6 +2,8 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod cache;
+// Other crates' tests include it too, and each uses a part of it.
+#[allow(dead_code)]
 mod fake;
 mod leader;
 mod process;

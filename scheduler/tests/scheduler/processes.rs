@@ -100,7 +100,7 @@ async fn a_leader_outlives_the_apiservers_absence() {
     let address = server.address;
     server.kill();
     fake.put("pods", pod("b", "10m"));
-    // Longer than the leader may go on without a renewal.
+    // The absence itself is what is tested: it is longer than a leader may go on without a renewal.
     tokio::time::sleep(Duration::from_secs(2)).await;
     let _server = fake.serve_at(address);
     bound(&client, 2).await;

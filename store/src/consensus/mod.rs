@@ -4,6 +4,7 @@
 //! | module | what it is |
 //! | --- | --- |
 //! | [`node`] | raft, the state machine and what waits for them |
+//! | `apply`, `requests`, `office` | what it does with entries, with requests, and in its group |
 //! | [`io`] | inputs and outputs |
 //! | [`log`] | raft's view of the log: the tail of it, in memory |
 //! | [`proposals`] | writes that wait to be applied, and their repetition |
@@ -13,8 +14,10 @@ mod apply;
 mod io;
 mod log;
 mod node;
+mod office;
 mod proposals;
 mod reads;
+mod requests;
 #[cfg(test)]
 mod tests;
 

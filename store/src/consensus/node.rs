@@ -7,7 +7,7 @@ use std::{
 };
 
 use raft::{
-    RawNode, ReadOnlyOption, SnapshotStatus, StateRole,
+    RawNode, ReadOnlyOption, SnapshotStatus,
     eraftpb::{Entry, HardState, Message, MessageType},
 };
 
@@ -17,21 +17,10 @@ use super::{
     proposals::Proposals,
     reads::Reads,
 };
-use crate::{
-    Error, Member, Role,
-    command::{self, Header, internal_origin},
-    machine::Machine,
-    members,
-    snapshot::Frozen,
-    view::View,
-};
+use crate::{Error, Member, machine::Machine, snapshot::Frozen, view::View};
 
 /// The most log writes that wait for the disk; beyond, raft waits too.
 pub(crate) const OUTSTANDING: usize = 256;
-/// Keys that the leader removes at a time when their time has come.
-const EXPIRE: usize = 64;
-/// Ticks for which the first member of a new group insists on an election.
-const INSIST: u64 = 40;
 
 /// Index and term that the log of a new group begins after. Above zero, so that a member that joins later, whose log
 /// begins at zero, is sent a snapshot: the log alone does not say who the founders were.
@@ -74,12 +63,12 @@ pub(crate) struct Node {
     pub(super) proposals: Proposals,
     pub(super) reads: Reads,
     /// Ticks since the start.
-    now: u64,
+    pub(super) now: u64,
     /// Whether this member should lead a new group, so that it needn't wait for a timeout.
-    insists: bool,
+    pub(super) insists: bool,
     /// When a restarted member tries its first election; 0 for never.
-    campaigns_at: u64,
-    disk_full: bool,
+    pub(super) campaigns_at: u64,
+    pub(super) disk_full: bool,
     /// The number of the newest `Ready`.
     newest: u64,
     /// Numbers of the writes under way.
@@ -89,19 +78,19 @@ pub(crate) struct Node {
     /// A snapshot that raft is looking at.
     incoming: Option<Arc<Frozen>>,
     /// One that it has taken, until the write with this number is synced.
-    installing: Option<(u64, Arc<Frozen>)>,
+    pub(super) installing: Option<(u64, Arc<Frozen>)>,
     pub(super) saving: bool,
     /// Index of the newest snapshot, and bytes of entries applied since.
     pub(super) saved: u64,
     pub(super) unsaved_bytes: u64,
     /// What the proposals and reads under way rely on: leader, term, and whether an entry of the term is applied.
-    relied_on: (u64, u64, bool),
+    pub(super) relied_on: (u64, u64, bool),
     /// Where members that joined later are reached.
     pub(super) joined: BTreeMap<u64, String>,
     /// Those of them that the driver knows.
-    announced: BTreeSet<u64>,
-    member: Option<Member>,
-    reported_at: u64,
+    pub(super) announced: BTreeSet<u64>,
+    pub(super) member: Option<Member>,
+    pub(super) reported_at: u64,
     #[cfg(test)]
     pub(crate) mutant: Option<crate::sim::Mutant>,
 }
@@ -167,19 +156,6 @@ impl Node {
         };
         node.first_election(is_new, &voters);
         Ok(node)
-    }
-
-    /// The first election need not wait for a whole timeout: the first member of a new group insists on it, a lone
-    /// member has nobody to wait for, and after a restart the members try one after the other. Pre-vote keeps all this
-    /// from disturbing a group that has a leader.
-    fn first_election(&mut self, is_new: bool, voters: &[u64]) {
-        let Some(rank) = voters.iter().position(|voter| *voter == self.config.id) else { return };
-        self.insists = voters.len() == 1 || (is_new && rank == 0);
-        if self.insists {
-            self.campaign();
-        } else if !is_new {
-            self.campaigns_at = 2 + 2 * rank as u64;
-        }
     }
 
     /// Tells the node what happened; what it wants done.
@@ -250,72 +226,6 @@ impl Node {
         }
         for token in self.reads.give_up(self.now) {
             outputs.push(Output::Readable { token, result: Err(Refusal::Timeout) });
-        }
-    }
-
-    /// While a snapshot is on its way to the disk, raft must not campaign: it would look for entries that the snapshot has
-    /// replaced (`hup` in raft 0.7.0 reads from the applied index on). Found by simulation seed 197.
-    fn is_installing(&self) -> bool {
-        self.installing.is_some()
-    }
-
-    fn insist(&mut self) {
-        self.insists &= self.raw.raft.leader_id == 0 && self.now < INSIST;
-        if self.insists {
-            self.campaign();
-        }
-    }
-
-    fn campaign(&mut self) {
-        if self.raw.raft.promotable() {
-            let _ = self.raw.campaign();
-        }
-    }
-
-    fn propose(&mut self, token: u64, body: bytes::Bytes, outputs: &mut Vec<Output>) {
-        let added = if self.disk_full { Err(Refusal::DiskFull) } else { self.proposals.add(token, body, self.now) };
-        match added {
-            Ok(sequence) => self.attempt(sequence),
-            Err(refusal) => outputs.push(Output::Answer { token, result: Err(refusal) }),
-        }
-    }
-
-    /// Proposes a change of members. A leader that is to go hands its office on first.
-    fn propose_change(&mut self, change: &members::Change) {
-        let id = self.config.id;
-        let raft = &self.raw.raft;
-        if raft.state == StateRole::Leader && *change == (members::Change::Remove { id }) {
-            let others = raft.prs().iter().filter(|(other, _)| **other != id);
-            let next = others.max_by_key(|(other, progress)| (progress.matched, **other)).map(|(other, _)| *other);
-            next.into_iter().for_each(|next| self.raw.transfer_leader(next));
-            return;
-        }
-        let _ = self.raw.propose_conf_change(Vec::new(), change.encode());
-    }
-
-    /// Hands a proposal to raft, which passes it to the leader; without one it is repeated later.
-    fn attempt(&mut self, sequence: u64) {
-        let Some((header, body)) = self.proposals.attempt(sequence) else { return };
-        let entry = Entry { data: body, context: Header::encode(&header), ..Default::default() };
-        let mut message = Message { msg_type: MessageType::MsgPropose, from: self.config.id, ..Default::default() };
-        message.set_entries(vec![entry].into());
-        if self.raw.raft.step(message).is_ok() && self.raw.raft.state == StateRole::Leader {
-            self.proposals.logged(sequence, self.raw.raft.term);
-        }
-    }
-
-    /// The leader proposes the removal of keys whose time has come, unless they were written again meanwhile.
-    fn expire(&mut self, now_ms: u64) {
-        if self.raw.raft.state != StateRole::Leader || self.proposals.waits(INTERNAL) {
-            return;
-        }
-        for (key, revision) in self.machine.expired(now_ms, EXPIRE) {
-            let transaction = crate::Transaction {
-                preconditions: vec![crate::Precondition::Modified(key.clone(), revision)],
-                writes: vec![crate::Write::Delete { key }],
-                origin: internal_origin("delete", "expired", now_ms * 1000),
-            };
-            self.propose(INTERNAL, command::encode(&transaction), &mut Vec::new());
         }
     }
 
@@ -440,65 +350,6 @@ impl Node {
             events,
             records: self.view.ledger(|ledger| ledger.records()),
         })
-    }
-
-    /// Repeats what may have been lost, and begins a read round if one is due.
-    fn repeat(&mut self) -> bool {
-        let raft = &self.raw.raft;
-        let relies_on = (raft.leader_id, raft.term, self.raw.store().applied().1 == raft.term);
-        let changed = relies_on != self.relied_on;
-        self.relied_on = relies_on;
-        if raft.leader_id == 0 {
-            return false;
-        }
-        let leads_in = (raft.state == StateRole::Leader).then_some(raft.term);
-        let due = self.proposals.due(self.now, leads_in, changed);
-        for sequence in &due {
-            self.attempt(*sequence);
-        }
-        let round = self.reads.begin(self.now, changed);
-        if let Some(context) = round {
-            self.raw.read_index(context.to_vec());
-        }
-        !due.is_empty() || round.is_some()
-    }
-
-    fn report(&mut self, outputs: &mut Vec<Output>) {
-        for (id, address) in &self.joined {
-            if self.announced.insert(*id) {
-                outputs.push(Output::Joined { id: *id, address: address.clone() });
-            }
-        }
-        let member = self.member();
-        let reported = self.member.as_ref();
-        // The revision alone is reported once a tick.
-        let same = reported.is_some_and(|last| Member { revision: last.revision, ..member.clone() } == *last);
-        let moved = reported.is_some_and(|last| last.revision != member.revision);
-        if !same || (moved && self.now != self.reported_at) {
-            self.member = Some(member.clone());
-            self.reported_at = self.now;
-            outputs.push(Output::Member(member));
-        }
-    }
-
-    /// The member's own view of its group.
-    pub(crate) fn member(&self) -> Member {
-        let raft = &self.raw.raft;
-        let role = match raft.state {
-            StateRole::Leader => Role::Leader,
-            StateRole::Follower if raft.leader_id != 0 => Role::Follower,
-            _ => Role::Candidate,
-        };
-        Member {
-            id: self.config.id,
-            role,
-            leader: raft.leader_id,
-            term: raft.term,
-            revision: self.machine.state().revision(),
-            voters: self.raw.store().conf_state().voters.clone(),
-            learners: self.raw.store().conf_state().learners.clone(),
-            disk_full: self.disk_full,
-        }
     }
 
     /// The newest applied index.

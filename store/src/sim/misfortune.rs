@@ -1,6 +1,7 @@
 //! What goes wrong, and how it is mended.
 
-use super::world::World;
+use super::world::{Happening, World};
+use crate::{consensus::Input, members};
 
 impl World {
     /// Something goes wrong, or is mended.
@@ -87,5 +88,29 @@ impl World {
             self.crash(1);
         }
         self.calm_at = self.now;
+    }
+
+    /// The members are to change, as one of them is told.
+    fn change_members(&mut self) {
+        let spare = self.hosts.len() as u64;
+        let change = match self.rng.range(0, 3) {
+            0 => {
+                if self.host(spare).starts == 0 {
+                    self.start(spare);
+                }
+                members::Change::Add { id: spare, address: String::new() }
+            }
+            1 => members::Change::Promote { id: spare },
+            // Only ever this one goes, so that a quorum of the rest is left.
+            _ if self.members().len() > 3 => members::Change::Remove { id: 1 },
+            _ => return,
+        };
+        self.tally.changes += 1;
+        for _ in 0..3 {
+            let host = self.rng.range(1, spare + 1);
+            let start = self.host(host).starts;
+            let input = Some(Box::new(Input::Change(change.clone())));
+            self.after(1, Happening::Request { host, start, input });
+        }
     }
 }

@@ -5,7 +5,7 @@
 //! | --- | --- |
 //! | `world` | the clock, and what happens when |
 //! | `host`, `disk`, `network` | a member, what it writes to, what it talks over |
-//! | `client`, `watcher` | who uses the group |
+//! | `client`, `watcher`, `users` | who uses the group |
 //! | `misfortune` | what goes wrong |
 //! | `checker` | what must hold all the same |
 
@@ -17,6 +17,7 @@ mod misfortune;
 mod network;
 mod rng;
 mod tests;
+mod users;
 mod watcher;
 mod world;
 

@@ -16,15 +16,14 @@ use super::{
     watcher::Watcher,
 };
 use crate::{
-    Outcome, Revision, Role,
-    consensus::{Input, Output, Refusal},
+    Revision, Role,
+    consensus::{Input, Output},
     disk::{DiskError, save, write_all},
-    members,
     snapshot::{Frozen, Thawing},
 };
 
 /// What happens at some time.
-enum Happening {
+pub(super) enum Happening {
     Tick { host: u64, start: u64 },
     Arrive { frame: Box<Frame>, start: u64 },
     Write { host: u64, start: u64 },
@@ -53,12 +52,12 @@ pub(crate) struct Tally {
 }
 
 /// An operation under way.
-struct Operation {
-    client: usize,
-    host: u64,
-    start: u64,
+pub(super) struct Operation {
+    pub(super) client: usize,
+    pub(super) host: u64,
+    pub(super) start: u64,
     /// What was known when it began.
-    known: Revision,
+    pub(super) known: Revision,
 }
 
 /// Everything.
@@ -71,10 +70,10 @@ pub(crate) struct World {
     pub(crate) tally: Tally,
     happenings: BinaryHeap<Reverse<(u64, u64)>>,
     what: BTreeMap<u64, Happening>,
-    count: u64,
-    clients: Vec<Client>,
-    watchers: Vec<Watcher>,
-    operations: BTreeMap<u64, Operation>,
+    pub(super) count: u64,
+    pub(super) clients: Vec<Client>,
+    pub(super) watchers: Vec<Watcher>,
+    pub(super) operations: BTreeMap<u64, Operation>,
     mutant: Option<Mutant>,
     trace: u64,
     /// Misfortune strikes until here.
@@ -151,36 +150,12 @@ impl World {
         })
     }
 
-    /// The members are to change, as one of them is told.
-    pub(super) fn change_members(&mut self) {
-        let spare = self.hosts.len() as u64;
-        let change = match self.rng.range(0, 3) {
-            0 => {
-                if self.host(spare).starts == 0 {
-                    self.start(spare);
-                }
-                members::Change::Add { id: spare, address: String::new() }
-            }
-            1 => members::Change::Promote { id: spare },
-            // Only ever this one goes, so that a quorum of the rest is left.
-            _ if self.members().len() > 3 => members::Change::Remove { id: 1 },
-            _ => return,
-        };
-        self.tally.changes += 1;
-        for _ in 0..3 {
-            let host = self.rng.range(1, spare + 1);
-            let start = self.host(host).starts;
-            let input = Some(Box::new(Input::Change(change.clone())));
-            self.after(1, Happening::Request { host, start, input });
-        }
-    }
-
     fn describe(&self) -> String {
         let hosts = self.hosts.iter().map(|host| host.process.as_ref().map(|process| process.seen));
         format!("{:?} of {}, {} operations", hosts.collect::<Vec<_>>(), self.checker.newest(), self.operations.len())
     }
 
-    fn after(&mut self, delay: u64, happening: Happening) {
+    pub(super) fn after(&mut self, delay: u64, happening: Happening) {
         self.count += 1;
         self.happenings.push(Reverse((self.now + delay, self.count)));
         self.what.insert(self.count, happening);
@@ -277,7 +252,7 @@ impl World {
         self.operations.retain(|_, operation| operation.host != id);
     }
 
-    fn step(&mut self, id: u64, inputs: impl IntoIterator<Item = Input>) {
+    pub(super) fn step(&mut self, id: u64, inputs: impl IntoIterator<Item = Input>) {
         let outputs = self.host(id).step(inputs);
         for output in outputs {
             self.carry_out(id, output);
@@ -286,7 +261,7 @@ impl World {
     }
 
     /// Shows the checker what a replica has newly published.
-    fn observe(&mut self, id: u64) {
+    pub(super) fn observe(&mut self, id: u64) {
         let host = &mut self.hosts[id as usize - 1];
         let Some(process) = &mut host.process else { return };
         let state = process.view.state();
@@ -390,72 +365,6 @@ impl World {
             Err(DiskError::Full) => self.step(id, [Input::Saved { index: frozen.index, ok: false }]),
             Err(_) => self.crash(id),
         }
-    }
-
-    fn client(&mut self, client: usize) {
-        let busy = self.clients[client].token.is_some_and(|token| self.operations.contains_key(&token));
-        if !busy && self.clients[client].token.take().is_some() {
-            self.tally.unknown += 1;
-        }
-        if !busy && !self.clients[client].is_done(self.calm_at) {
-            let host = self.rng.range(1, self.hosts.len() as u64 + 1);
-            if self.host(host).process.is_some() {
-                self.count += 1;
-                let token = self.count;
-                let known = self.checker.known();
-                let start = self.host(host).starts;
-                self.operations.insert(token, Operation { client, host, start, known });
-                let input = self.clients[client].next(token, known, self.now, &mut self.rng, &mut self.checker);
-                let input = Some(Box::new(input));
-                self.after(1, Happening::Request { host, start, input });
-            }
-        }
-        let delay = self.rng.range(1, 40);
-        self.after(delay, Happening::Client(client));
-    }
-
-    fn finish(&mut self, id: u64, token: u64) -> Option<Operation> {
-        let start = self.host(id).starts;
-        let operation = self.operations.remove(&token).filter(|operation| operation.start == start)?;
-        self.clients[operation.client].token = None;
-        Some(operation)
-    }
-
-    fn answered(&mut self, id: u64, token: u64, result: Result<Outcome, Refusal>) {
-        let Some(operation) = self.finish(id, token) else { return };
-        // What is acknowledged must be visible here first.
-        self.observe(id);
-        match result {
-            Ok(outcome) => {
-                match outcome {
-                    Outcome::Committed(_) => self.tally.writes += 1,
-                    Outcome::Conflict(..) => self.tally.conflicts += 1,
-                }
-                self.checker.wrote(token, &outcome, operation.known);
-                self.clients[operation.client].learn(self.checker.known());
-            }
-            Err(_) => self.tally.unknown += 1,
-        }
-    }
-
-    fn readable(&mut self, id: u64, token: u64, result: Result<(), Refusal>) {
-        let Some(operation) = self.finish(id, token) else { return };
-        self.observe(id);
-        match result {
-            Ok(()) => {
-                self.tally.reads += 1;
-                let state = self.host(id).process.as_ref().unwrap().view.state();
-                self.checker.read(&state, operation.known);
-            }
-            Err(_) => self.tally.unknown += 1,
-        }
-    }
-
-    fn watcher(&mut self, watcher: usize) {
-        let Self { watchers, hosts, checker, rng, tally, .. } = self;
-        watchers[watcher].poll(hosts, checker, rng, tally);
-        let delay = if self.rng.percent(3) { self.rng.range(1000, 6000) } else { self.rng.range(5, 400) };
-        self.after(delay, Happening::Watcher(watcher));
     }
 }
 

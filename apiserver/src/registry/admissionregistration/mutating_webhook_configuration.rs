@@ -18,6 +18,8 @@ pub struct MutatingWebhookConfigurationKind;
 impl Kind for MutatingWebhookConfigurationKind {
     type Object = MutatingWebhookConfiguration;
 
+    const UNCONDITIONAL_UPDATE: bool = false;
+
     fn default(configuration: &mut MutatingWebhookConfiguration) {
         for webhook in each(&mut configuration.webhooks) {
             Defaults::default(webhook);

@@ -20,6 +20,8 @@ pub struct ValidatingAdmissionPolicyKind;
 impl Kind for ValidatingAdmissionPolicyKind {
     type Object = ValidatingAdmissionPolicy;
 
+    const UNCONDITIONAL_UPDATE: bool = false;
+
     fn default(policy: &mut ValidatingAdmissionPolicy) {
         let spec = policy.spec.get_or_insert_default();
         missing(&mut spec.failure_policy, "Fail".into());

@@ -20,6 +20,8 @@ pub struct ValidatingAdmissionPolicyBindingKind;
 impl Kind for ValidatingAdmissionPolicyBindingKind {
     type Object = ValidatingAdmissionPolicyBinding;
 
+    const UNCONDITIONAL_UPDATE: bool = false;
+
     fn default(binding: &mut ValidatingAdmissionPolicyBinding) {
         binding.spec.match_resources.iter_mut().for_each(match_resources::default);
     }

@@ -18,6 +18,8 @@ pub struct ValidatingWebhookConfigurationKind;
 impl Kind for ValidatingWebhookConfigurationKind {
     type Object = ValidatingWebhookConfiguration;
 
+    const UNCONDITIONAL_UPDATE: bool = false;
+
     fn default(configuration: &mut ValidatingWebhookConfiguration) {
         for webhook in each(&mut configuration.webhooks) {
             Defaults::default(webhook);

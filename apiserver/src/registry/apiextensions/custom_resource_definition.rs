@@ -35,6 +35,8 @@ fn stored_versions(spec: &CustomResourceDefinitionSpec, before: &[String]) -> Ve
 impl Kind for CustomResourceDefinitionKind {
     type Object = CustomResourceDefinition;
 
+    const UNCONDITIONAL_UPDATE: bool = false;
+
     fn default(definition: &mut CustomResourceDefinition) {
         let spec = &mut definition.spec;
         if spec.scope.is_empty() {

@@ -21,6 +21,8 @@ pub struct APIServiceKind;
 impl Kind for APIServiceKind {
     type Object = APIService;
 
+    const UNCONDITIONAL_UPDATE: bool = false;
+
     fn default(service: &mut APIService) {
         if let Some(target) = service.spec.as_mut().and_then(|spec| spec.service.as_mut()) {
             missing(&mut target.port, 443);

@@ -112,6 +112,10 @@ impl Kind for DaemonSetKind {
         immutable(&new.spec.selector, &old.spec.selector, &Path::new("spec").child("selector"), errors);
     }
 
+    fn warnings(set: &DaemonSet) -> Vec<String> {
+        workload::warnings(Some(&set.spec.template))
+    }
+
     const COLUMNS: &'static [Column] = &[
         NAME,
         column("Desired", "integer"),

@@ -103,6 +103,10 @@ impl Kind for DeploymentKind {
         }
     }
 
+    fn warnings(deployment: &Deployment) -> Vec<String> {
+        workload::warnings(Some(&deployment.spec.template))
+    }
+
     const COLUMNS: &'static [Column] = &[
         NAME,
         column("Ready", "string"),

@@ -68,6 +68,10 @@ impl Kind for ReplicaSetKind {
         nonnegative(status.observed_generation, &path.child("observedGeneration"), errors);
     }
 
+    fn warnings(set: &ReplicaSet) -> Vec<String> {
+        workload::warnings(set.spec.template.as_ref())
+    }
+
     const COLUMNS: &'static [Column] = &[
         NAME,
         column("Desired", "integer"),

@@ -2,7 +2,10 @@
 //! `pkg/registry/apps/statefulset/strategy.go`.
 
 use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetSpec};
+use k8s_openapi::api::{
+    apps::v1::{StatefulSet, StatefulSetSpec},
+    core::v1::{PersistentVolumeClaimVolumeSource, PodTemplateSpec, Volume},
+};
 use kubelab_api::field::{Errors, Path};
 use serde_json::Value;
 
@@ -18,6 +21,22 @@ use crate::registry::{
 
 /// StatefulSet.
 pub struct StatefulSetKind;
+
+/// The template as the pods have it: with a volume for each claim, which containers may mount. Upstream leaves the
+/// template's pod unchecked until a pod is made of it.
+fn with_claims(spec: &StatefulSetSpec) -> PodTemplateSpec {
+    let mut template = spec.template.clone();
+    if let Some(pod) = &mut template.spec {
+        let volumes = pod.volumes.get_or_insert_default();
+        for claim in spec.volume_claim_templates.iter().flatten() {
+            let name = claim.metadata.name.clone().unwrap_or_default();
+            let source = PersistentVolumeClaimVolumeSource { claim_name: name.clone(), ..Default::default() };
+            volumes.retain(|volume| volume.name != name);
+            volumes.push(Volume { name, persistent_volume_claim: Some(source), ..Volume::default() });
+        }
+    }
+    template
+}
 
 const MAY_NOT: &str = "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', \
     'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden";
@@ -81,7 +100,7 @@ impl Kind for StatefulSetKind {
         if let Some(ordinals) = &spec.ordinals {
             nonnegative(ordinals.start, &path.child("ordinals").child("start"), errors);
         }
-        workload::selector_and_template(&spec.selector, Some(&spec.template), "StatefulSet", &path, errors);
+        workload::selector_and_template(&spec.selector, Some(&with_claims(spec)), "StatefulSet", &path, errors);
     }
 
     fn validate_update(new: &StatefulSet, old: &StatefulSet, errors: &mut Errors) {
@@ -110,6 +129,10 @@ impl Kind for StatefulSetKind {
             ("availableReplicas", status.available_replicas),
         ];
         workload::counts(("replicas", status.replicas), &parts, &Path::new("status"), errors);
+    }
+
+    fn warnings(set: &StatefulSet) -> Vec<String> {
+        workload::warnings(Some(&set.spec.template))
     }
 
     const COLUMNS: &'static [Column] = &[NAME, column("Ready", "string"), AGE, CONTAINERS, IMAGES];

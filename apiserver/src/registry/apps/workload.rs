@@ -53,6 +53,13 @@ pub fn selector_and_template(
     }
 }
 
+/// Warnings about a workload's pods.
+pub fn warnings(template: Option<&PodTemplateSpec>) -> Vec<String> {
+    let spec = template.and_then(|template| template.spec.as_ref());
+    let path = Path::new("spec").child("template").child("spec");
+    spec.map(|spec| pod::warnings::warnings(spec, &path)).unwrap_or_default()
+}
+
 /// Counts of a status: none negative, and none of the parts greater than the whole, which comes first.
 pub fn counts(whole: (&str, i32), parts: &[(&str, Option<i32>)], path: &Path, errors: &mut Errors) {
     let (field, total) = whole;

@@ -3,3 +3,6 @@
 pub mod horizontal_pod_autoscaler;
 mod metrics;
 pub mod v1;
+
+#[cfg(test)]
+mod tests;

@@ -138,13 +138,6 @@ impl Kind for JobKind {
 
     fn prepare_update(new: &mut Job, old: &Job) {
         new.status.clone_from(&old.status);
-        // A client that sends the manifest again leaves out what was generated.
-        if let (Some(new), Some(old)) = (&mut new.spec, &old.spec)
-            && old.manual_selector != Some(true)
-            && new.selector.is_none()
-        {
-            new.selector.clone_from(&old.selector);
-        }
     }
 
     fn prepare_status_update(new: &mut Job, old: &Job) {

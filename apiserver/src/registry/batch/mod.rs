@@ -3,3 +3,6 @@
 pub mod cron_job;
 pub mod job;
 pub mod schedule;
+
+#[cfg(test)]
+mod tests;

@@ -22,6 +22,8 @@ pub struct LimitRangeKind;
 impl Kind for LimitRangeKind {
     type Object = LimitRange;
 
+    const CREATE_ON_UPDATE: bool = true;
+
     fn default(range: &mut LimitRange) {
         range.spec.iter_mut().flat_map(|spec| &mut spec.limits).for_each(default_item);
     }

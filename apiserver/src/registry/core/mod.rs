@@ -17,3 +17,6 @@ pub mod resources;
 pub mod secret;
 pub mod service;
 pub mod service_account;
+
+#[cfg(test)]
+mod tests;

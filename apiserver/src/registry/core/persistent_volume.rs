@@ -45,6 +45,8 @@ fn source(spec: &PersistentVolumeSpec) -> Vec<(String, Value)> {
 impl Kind for PersistentVolumeKind {
     type Object = PersistentVolume;
 
+    const RETURNS_DELETED: bool = true;
+
     fn default(volume: &mut PersistentVolume) {
         let spec = volume.spec.get_or_insert_default();
         defaults::text(&mut spec.persistent_volume_reclaim_policy, "Retain");

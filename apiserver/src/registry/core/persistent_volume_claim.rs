@@ -100,6 +100,8 @@ pub fn validate_spec(spec: &PersistentVolumeClaimSpec, path: &Path, errors: &mut
 impl Kind for PersistentVolumeClaimKind {
     type Object = PersistentVolumeClaim;
 
+    const RETURNS_DELETED: bool = true;
+
     fn default(claim: &mut PersistentVolumeClaim) {
         default_claim(claim);
     }

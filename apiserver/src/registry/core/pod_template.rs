@@ -17,6 +17,8 @@ pub struct PodTemplateKind;
 impl Kind for PodTemplateKind {
     type Object = PodTemplate;
 
+    const RETURNS_DELETED: bool = true;
+
     fn default(template: &mut PodTemplate) {
         pod::defaults::template(template.template.get_or_insert_default());
     }

@@ -32,9 +32,11 @@ const SCOPES: &[&str] = &[
 impl Kind for ResourceQuotaKind {
     type Object = ResourceQuota;
 
+    const RETURNS_DELETED: bool = true;
+
     fn default(quota: &mut ResourceQuota) {
         quota.spec.iter_mut().filter_map(|spec| spec.hard.as_mut()).for_each(resources::canonical);
-        for status in &mut quota.status {
+        if let Some(status) = &mut quota.status {
             [&mut status.hard, &mut status.used].into_iter().flatten().for_each(resources::canonical);
         }
     }

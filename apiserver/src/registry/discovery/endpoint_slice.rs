@@ -43,8 +43,6 @@ fn validate_address(kind: &str, address: &str, path: &Path, errors: &mut Errors)
 impl Kind for EndpointSliceKind {
     type Object = EndpointSlice;
 
-    const CREATE_ON_UPDATE: bool = true;
-
     fn default(slice: &mut EndpointSlice) {
         for port in each(&mut slice.ports) {
             missing(&mut port.name, String::new());

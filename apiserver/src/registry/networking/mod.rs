@@ -3,3 +3,6 @@
 pub mod ingress;
 pub mod ingress_class;
 pub mod network_policy;
+
+#[cfg(test)]
+mod tests;

@@ -22,6 +22,8 @@ pub struct RuntimeClassKind;
 impl Kind for RuntimeClassKind {
     type Object = RuntimeClass;
 
+    const UNCONDITIONAL_UPDATE: bool = false;
+
     fn default(class: &mut RuntimeClass) {
         let overhead = class.overhead.as_mut().and_then(|overhead| overhead.pod_fixed.as_mut());
         overhead.into_iter().for_each(resources::canonical);

@@ -7,5 +7,8 @@ pub mod role;
 pub mod role_binding;
 mod rules;
 
+#[cfg(test)]
+mod tests;
+
 /// The group's name, as references spell it.
 pub const GROUP: &str = "rbac.authorization.k8s.io";

@@ -16,6 +16,9 @@ pub struct CSIDriverKind;
 impl Kind for CSIDriverKind {
     type Object = CSIDriver;
 
+    const RETURNS_DELETED: bool = true;
+    const UNCONDITIONAL_UPDATE: bool = false;
+
     fn default(driver: &mut CSIDriver) {
         let spec = &mut driver.spec;
         missing(&mut spec.attach_required, true);

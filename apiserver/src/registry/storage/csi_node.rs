@@ -19,6 +19,9 @@ pub struct CSINodeKind;
 impl Kind for CSINodeKind {
     type Object = CSINode;
 
+    const RETURNS_DELETED: bool = true;
+    const UNCONDITIONAL_UPDATE: bool = false;
+
     fn validate(node: &CSINode, errors: &mut Errors) {
         let mut names = BTreeSet::new();
         for (i, driver) in node.spec.drivers.iter().enumerate() {

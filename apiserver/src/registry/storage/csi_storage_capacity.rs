@@ -21,6 +21,8 @@ pub struct CSIStorageCapacityKind;
 impl Kind for CSIStorageCapacityKind {
     type Object = CSIStorageCapacity;
 
+    const UNCONDITIONAL_UPDATE: bool = false;
+
     fn default(capacity: &mut CSIStorageCapacity) {
         let amounts = [&mut capacity.capacity, &mut capacity.maximum_volume_size];
         amounts.into_iter().flatten().for_each(resources::canonical_amount);

@@ -23,6 +23,8 @@ pub struct StorageClassKind;
 impl Kind for StorageClassKind {
     type Object = StorageClass;
 
+    const RETURNS_DELETED: bool = true;
+
     fn default(class: &mut StorageClass) {
         missing(&mut class.reclaim_policy, "Delete".into());
         missing(&mut class.volume_binding_mode, "Immediate".into());

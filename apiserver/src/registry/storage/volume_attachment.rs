@@ -18,6 +18,9 @@ pub struct VolumeAttachmentKind;
 impl Kind for VolumeAttachmentKind {
     type Object = VolumeAttachment;
 
+    const RETURNS_DELETED: bool = true;
+    const UNCONDITIONAL_UPDATE: bool = false;
+
     spec_and_status!();
 
     fn validate(attachment: &VolumeAttachment, errors: &mut Errors) {

@@ -117,11 +117,7 @@ fn assign(pod: &mut Pod, binding: &Binding, context: &Context) -> Result<(), Ref
             to.get_or_insert_default().extend(more.clone());
         }
     }
-    let scheduled = PodCondition {
-        type_: "PodScheduled".into(),
-        status: "True".into(),
-        ..Default::default()
-    };
+    let scheduled = PodCondition { type_: "PodScheduled".into(), status: "True".into(), ..Default::default() };
     set_condition(pod, scheduled, context.now);
     Ok(())
 }

@@ -1,8 +1,8 @@
 //! The verbs over a real store of one member.
 #![allow(clippy::unwrap_used)]
 
-mod decoding;
 mod cost;
+mod decoding;
 mod deleting;
 mod parts;
 mod policy;

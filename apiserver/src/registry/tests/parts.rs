@@ -54,3 +54,24 @@ async fn a_missing_account_is_told() {
         )
     );
 }
+
+#[tokio::test]
+async fn both_versions_of_an_event_are_one_object() {
+    let lab = Lab::start().await;
+    let involved = json!({"kind": "Pod", "name": "web", "namespace": "default"});
+    let event = json!({"metadata": {"name": "e"}, "involvedObject": involved, "reason": "Started", "message": "it runs",
+                       "type": "Normal", "count": 2});
+    let core = lab.create("events", "default", event).await.unwrap();
+    let new = lab.get("events.events.k8s.io", "e").await.unwrap();
+    assert_eq!((&new["apiVersion"], &new["note"]), (&json!("events.k8s.io/v1"), &json!("it runs")));
+    assert_eq!((&new["regarding"]["name"], &new["deprecatedCount"]), (&json!("web"), &json!(2)));
+    assert_eq!(new["metadata"], core["metadata"]);
+    let listed = lab.list("events.events.k8s.io", ListOptions::default()).await.unwrap();
+    assert_eq!(listed["items"], json!([new]));
+    let mut watch = lab.watch("events.events.k8s.io", ListOptions::default()).await.unwrap();
+    let told: Value = serde_json::from_slice(&next(&mut watch).await.events[0].json).unwrap();
+    assert_eq!(told, new);
+    let patched = lab.patch("events.events.k8s.io", "e", patch::MERGE, json!({"note": "still"})).await.unwrap();
+    assert_eq!((&patched["note"], &patched["apiVersion"]), (&json!("still"), &json!("events.k8s.io/v1")));
+    assert_eq!(lab.get("events", "e").await.unwrap()["message"], "still");
+}

@@ -74,7 +74,10 @@ async fn a_kubelet_writes_only_its_own_pods() {
     );
     let delete = lab.request(Verb::Delete, "pods", "default", "other");
     let refused = lab.as_node("n1", delete).await.unwrap_err();
-    assert!(refused.message.ends_with("node \"n1\" can only delete pods with spec.nodeName set to itself"), "{refused}");
+    assert!(
+        refused.message.ends_with("node \"n1\" can only delete pods with spec.nodeName set to itself"),
+        "{refused}"
+    );
     let created = lab.as_node("n1", lab.create_request("pods", "default", &pod("new"))).await.unwrap_err();
     assert!(created.message.ends_with("node \"n1\" can only create mirror pods"), "{created}");
 }
@@ -95,13 +98,8 @@ async fn a_priority_class_becomes_a_number() {
         cause: 0,
         note: "".into(),
     };
-    let put = Write::Put {
-        key: key.clone(),
-        value: class.to_string().into(),
-        stamp: None,
-        index: None,
-        expires_ms: None,
-    };
+    let put =
+        Write::Put { key: key.clone(), value: class.to_string().into(), stamp: None, index: None, expires_ms: None };
     let transaction = Transaction { preconditions: vec![Precondition::Absent(key)], writes: vec![put], origin };
     lab.registry.store().commit(transaction).await.unwrap();
 

@@ -3,15 +3,20 @@
 mod columns;
 pub mod defaults;
 mod ephemeral;
+mod label_keys;
 mod note;
 pub mod validation;
+pub mod warnings;
 
 #[cfg(test)]
 mod tests;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Pod, PodCondition, PodStatus};
-use kubelab_api::{field::Errors, pod::qos_class};
+use kubelab_api::{
+    field::{Errors, Path},
+    pod::qos_class,
+};
 use serde_json::Value;
 
 use crate::registry::{
@@ -31,6 +36,7 @@ impl Kind for PodKind {
     }
 
     fn prepare_create(pod: &mut Pod) {
+        label_keys::resolve(pod);
         let qos = qos_class(pod).name();
         let spec = pod.spec.get_or_insert_default();
         // A pod with gates says from its first moment why nobody schedules it.
@@ -86,6 +92,10 @@ impl Kind for PodKind {
 
     fn validate_status_update(new: &Pod, old: &Pod, errors: &mut Errors) {
         validation::status_update(new, old, errors);
+    }
+
+    fn warnings(pod: &Pod) -> Vec<String> {
+        pod.spec.as_ref().map(|spec| warnings::warnings(spec, &Path::new("spec"))).unwrap_or_default()
     }
 
     fn grace_seconds(pod: &Pod, asked: Option<i64>) -> Option<i64> {

@@ -28,6 +28,7 @@ pub struct ServiceKind;
 impl Kind for ServiceKind {
     type Object = Service;
 
+    const CREATE_ON_UPDATE: bool = true;
     const NAME: NameRule = NameRule::Label1035;
 
     const RETURNS_DELETED: bool = true;

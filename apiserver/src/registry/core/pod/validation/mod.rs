@@ -22,7 +22,8 @@ pub use self::{
 };
 use crate::registry::{
     cells::{list, text},
-    validation::{choice, form, ip, json, required_choice, required_form},
+    core::resources,
+    validation::{choice, form, ip, json, required, required_choice},
 };
 
 /// What is wrong with a pod, new or updated.
@@ -137,7 +138,7 @@ fn pod_spec(spec: &PodSpec, in_pod: bool, path: &Path, errors: &mut Errors) {
         required_choice(policy, &policies, &path.child("preemptionPolicy"), errors);
     }
     for (name, amount) in spec.overhead.iter().flatten() {
-        crate::registry::core::resources::amount(name, amount, &path.child("overhead").key(name), errors);
+        resources::amount(name, amount, &path.child("overhead").key(name), errors);
     }
     if let Some(os) = &spec.os {
         choice(&os.name, &["linux", "windows"], &path.child("os").child("name"), errors);
@@ -171,6 +172,6 @@ fn dns(spec: &PodSpec, path: &Path, errors: &mut Errors) {
         errors.invalid(&path.child("searches"), json(&searches), "must not have more than 32 search paths");
     }
     for (i, option) in list(&config.options).iter().enumerate() {
-        required_form(text(&option.name), |_| Vec::new(), &path.child("options").index(i), errors);
+        required(text(&option.name), &path.child("options").index(i), errors);
     }
 }
