@@ -176,7 +176,16 @@ mod tests {
         let labels = Labels { verb: "GET", version: "v1".into(), resource: "pods".into(), ..Labels::default() };
         metrics.answered(labels, 200, Duration::from_millis(3));
         let watch = metrics.watching();
-        let member = Member { id: 1, role: Role::Leader, leader: 1, term: 2, revision: 9, voters: vec![1], learners: vec![], disk_full: false };
+        let member = Member {
+            id: 1,
+            role: Role::Leader,
+            leader: 1,
+            term: 2,
+            revision: 9,
+            voters: vec![1],
+            learners: vec![],
+            disk_full: false,
+        };
         let text = metrics.text((1, 0), &member);
         for line in [
             "apiserver_request_total{verb=\"GET\",group=\"\",version=\"v1\",resource=\"pods\"",

@@ -188,6 +188,10 @@ async fn the_server_tells_what_it_serves() {
     assert_eq!(swagger.headers["content-type"], "application/com.github.proto-openapi.spec.v2.v1.0+protobuf");
     assert!(swagger.body.len() > 100_000);
 
+    let (at, path) = (lab.address.port(), "/api/v1/namespaces/default/endpoints/kubernetes");
+    let known = async { while lab.get("admin", path).await.json()["subsets"][0]["ports"][0]["port"] != at {} };
+    timeout(PATIENCE, known).await.expect("the Service kubernetes has no endpoints");
+
     let metrics = lab.get("admin", "/metrics").await;
     assert!(std::str::from_utf8(&metrics.body).unwrap().contains("etcd_server_has_leader 1"));
     assert_eq!(lab.get("admin", "/nothing").await.refusal().0, 404);
