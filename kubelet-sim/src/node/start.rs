@@ -41,12 +41,7 @@ impl Node {
                 Ok(()) => self.start(&worker, &pod, start).await,
                 Err(failure) => Err(failure.clone()),
             };
-            let mut state = worker.state();
-            match started {
-                Ok(()) => drop(state.memory.failures.remove(&start.name)),
-                Err(failure) => drop(state.memory.failures.insert(start.name.clone(), failure)),
-            }
-            drop(state);
+            worker.state().memory.end_start(&start.name, started);
             self.queue.add(key.clone());
         }
         worker.state().starting = None;

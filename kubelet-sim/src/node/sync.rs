@@ -141,7 +141,7 @@ impl Node {
         }
         if !plan.start.is_empty() && state.starting.is_none() {
             for start in &plan.start {
-                state.memory.restarted(start, now);
+                state.memory.begin(start, now);
             }
             let starting = self.clone().start_all(worker.clone(), pod.clone(), plan.start.clone());
             let task = tokio::spawn(Cause::current().scope(starting));

@@ -62,6 +62,7 @@ impl State {
         if let Some(task) = self.starting.take() {
             task.abort();
         }
+        self.memory.starting.clear();
     }
 }
 

@@ -1,6 +1,9 @@
 //! What the kubelet remembers of a pod between two looks at it. It is lost when the kubelet restarts, as upstream's is.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use k8s_openapi::{
@@ -19,6 +22,8 @@ use crate::{
 pub struct Memory {
     /// Why containers could not be started, by name.
     pub failures: BTreeMap<String, Failure>,
+    /// Those that are being started now, by name.
+    pub starting: BTreeSet<String>,
     /// How long crashed containers wait, by name.
     pub restarts: BTreeMap<String, Backoff>,
     /// How long failed pulls wait, by image.
@@ -163,14 +168,24 @@ impl Memory {
         if worker.record(answer) { None } else { worker.due() }
     }
 
-    /// Takes in that a container that failed is being started again.
-    pub fn restarted(&mut self, start: &Start, now: Timestamp) {
+    /// Takes in that a container is being started.
+    pub fn begin(&mut self, start: &Start, now: Timestamp) {
         if let Some(failed_at) = start.failed_at
             && !self.failures.contains_key(&start.name)
         {
             let backoff = Backoff::next(self.restarts.get(&start.name), failed_at, now);
             self.restarts.insert(start.name.clone(), backoff);
         }
+        self.starting.insert(start.name.clone());
+    }
+
+    /// Takes in that a container has been started, or why it has not.
+    pub fn end_start(&mut self, name: &str, outcome: Result<(), Failure>) {
+        self.starting.remove(name);
+        match outcome {
+            Ok(()) => self.failures.remove(name),
+            Err(failure) => self.failures.insert(name.to_owned(), failure),
+        };
     }
 
     /// Gives failures their later names when the time has come; returns those that were renamed.

@@ -182,7 +182,7 @@ impl Planner<'_> {
             }
             return self.memory.has_started(container, run);
         };
-        if restarts(policy, exit) {
+        if restarts(policy, exit) && !self.memory.starting.contains(&container.name) {
             let failed = exit.finished_at.0;
             let backoff = self.memory.restarts.get(&container.name);
             match backoff.map(|backoff| (backoff.until(failed), backoff.delay())) {
@@ -201,6 +201,9 @@ impl Planner<'_> {
     }
 
     fn start(&mut self, container: &ContainerSpec, last: Option<&Container>) {
+        if self.memory.starting.contains(&container.name) {
+            return;
+        }
         if let Some(failure) = self.memory.failures.get(&container.name) {
             if let Some(later) = &failure.later {
                 self.wake_at(later.at);

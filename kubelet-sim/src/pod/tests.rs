@@ -103,7 +103,11 @@ impl Life {
             }
         }
         for start in &plan.start {
-            self.memory.restarted(start, self.now);
+            self.memory.begin(start, self.now);
+            // Looked at again before it has started, a pod looks as before, and nothing is started twice.
+            let again = self.plan();
+            assert!(!again.start.contains(start) && !again.backing_off.contains_key(&start.name), "{again:?}");
+            self.memory.end_start(&start.name, Ok(()));
             let id = format!("{}-{}", start.name, start.attempt);
             let runs = self.script.get(start.name.as_str()).cloned().unwrap_or_default();
             if let Some((time, code)) = runs.get(start.attempt as usize).or(runs.last()) {

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::rig::{Rig, condition, events};
+use crate::{
+    fake::Fake,
+    rig::{Rig, condition, events},
+};
 
 const STATE: &str = "/status/containerStatuses/0/state";
 
@@ -27,11 +30,18 @@ async fn a_pod_starts_runs_and_is_deleted() {
         (&container["ready"], &container["started"], &container["restartCount"]),
         (&json!(true), &json!(true), &json!(0))
     );
-    rig.until_event("Started", "Container started").await;
-    let reasons: Vec<String> = events(&rig.api).into_iter().map(|event| event.0).collect();
-    for reason in ["Pulling", "Pulled", "Created", "Started"] {
-        assert!(reasons.contains(&reason.to_owned()), "{reason}: {reasons:?}");
+    for (reason, message) in [
+        ("Pulling", "Pulling image \"nginx:1.21\""),
+        ("Created", "Container created"),
+        ("Started", "Container started"),
+    ] {
+        rig.until_event(reason, message).await;
     }
+    let tells_of_pull = |(reason, message): &(String, String)| {
+        reason == "Pulled" && message.ends_with("including waiting). Image size: 72000000 bytes.")
+    };
+    let pulled = |api: &Fake| events(api).iter().any(tells_of_pull);
+    rig.api.until("the pull is told of", pulled).await;
 
     rig.delete("web", 30);
     rig.until_gone("web").await;
