@@ -17,11 +17,14 @@ use tokio::time::timeout;
 
 use crate::{
     Client, Error,
+    backoff::Backoff,
     clock::{self, Instant},
 };
 
 /// Where control-plane components keep their Leases.
 const NAMESPACE: &str = "kube-system";
+/// The first wait of a candidate that was refused.
+const REFUSED: Duration = Duration::from_millis(15);
 
 /// How to take part.
 #[derive(Clone, Debug)]
@@ -139,22 +142,28 @@ struct Candidate<'a> {
 impl Candidate<'_> {
     /// Returns when the successful attempt began.
     async fn acquire(&mut self) -> Instant {
+        // A lab that starts lets nobody in for its first moments; a candidate that is refused asks again soon.
+        let mut backoff = Backoff::new(REFUSED, self.timing.retry_period);
         loop {
             let began = clock::instant();
+            let mut pause = self.timing.retry_period.mul_f64(rand::random_range(1.0..JITTER));
             match timeout(self.timing.attempt(), self.try_acquire_or_renew()).await {
                 Ok(Ok(true)) => {
                     self.leading = true;
                     return began;
                 }
-                Ok(Ok(false)) => {}
+                Ok(Ok(false)) => backoff.reset(),
                 Ok(Err(error)) if matches!(error.reason, Reason::Conflict | Reason::AlreadyExists) => {
                     tracing::debug!(%error, "another candidate was quicker");
                     self.observe_again();
                 }
-                Ok(Err(error)) => tracing::warn!(%error, "cannot take part in the leader election"),
+                Ok(Err(error)) => {
+                    tracing::warn!(%error, "cannot take part in the leader election");
+                    pause = backoff.step();
+                }
                 Err(_) => self.hung(),
             }
-            clock::sleep(self.timing.retry_period.mul_f64(rand::random_range(1.0..JITTER))).await;
+            clock::sleep(pause).await;
         }
     }
 

@@ -18,7 +18,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-use crate::Which;
+use crate::{Which, commands::say};
 use scenario::{Plan, SCENARIOS};
 use target::Target;
 
@@ -110,13 +110,13 @@ impl Bench {
             let figure = plan.run(name).await?;
             progress.finish_and_clear();
             if self.output.is_none() {
-                println!("{}", line(&figure));
+                say(line(&figure))?;
             }
             figures.push(figure);
         }
         plan.tidy().await?;
         if self.output.is_some() {
-            println!("{}", serde_json::to_string_pretty(&figures)?);
+            say(serde_json::to_string_pretty(&figures)?)?;
         }
         Ok(())
     }

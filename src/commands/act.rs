@@ -2,6 +2,7 @@
 
 use clap::{Args, Subcommand};
 
+use super::say;
 use crate::{
     Which,
     supervisor::control::{Command, act},
@@ -61,6 +62,5 @@ impl Remove {
 async fn send(which: &Which, command: &Command) -> anyhow::Result<()> {
     let layout = which.layout()?;
     layout.require()?;
-    println!("{}", act(&layout, command).await?);
-    Ok(())
+    Ok(say(act(&layout, command).await?)?)
 }

@@ -5,6 +5,7 @@ use std::{net::IpAddr, path::PathBuf};
 use anyhow::Context;
 use clap::Args;
 
+use super::say;
 use crate::lab::{kubeconfig, pki::Pki, plan};
 
 /// Make a lab's certificates and its kubeconfig, and keep those that are there
@@ -42,7 +43,6 @@ impl Certificates {
         }
         let path = self.folder.join("kubeconfig");
         kubeconfig::save(&path, &self.name, &self.server, &pki)?;
-        println!("{} is ready", path.display());
-        Ok(())
+        Ok(say(format_args!("{} is ready", path.display()))?)
     }
 }

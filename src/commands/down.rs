@@ -5,6 +5,7 @@ use std::fs;
 use anyhow::Context;
 use clap::Args;
 
+use super::say;
 use crate::{
     Which,
     supervisor::control::{Command, act},
@@ -30,15 +31,17 @@ impl Down {
         match act(&layout, &Command::Down).await {
             Ok(words) => {
                 layout.until_free().await?;
-                println!("{words}");
+                say(words)?;
             }
             // A supervisor that was killed leaves its socket, and took its processes with it.
-            Err(_) if self.delete || !running => println!("the lab in {} is not running", layout.root().display()),
+            Err(_) if self.delete || !running => {
+                say(format_args!("the lab in {} is not running", layout.root().display()))?;
+            }
             Err(error) => return Err(error),
         }
         if self.delete && layout.spec().exists() {
             fs::remove_dir_all(layout.root()).with_context(|| format!("cannot remove {}", layout.root().display()))?;
-            println!("{} removed", layout.root().display());
+            say(format_args!("{} removed", layout.root().display()))?;
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 use anyhow::Context;
 use clap::Args;
 
+use super::say;
 use crate::Which;
 
 /// Print a lab's kubeconfig
@@ -21,9 +22,10 @@ impl Kubeconfig {
         layout.require()?;
         let path = layout.kubeconfig();
         if self.path {
-            println!("{}", path.display());
+            say(path.display())?;
         } else {
-            print!("{}", std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?);
+            let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            say(text.trim_end())?;
         }
         Ok(())
     }

@@ -10,3 +10,16 @@ pub mod logs;
 pub mod status;
 pub mod up;
 pub mod why;
+
+use std::{
+    fmt::Display,
+    io::{self, Write},
+};
+
+/// Prints a line. Whoever reads it may have read enough (`kubelab status | head -1`); then the error ends the command,
+/// quietly.
+pub fn say(line: impl Display) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{line}")?;
+    out.flush()
+}

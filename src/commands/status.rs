@@ -3,6 +3,7 @@
 use clap::Args;
 use comfy_table::{Table, presets};
 
+use super::say;
 use crate::{
     Which,
     supervisor::{
@@ -26,8 +27,8 @@ impl Status {
         let layout = self.which.layout()?;
         layout.require()?;
         match control::call(&layout, &Command::Status).await? {
-            Reply::Status(status) if self.output.is_some() => println!("{}", serde_json::to_string_pretty(&status)?),
-            Reply::Status(status) => println!("{}\n{}", status.server, table(&status)),
+            Reply::Status(status) if self.output.is_some() => say(serde_json::to_string_pretty(&status)?)?,
+            Reply::Status(status) => say(format_args!("{}\n{}", status.server, table(&status)))?,
             Reply::Done(words) | Reply::Refused(words) => anyhow::bail!(words),
         }
         Ok(())

@@ -11,7 +11,7 @@ use anyhow::bail;
 use clap::Args;
 use tokio::{sync::watch, time};
 
-use super::status::table;
+use super::{say, status::table};
 use crate::{
     Which,
     lab::{Layout, Spec, plan, spec::Wish},
@@ -125,9 +125,8 @@ impl Up {
             }
             if let Ok(Reply::Status(status)) = control::call(layout, &Command::Status).await {
                 if status.ready() {
-                    println!("Ready after {:.2} s.", begun.elapsed().as_secs_f64());
-                    greet(layout, &status);
-                    return Ok(());
+                    say(format_args!("Ready after {:.2} s.", begun.elapsed().as_secs_f64()))?;
+                    return Ok(say(greeting(layout, &status))?);
                 }
                 waiting = status.waiting_for();
             }
@@ -148,10 +147,12 @@ fn init_logging() {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
 }
 
-fn greet(layout: &Layout, status: &Status) {
-    println!("The API is at {}. To use it:", status.server);
-    println!("  export KUBECONFIG={}", layout.kubeconfig().display());
-    println!("  kubectl get nodes");
+fn greeting(layout: &Layout, status: &Status) -> String {
+    format!(
+        "The API is at {}. To use it:\n  export KUBECONFIG={}\n  kubectl get nodes",
+        status.server,
+        layout.kubeconfig().display()
+    )
 }
 
 /// Shows what the lab waits for until it is Ready, then a table that follows it: redrawn in place on a terminal, as
@@ -165,7 +166,7 @@ async fn show(layout: Layout, mut status: watch::Receiver<Status>, begun: Instan
         let now = status.borrow_and_update().clone();
         if !greeted && now.ready() {
             println!("Ready after {:.2} s. Ctrl-C stops the lab; its data stays.", begun.elapsed().as_secs_f64());
-            greet(&layout, &now);
+            println!("{}", greeting(&layout, &now));
             greeted = true;
         }
         let text = if greeted { table(&now) } else { format!("waiting for {}", now.waiting_for()) };

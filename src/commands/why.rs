@@ -5,6 +5,7 @@ use clap::Args;
 use kubelab_api::resource;
 use kubelab_proto::flow::{Hop, WhyRequest, flow_client::FlowClient};
 
+use super::say;
 use crate::{Which, front_door::Credentials, lab::pki::Pki};
 
 /// Tell why an object is as it is, back to the command that began it
@@ -43,10 +44,9 @@ impl Why {
             bail!("nothing is remembered of {}; is the name right, and the namespace (-n)?", self.object);
         }
         if reply.truncated {
-            println!("… (what came before is forgotten)");
+            say("… (what came before is forgotten)")?;
         }
-        print!("{}", tell(&reply.hops));
-        Ok(())
+        Ok(say(tell(&reply.hops).trim_end_matches('\n'))?)
     }
 }
 

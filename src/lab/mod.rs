@@ -137,7 +137,10 @@ impl Layout {
         let begun = Instant::now();
         while flock(&file, FlockOperation::NonBlockingLockShared).is_err() {
             if begun.elapsed() > Duration::from_secs(10) {
-                bail!("the supervisor has stopped the lab and does not end itself; {} holds its pid", self.pid_file().display());
+                bail!(
+                    "the supervisor has stopped the lab and does not end itself; {} holds its pid",
+                    self.pid_file().display()
+                );
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
