@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use k8s_openapi::{
     api::core::v1::{EndpointAddress, EndpointPort, EndpointSubset, Endpoints, Pod, Service},
-    apimachinery::pkg::apis::meta::v1::{DeleteOptions, ObjectMeta},
+    apimachinery::pkg::apis::meta::v1::{DeleteOptions, ObjectMeta, Preconditions},
 };
 use kubelab_api::{
     Error, Reason,
@@ -88,12 +88,8 @@ impl Loop {
     async fn reconcile(&self, key: Key) -> Result<Action, Error> {
         let current = self.endpoints.get(&key.namespace, &key.name);
         let Some(service) = self.services.get(&key.namespace, &key.name) else {
-            if current.is_some() {
-                let options = DeleteOptions::default();
-                match self.client.delete::<Endpoints>(&key.namespace, &key.name, options).await {
-                    Err(error) if error.reason != Reason::NotFound => return Err(error),
-                    _ => {}
-                }
+            if let Some(current) = current {
+                self.delete_leftover(&key, &current).await?;
             }
             return Ok(Action::Done);
         };
@@ -116,6 +112,21 @@ impl Loop {
                 }
                 Err(error)
             }
+        }
+    }
+
+    /// Deletes Endpoints whose service is gone. The mirrors of the two are not equally fast, and a service's first endpoints
+    /// may be seen before it: so the apiserver is asked.
+    async fn delete_leftover(&self, key: &Key, endpoints: &Endpoints) -> Result<(), Error> {
+        match self.client.get::<Service>(&key.namespace, &key.name).await {
+            Err(error) if error.reason == Reason::NotFound => {}
+            result => return result.map(drop),
+        }
+        let preconditions = Some(Preconditions { uid: endpoints.metadata.uid.clone(), resource_version: None });
+        let options = DeleteOptions { preconditions, ..Default::default() };
+        match self.client.delete::<Endpoints>(&key.namespace, &key.name, options).await {
+            Err(error) if error.reason != Reason::NotFound => Err(error),
+            _ => Ok(()),
         }
     }
 }

@@ -5,12 +5,12 @@
 //!
 //! | module | what it is |
 //! | --- | --- |
-//! | [`rollout`] | one deployment while it is brought one step further |
-//! | [`limits`] | surge and unavailability |
-//! | [`rolling`] | the steps of a rolling update |
-//! | [`proportional`] | scaling amid a rollout |
-//! | [`revisions`] | which replica set is the present one; the numbers of the history |
-//! | [`status`] | counts and conditions |
+//! | `rollout` | one deployment while it is brought one step further |
+//! | `limits` | surge and unavailability |
+//! | `rolling` | the steps of a rolling update |
+//! | `proportional` | scaling amid a rollout |
+//! | `revisions` | which replica set is the present one; the numbers of the history |
+//! | `status` | counts and conditions |
 
 mod limits;
 mod proportional;

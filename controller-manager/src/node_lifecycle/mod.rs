@@ -6,9 +6,9 @@
 //!
 //! | module | what it is |
 //! | --- | --- |
-//! | [`health`] | signs of life |
-//! | [`taints`] | which taints a node should have |
-//! | [`disruption`] | how fast pods may be evicted when many nodes fail |
+//! | `health` | signs of life |
+//! | `taints` | which taints a node should have |
+//! | `disruption` | how fast pods may be evicted when many nodes fail |
 
 mod disruption;
 mod health;
