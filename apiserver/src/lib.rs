@@ -27,9 +27,9 @@ pub mod discovery;
 pub mod doors;
 pub mod metrics;
 pub mod openapi;
-pub mod registry;
 mod options;
 mod process;
+pub mod registry;
 pub mod server;
 pub mod why;
 

@@ -199,10 +199,11 @@ impl Supervisor {
     fn start_again(&mut self, name: &str) {
         let Ok(place) = self.place(name) else { return };
         let child = &self.children[&place];
-        if child.intent == Intent::Run && child.pid.is_none() {
-            if let Err(error) = self.launch(place) {
-                tracing::error!(component = name, "cannot start it again: {error:#}");
-            }
+        if child.intent == Intent::Run
+            && child.pid.is_none()
+            && let Err(error) = self.launch(place)
+        {
+            tracing::error!(component = name, "cannot start it again: {error:#}");
         }
     }
 
