@@ -60,8 +60,20 @@ impl Corridor {
     }
 
     /// Who asks, from a verified client certificate or a bearer token; `system:anonymous` with neither.
-    pub fn authenticate(&self, certificate: Option<&CertificateDer<'_>>, bearer: Option<&str>) -> Result<User, Error> {
-        self.authenticator.authenticate(certificate, bearer)
+    /// A token is checked against the local store: its "no" counts once that is not behind, since the token may have been
+    /// issued by another apiserver a moment ago.
+    pub async fn authenticate(
+        &self,
+        certificate: Option<&CertificateDer<'_>>,
+        bearer: Option<&str>,
+    ) -> Result<User, Error> {
+        match self.authenticator.authenticate(certificate, bearer) {
+            Err(refusal) if bearer.is_some() => match self.store().latest().await {
+                Ok(_) => self.authenticator.authenticate(certificate, bearer),
+                Err(_) => Err(refusal),
+            },
+            decision => decision,
+        }
     }
 
     /// Whom `user` acts as, where that is allowed.

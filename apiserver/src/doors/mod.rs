@@ -98,8 +98,8 @@ impl Doors {
     }
 
     /// Who asks, or whom the asker may act as.
-    fn authenticate(&self, connection: &Connection, headers: &HeaderMap) -> Result<User, Error> {
-        let user = self.corridor.authenticate(connection.certificate.as_ref(), bearer(headers))?;
+    async fn authenticate(&self, connection: &Connection, headers: &HeaderMap) -> Result<User, Error> {
+        let user = self.corridor.authenticate(connection.certificate.as_ref(), bearer(headers)).await?;
         match Wanted::from_headers(headers)? {
             Some(wanted) => self.corridor.impersonate(&user, wanted),
             None => Ok(user),

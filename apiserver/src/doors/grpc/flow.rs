@@ -20,20 +20,18 @@ pub struct Flow(pub Arc<Doors>);
 
 impl Flow {
     /// Only those may look behind the scenes who may get this service's path.
-    fn authorize<T>(&self, request: &Request<T>) -> Result<(), Status> {
+    async fn authorize<T: Sync>(&self, request: &Request<T>) -> Result<(), Status> {
         let connection = request.extensions().get::<Arc<Connection>>();
         let connection = connection.ok_or_else(|| Status::internal("the connection is unknown"))?;
-        self.0
-            .authenticate(connection, request.metadata().as_ref())
-            .and_then(|user| self.0.corridor.authorize_path(&user, "get", PATH))
-            .map_err(|error| status::of(&error))
+        let user = self.0.authenticate(connection, request.metadata().as_ref()).await;
+        user.and_then(|user| self.0.corridor.authorize_path(&user, "get", PATH)).map_err(|error| status::of(&error))
     }
 }
 
 #[tonic::async_trait]
 impl flow_server::Flow for Flow {
     async fn why(&self, request: Request<WhyRequest>) -> Result<Response<WhyReply>, Status> {
-        self.authorize(&request)?;
+        self.authorize(&request).await?;
         let WhyRequest { group, resource, namespace, name } = request.into_inner();
         let group = if group.is_empty() { CORE } else { &group };
         let name = if namespace.is_empty() { name } else { format!("{namespace}/{name}") };
@@ -43,7 +41,7 @@ impl flow_server::Flow for Flow {
     }
 
     async fn member(&self, request: Request<MemberRequest>) -> Result<Response<MemberReply>, Status> {
-        self.authorize(&request)?;
+        self.authorize(&request).await?;
         let member = self.0.corridor.store().member().borrow().clone();
         Ok(Response::new(MemberReply {
             name: self.0.name.clone(),

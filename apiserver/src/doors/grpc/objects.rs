@@ -37,11 +37,11 @@ struct Asker {
 }
 
 impl Objects {
-    fn asker<T>(&self, request: &Request<T>) -> Result<Asker, Status> {
+    async fn asker<T: Sync>(&self, request: &Request<T>) -> Result<Asker, Status> {
         let connection = request.extensions().get::<Arc<Connection>>();
         let connection = connection.ok_or_else(|| Status::internal("the connection is unknown"))?;
         let headers = request.metadata().as_ref();
-        let user = self.0.authenticate(connection, headers).map_err(|error| status::of(&error))?;
+        let user = self.0.authenticate(connection, headers).await.map_err(|error| status::of(&error))?;
         Ok(Asker { user, caller: Caller::of(headers) })
     }
 
@@ -114,7 +114,7 @@ fn text(revision: Option<u64>) -> String {
 #[tonic::async_trait]
 impl objects_server::Objects for Objects {
     async fn get(&self, request: Request<GetRequest>) -> Result<Response<Object>, Status> {
-        let asker = self.asker(&request)?;
+        let asker = self.asker(&request).await?;
         let GetRequest { target, revision } = request.into_inner();
         let list = ListOptions { resource_version: text(revision), ..ListOptions::default() };
         let options = Options { list, ..Options::default() };
@@ -122,7 +122,7 @@ impl objects_server::Objects for Objects {
     }
 
     async fn list(&self, request: Request<ListRequest>) -> Result<Response<ObjectList>, Status> {
-        let asker = self.asker(&request)?;
+        let asker = self.asker(&request).await?;
         let asked = request.into_inner();
         let list = ListOptions {
             label_selector: asked.label_selector,
@@ -146,7 +146,7 @@ impl objects_server::Objects for Objects {
     type WatchStream = Pin<Box<dyn Stream<Item = Result<WatchBatch, Status>> + Send>>;
 
     async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
-        let asker = self.asker(&request)?;
+        let asker = self.asker(&request).await?;
         let asked = request.into_inner();
         let after = asked.after.filter(|after| *after > 0);
         let list = ListOptions {
@@ -169,19 +169,19 @@ impl objects_server::Objects for Objects {
     }
 
     async fn create(&self, request: Request<WriteRequest>) -> Result<Response<Object>, Status> {
-        let asker = self.asker(&request)?;
+        let asker = self.asker(&request).await?;
         let WriteRequest { target, json, cause, dry_run } = request.into_inner();
         object(self.ask(asker, Verb::Create, target, cause, Body::Json(json), write_options(dry_run)).await?)
     }
 
     async fn update(&self, request: Request<WriteRequest>) -> Result<Response<Object>, Status> {
-        let asker = self.asker(&request)?;
+        let asker = self.asker(&request).await?;
         let WriteRequest { target, json, cause, dry_run } = request.into_inner();
         object(self.ask(asker, Verb::Update, target, cause, Body::Json(json), write_options(dry_run)).await?)
     }
 
     async fn patch(&self, request: Request<PatchRequest>) -> Result<Response<Object>, Status> {
-        let asker = self.asker(&request)?;
+        let asker = self.asker(&request).await?;
         let asked = request.into_inner();
         let options =
             Options { field_manager: asked.field_manager, force: asked.force, ..write_options(asked.dry_run) };
@@ -190,7 +190,7 @@ impl objects_server::Objects for Objects {
     }
 
     async fn delete(&self, request: Request<DeleteRequest>) -> Result<Response<Object>, Status> {
-        let asker = self.asker(&request)?;
+        let asker = self.asker(&request).await?;
         let DeleteRequest { target, options, cause } = request.into_inner();
         let whole = target.as_ref().is_some_and(|target| target.name.is_empty());
         let verb = if whole { Verb::DeleteCollection } else { Verb::Delete };

@@ -37,7 +37,7 @@ pub(super) async fn serve(
     let audit_id = request.headers().get(AUDIT_ID).cloned().unwrap_or_else(new_audit_id);
     let query = Query::parse(request.uri().query());
     let people = Wrapping { pretty: wants_pretty(request.headers(), &query), ..Wrapping::default() };
-    let answered = match doors.authenticate(&connection, request.headers()) {
+    let answered = match doors.authenticate(&connection, request.headers()).await {
         Err(refusal) => Err(refusal),
         Ok(user) => match path::parse(request.uri().path()) {
             Some(target) => resource::serve(&doors, user, target, query, request).await,
