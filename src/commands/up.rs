@@ -84,6 +84,8 @@ impl Up {
 
     async fn foreground(self, layout: Layout) -> anyhow::Result<()> {
         let _lock = layout.lock()?;
+        // Started through /proc/self/exe, it would be called `exe`. The name is for people alone.
+        let _ = rustix::thread::set_name(c"kubelab");
         let spec = self.spec(&layout)?;
         init_logging();
         let begun = Instant::now();
