@@ -9,6 +9,8 @@
 //! | [`front_door`] | the lab's one stable address, balanced over the live apiservers |
 //! | [`component`] | the processes themselves, which this binary runs as well |
 
+#![allow(clippy::disallowed_methods)] // see clippy.toml
+
 mod bench;
 mod commands;
 mod component;

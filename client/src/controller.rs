@@ -103,7 +103,7 @@ where
 mod tests {
     use std::sync::Mutex;
 
-    use tokio::{sync::mpsc, time::Instant};
+    use tokio::sync::mpsc;
 
     use super::*;
     use crate::Cause;
@@ -119,7 +119,7 @@ mod tests {
         let (seen, mut seeing) = mpsc::channel(8);
         let outcomes =
             Mutex::new(vec![Ok(Action::Done), Ok(Action::After(Duration::from_secs(60))), Err(Error::internal("no"))]);
-        let start = Instant::now();
+        let start = crate::clock::instant();
         let run = Controller::new("test", queue).run(2, move |key| {
             let outcome = outcomes.lock().unwrap().pop().unwrap();
             let seen = seen.clone();

@@ -88,7 +88,7 @@ mod tests {
         let (affinity, endpoints, client) = (Affinity::default(), endpoints(3), IpAddr::from([127, 0, 0, 1]));
         let choose = |tried: &[SocketAddr]| {
             affinity
-                .choose(&name(), &rule(None), &endpoints, tried, client, Instant::now())
+                .choose(&name(), &rule(None), &endpoints, tried, client, kubelab_client::clock::instant())
                 .map(|chosen| chosen.address)
         };
         let chosen: BTreeSet<SocketAddr> = (0..200).filter_map(|_| choose(&[])).collect();
@@ -104,7 +104,7 @@ mod tests {
     #[test]
     fn a_client_stays_with_its_endpoint_for_a_while() {
         let (affinity, endpoints, client) = (Affinity::default(), endpoints(50), IpAddr::from([127, 0, 0, 1]));
-        let (start, rule) = (Instant::now(), rule(Some(Duration::from_secs(60))));
+        let (start, rule) = (kubelab_client::clock::instant(), rule(Some(Duration::from_secs(60))));
         let choose = |tried: &[SocketAddr], seconds| {
             let now = start + Duration::from_secs(seconds);
             affinity.choose(&name(), &rule, &endpoints, tried, client, now).unwrap().address

@@ -18,6 +18,8 @@
 //! Invariants: everything below `driver`, `disk` and `peer` has no clock, no randomness and no I/O. Nothing waits for a
 //! reader. What is acknowledged is on a quorum's disks and in the published state.
 
+#![allow(clippy::disallowed_methods)] // see clippy.toml
+
 mod codec;
 mod command;
 mod consensus;

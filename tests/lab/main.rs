@@ -12,6 +12,7 @@
 //! | [`life`] | `kubelab`'s own commands, and its errors |
 //! | [`survival`] | processes are killed under load and nothing that was acknowledged is lost |
 
+#![allow(clippy::disallowed_methods)] // see clippy.toml
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod application;

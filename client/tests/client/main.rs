@@ -1,4 +1,6 @@
 //! The client against a small apiserver over real TLS, in one process.
+
+#![allow(clippy::disallowed_methods)] // see clippy.toml
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod cache;

@@ -1,5 +1,6 @@
 //! The simulated runtime, on tokio's paused clock: time passes only where something waits for it.
 #![allow(clippy::unwrap_used)]
+#![allow(clippy::disallowed_methods)] // the paused clock is tokio's
 
 use std::{path::Path, sync::mpsc};
 

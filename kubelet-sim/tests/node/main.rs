@@ -1,4 +1,6 @@
 //! A whole node against a small apiserver over real TLS, in one process.
+
+#![allow(clippy::disallowed_methods)] // see clippy.toml
 #![allow(missing_docs, clippy::unwrap_used)]
 
 #[allow(dead_code)]

@@ -1,3 +1,4 @@
+use kubelab_client::clock;
 use serde_json::json;
 
 use super::*;
@@ -31,7 +32,7 @@ fn room() -> ClusterEvent {
 
 #[test]
 fn important_pods_come_first_then_older_ones() {
-    let (mut queue, now) = (queue(), Instant::now());
+    let (mut queue, now) = (queue(), clock::instant());
     for (at, (name, priority)) in [("a", 0), ("b", 0), ("c", 9), ("d", -1)].into_iter().enumerate() {
         put(&mut queue, named(name, priority), now + at as u32 * SECOND);
     }
@@ -41,7 +42,7 @@ fn important_pods_come_first_then_older_ones() {
 
 #[test]
 fn a_pod_waits_once_with_its_first_cause() {
-    let (mut queue, now) = (queue(), Instant::now());
+    let (mut queue, now) = (queue(), clock::instant());
     for revision in [4, 5] {
         queue.put(named("a", 0), Cause { revision, trace_id: String::new() }, now);
     }
@@ -53,7 +54,7 @@ fn a_pod_waits_once_with_its_first_cause() {
 
 #[test]
 fn an_event_that_helps_wakes_after_the_back_off() {
-    let (mut queue, now) = (queue(), Instant::now());
+    let (mut queue, now) = (queue(), clock::instant());
     put(&mut queue, named("a", 0), now);
     let pod = queue.pop(now).unwrap();
     queue.unschedulable(pod, fit(), now);
@@ -68,7 +69,7 @@ fn an_event_that_helps_wakes_after_the_back_off() {
 
 #[test]
 fn back_off_doubles_up_to_ten_seconds_and_is_cut_short_only_after_not_fitting() {
-    let (mut queue, mut now) = (queue(), Instant::now());
+    let (mut queue, mut now) = (queue(), clock::instant());
     put(&mut queue, named("a", 0), now);
     for seconds in [1, 2, 4, 8, 10, 10] {
         let pod = queue.pop(now).unwrap();
@@ -88,7 +89,7 @@ fn back_off_doubles_up_to_ten_seconds_and_is_cut_short_only_after_not_fitting() 
 
 #[test]
 fn what_happens_during_an_attempt_is_not_missed() {
-    let (mut queue, now) = (queue(), Instant::now());
+    let (mut queue, now) = (queue(), clock::instant());
     put(&mut queue, named("a", 0), now);
     put(&mut queue, named("b", 0), now);
     let first = queue.pop(now).unwrap();
@@ -102,7 +103,7 @@ fn what_happens_during_an_attempt_is_not_missed() {
 
 #[test]
 fn more_events_than_are_remembered_count_as_help() {
-    let (mut queue, now) = (queue(), Instant::now());
+    let (mut queue, now) = (queue(), clock::instant());
     put(&mut queue, named("a", 0), now);
     let pod = queue.pop(now).unwrap();
     for _ in 0..=REMEMBERED {
@@ -116,7 +117,7 @@ fn more_events_than_are_remembered_count_as_help() {
 
 #[test]
 fn gates_hold_until_removed() {
-    let (mut queue, now) = (queue(), Instant::now());
+    let (mut queue, now) = (queue(), clock::instant());
     put(&mut queue, Arc::new(pod(json!({ "name": "a", "schedulingGates": [{ "name": "g" }] }))), now);
     assert_eq!(queue.counts().gated, 1);
     assert!(popped(&mut queue, now).is_none());
@@ -126,7 +127,7 @@ fn gates_hold_until_removed() {
 
 #[test]
 fn a_changed_pod_is_tried_again_but_not_for_its_status() {
-    let (mut queue, now) = (queue(), Instant::now());
+    let (mut queue, now) = (queue(), clock::instant());
     put(&mut queue, named("a", 0), now);
     let popped_pod = queue.pop(now).unwrap();
     queue.unschedulable(popped_pod, BTreeSet::from(["NodeAffinity"]), now);
@@ -142,7 +143,7 @@ fn a_changed_pod_is_tried_again_but_not_for_its_status() {
 
 #[test]
 fn removed_pods_do_not_come_back() {
-    let (mut queue, now) = (queue(), Instant::now());
+    let (mut queue, now) = (queue(), clock::instant());
     for name in ["a", "b", "c"] {
         put(&mut queue, named(name, 0), now);
     }
@@ -158,7 +159,7 @@ fn removed_pods_do_not_come_back() {
 
 #[test]
 fn what_is_left_over_is_tried_after_five_minutes() {
-    let (mut queue, now) = (queue(), Instant::now());
+    let (mut queue, now) = (queue(), clock::instant());
     put(&mut queue, named("a", 0), now);
     let pod = queue.pop(now).unwrap();
     queue.unschedulable(pod, fit(), now);

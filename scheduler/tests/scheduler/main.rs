@@ -1,4 +1,6 @@
 //! The scheduler against a small apiserver, within this process and as processes of its own.
+
+#![allow(clippy::disallowed_methods)] // see clippy.toml
 #![allow(missing_docs, clippy::unwrap_used)]
 
 #[allow(dead_code)]

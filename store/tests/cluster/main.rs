@@ -1,5 +1,6 @@
 //! Whole members over loopback gRPC, with logs on a real disk.
 
+#![allow(clippy::disallowed_methods)] // see clippy.toml
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod group;
