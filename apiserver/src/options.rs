@@ -7,7 +7,6 @@ use std::{
 };
 
 use clap::Args;
-use ipnet::IpNet;
 
 /// How one apiserver is set up.
 #[derive(Args, Clone, Debug)]
@@ -48,9 +47,6 @@ pub struct Options {
     /// The address under which the cluster knows this apiserver [default: that of --listen]
     #[arg(long)]
     pub advertise_address: Option<IpAddr>,
-    /// Where services get their addresses from
-    #[arg(long, default_value = "10.96.0.0/12")]
-    pub service_cluster_ip_range: IpNet,
 }
 
 fn peer(text: &str) -> Result<(u64, String), String> {
@@ -78,14 +74,6 @@ impl Options {
             anyhow::bail!("--peers does not name this member: add {}={}", self.id, self.peer_listen);
         }
         Ok(members)
-    }
-
-    /// The first address of the service range: that of the Service `kubernetes`.
-    pub fn kubernetes_service_ip(&self) -> IpAddr {
-        match self.service_cluster_ip_range.network() {
-            IpAddr::V4(network) => IpAddr::V4((u32::from(network) + 1).into()),
-            IpAddr::V6(network) => IpAddr::V6((u128::from(network) + 1).into()),
-        }
     }
 
     /// The address under which the cluster knows this apiserver.
@@ -118,7 +106,6 @@ mod tests {
     fn members_are_named() {
         let three = parse(&["--id=2", "--peers=1=127.0.0.1:7001,2=127.0.0.1:7002,3=apiserver-3:7000"]).unwrap();
         assert_eq!(three.members().unwrap()[&3], "apiserver-3:7000");
-        assert_eq!(three.kubernetes_service_ip().to_string(), "10.96.0.1");
         assert_eq!(parse(&["--peer-listen=127.0.0.1:9"]).unwrap().members().unwrap()[&1], "127.0.0.1:9");
         let absent = parse(&["--id=4", "--peers=1=127.0.0.1:7001"]).unwrap().members().unwrap_err();
         assert!(absent.to_string().contains("add 4="), "{absent}");

@@ -20,6 +20,7 @@ use crate::{
     bootstrap::{Object, publish::publish, seed::seed, service::service},
     corridor::Corridor,
     doors::{Doors, health::Health},
+    registry::core::service::claim::KUBERNETES,
     server,
 };
 
@@ -75,7 +76,7 @@ pub async fn serve(options: Options, listener: TcpListener, stop: impl Future<Ou
     let address = listener.local_addr()?;
     tracing::info!(listen = %address, member = options.id, "serving");
     let serving = tokio::spawn(server::serve(listener, tls, Arc::clone(&doors)));
-    let service = service(options.kubernetes_service_ip(), address.port());
+    let service = service(KUBERNETES.into(), address.port());
     let published = SocketAddr::new(options.advertised(), address.port());
     let bootstrapping = tokio::spawn(bootstrap(Arc::clone(&doors), service, options.id, published));
 
