@@ -13,9 +13,9 @@ use kubelab_store::Store;
 use rustls_pki_types::CertificateDer;
 
 use crate::{
-    admission::{Chain, rbac_escalation::RbacEscalation},
+    admission::Chain,
     authentication::{self, Authenticator, impersonation::Wanted},
-    authorization::{self, Attributes, Authorizer},
+    authorization::{self, Attributes, Authorizer, Decider},
     registry::{
         Registry,
         decode::{Expected, Validation, decode_body},
@@ -37,7 +37,7 @@ impl Corridor {
     /// The corridor that ends in this store.
     pub fn new(store: Store, authenticator: Authenticator, authorizer: Authorizer, now: fn() -> Timestamp) -> Self {
         let authorizer = Arc::new(authorizer);
-        let admission = Chain::default().and(RbacEscalation(Arc::clone(&authorizer) as _));
+        let admission = Chain::with(&(Arc::clone(&authorizer) as Arc<dyn Decider>));
         Self { authenticator, authorizer, registry: Registry::new(Table::built_in(), store, admission, now) }
     }
 
