@@ -3,8 +3,6 @@
 //! Watches claims, volumes and pods; removes the finalizers that the apiserver gave to claims and volumes.
 //! Source: `pkg/controller/volume/pvcprotection`, `pkg/controller/volume/pvprotection` in Kubernetes.
 
-use std::sync::Arc;
-
 use k8s_openapi::{
     api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod},
     apimachinery::pkg::apis::meta::v1::ObjectMeta,

@@ -20,6 +20,7 @@
 //! | [`certificate_approval`], [`certificate_signing`] | only who may, approves and signs for a signer |
 //! | [`certificate_subject`] | nobody asks for a certificate of `system:masters` |
 //! | [`default_ingress_class`] | ingresses get a class |
+//! | [`pod_topology_labels`] | a bound pod shows its node's zone and region |
 //! | [`rbac_escalation`] | nobody gives away rights that he does not have |
 //! | [`resource_quota`] | a namespace uses no more than its quotas say; always last |
 
@@ -34,6 +35,7 @@ pub mod limit_ranger;
 pub mod namespace_lifecycle;
 pub mod node_restriction;
 pub mod pod_security;
+pub mod pod_topology_labels;
 pub mod priority;
 pub mod rbac_escalation;
 pub mod resource_quota;
@@ -219,6 +221,7 @@ impl Chain {
         }
         plugins.push(Box::new(certificate_subject::CertificateSubjectRestriction));
         plugins.push(Box::new(default_ingress_class::DefaultIngressClass));
+        plugins.push(Box::new(pod_topology_labels::PodTopologyLabels));
         Self { plugins, quota: resource_quota::ResourceQuotas }
     }
 

@@ -196,7 +196,7 @@ pub async fn list(store: &Store, handler: &Handler, namespace: &str, options: &L
         return page(handler, &selection, &state, None, options.limit);
     }
     let token = Continue::decode(&options.continue_token)?;
-    if !options.resource_version.is_empty() {
+    if !matches!(options.resource_version.as_str(), "" | "0") {
         return Err(Error::bad_request("specifying resource version is not allowed when using continue"));
     }
     let state = match Revision::try_from(token.rv) {

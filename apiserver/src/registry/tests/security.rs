@@ -140,3 +140,21 @@ async fn a_runtime_class_must_exist() {
         "pods \"own\" is forbidden: pod rejected: Pod Overhead set without corresponding RuntimeClass defined Overhead"
     );
 }
+
+#[tokio::test]
+async fn a_bound_pod_shows_its_nodes_zone() {
+    let lab = Lab::start().await;
+    let labels = json!({"topology.kubernetes.io/zone": "z1", "topology.kubernetes.io/region": "r1", "disk": "ssd"});
+    lab.create("nodes", "", json!({"metadata": {"name": "n1", "labels": labels}})).await.unwrap();
+    lab.create("pods", "default", pod("a")).await.unwrap();
+    let binding = json!({"metadata": {"name": "a"}, "target": {"kind": "Node", "name": "n1"}});
+    lab.create("pods/binding", "default", binding).await.unwrap();
+    let shown = json!({"topology.kubernetes.io/region": "r1", "topology.kubernetes.io/zone": "z1"});
+    assert_eq!(lab.get("pods", "a").await.unwrap()["metadata"]["labels"], shown);
+    let mut placed = pod("b");
+    placed["metadata"]["labels"] = json!({"topology.kubernetes.io/zone": "own"});
+    placed["spec"]["nodeName"] = "n1".into();
+    let placed = lab.create("pods", "default", placed).await.unwrap();
+    assert_eq!(placed["metadata"]["labels"]["topology.kubernetes.io/zone"], "own");
+    assert_eq!(placed["metadata"]["labels"]["topology.kubernetes.io/region"], "r1");
+}
