@@ -11,6 +11,7 @@
 //! | [`commands`] | kubectl's commands, old and new |
 //! | [`deletion`] | cascades, finalizers, namespaces that end; quotas and security standards |
 //! | [`life`] | `kubelab`'s own commands, and its errors |
+//! | [`reading`] | pages and watches, as raw requests see them |
 //! | [`survival`] | processes are killed under load and nothing that was acknowledged is lost |
 
 #![allow(clippy::disallowed_methods)] // see clippy.toml
@@ -23,4 +24,5 @@ mod commands;
 mod deletion;
 mod harness;
 mod life;
+mod reading;
 mod survival;
