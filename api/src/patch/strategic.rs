@@ -84,7 +84,7 @@ impl From<Error> for crate::Error {
 }
 
 /// Applies a patch to an object of a kind.
-pub fn apply(original: Value, patch: Value, schema: Schema) -> Result<Value, Error> {
+pub fn apply(original: Value, patch: Value, schema: &Schema) -> Result<Value, Error> {
     match (original, patch) {
         (Value::Object(original), Value::Object(patch)) => {
             Ok(Value::Object(merge_object(original, patch, Some(schema))?))
@@ -95,7 +95,7 @@ pub fn apply(original: Value, patch: Value, schema: Schema) -> Result<Value, Err
 
 type Object = Map<String, Value>;
 
-fn merge_object(mut original: Object, mut patch: Object, schema: Option<Schema>) -> Result<Object, Error> {
+fn merge_object(mut original: Object, mut patch: Object, schema: Option<&Schema>) -> Result<Object, Error> {
     if let Some(directive) = patch.remove(PATCH) {
         return match directive.as_str() {
             Some("replace") => Ok(patch),
@@ -114,10 +114,10 @@ fn merge_object(mut original: Object, mut patch: Object, schema: Option<Schema>)
             original.remove(&name);
             continue;
         }
-        let field = field(schema, &name);
+        let field = Merging::of(schema, &name);
         let merged = match (original.remove(&name), value) {
             (Some(Value::Object(old)), Value::Object(new)) if !deleting && field.strategy != Strategy::Replace => {
-                Some(Value::Object(merge_object(old, new, field.element)?))
+                Some(Value::Object(merge_object(old, new, field.schema)?))
             }
             (Some(Value::Array(old)), Value::Array(new)) if deleting || field.strategy == Strategy::Merge => {
                 Some(Value::Array(merge_list(old, new, field, deleting)?))
@@ -130,8 +130,26 @@ fn merge_object(mut original: Object, mut patch: Object, schema: Option<Schema>)
     Ok(original)
 }
 
-fn field(schema: Option<Schema>, name: &str) -> Field {
-    schema.and_then(|schema| schema.field(name)).unwrap_or_default()
+/// How what stands under a name merges.
+#[derive(Clone, Copy)]
+struct Merging<'a> {
+    schema: Option<&'a Schema>,
+    strategy: Strategy,
+    merge_key: &'static str,
+}
+
+impl<'a> Merging<'a> {
+    fn of(schema: Option<&'a Schema>, name: &str) -> Self {
+        match schema.and_then(|schema| schema.field(name)) {
+            Some(Field { schema, strategy, merge_key }) => {
+                Self { schema: Some(schema), strategy: *strategy, merge_key }
+            }
+            None => {
+                let schema = schema.and_then(|schema| schema.child(name));
+                Self { schema, strategy: Strategy::Default, merge_key: "" }
+            }
+        }
+    }
 }
 
 /// The field behind `<directive>/`: `None` for other names, `Some(None)` for a directive without a field.
@@ -155,12 +173,12 @@ fn retain_keys(original: &mut Object, patch: &mut Object) -> Result<(), Error> {
 }
 
 /// Merges the lists that come with an order, and takes them out of the patch.
-fn set_element_orders(original: &mut Object, patch: &mut Object, schema: Option<Schema>) -> Result<(), Error> {
+fn set_element_orders(original: &mut Object, patch: &mut Object, schema: Option<&Schema>) -> Result<(), Error> {
     let directives: Vec<String> = patch.keys().filter(|name| name.starts_with(SET_ORDER)).cloned().collect();
     for directive in directives {
         let Some(Value::Array(order)) = patch.remove(&directive) else { return Err(Error::SetElementOrder) };
         let name = directive_field(&directive, SET_ORDER).flatten().ok_or(Error::SetElementOrder)?;
-        let field = field(schema, &name);
+        let field = Merging::of(schema, &name);
         let list = |value: Option<Value>| match value {
             None => Ok(None),
             Some(Value::Array(list)) => Ok(Some(list)),
@@ -211,13 +229,13 @@ fn require_merge_key(list: &[Value], merge_key: &'static str) -> Result<(), Erro
     }
 }
 
-fn merge_list(original: Vec<Value>, patch: Vec<Value>, field: Field, deleting: bool) -> Result<Vec<Value>, Error> {
+fn merge_list(original: Vec<Value>, patch: Vec<Value>, field: Merging, deleting: bool) -> Result<Vec<Value>, Error> {
     if original.is_empty() && patch.is_empty() {
         return Ok(original);
     }
     if elements_are_objects(&original, &patch)? {
         if field.merge_key.is_empty() {
-            let name = field.element.map_or("a list", |schema| schema.name());
+            let name = field.schema.map(Schema::name).filter(|name| !name.is_empty()).unwrap_or("a list");
             return Err(Error::NoKeyDeclared(name.to_owned()));
         }
         return merge_elements(original, patch, field);
@@ -248,7 +266,7 @@ fn elements_are_objects(original: &[Value], patch: &[Value]) -> Result<bool, Err
 }
 
 /// Merges lists of objects that a key tells apart.
-fn merge_elements(mut original: Vec<Value>, patch: Vec<Value>, field: Field) -> Result<Vec<Value>, Error> {
+fn merge_elements(mut original: Vec<Value>, patch: Vec<Value>, field: Merging) -> Result<Vec<Value>, Error> {
     let key = field.merge_key;
     let mut changes = Vec::with_capacity(patch.len());
     let mut replace = false;
@@ -277,7 +295,7 @@ fn merge_elements(mut original: Vec<Value>, patch: Vec<Value>, field: Field) -> 
         match merged.iter_mut().find(|old| old.get(key) == element.get(key)) {
             Some(old) => {
                 if let (Value::Object(before), Value::Object(change)) = (old.take(), element) {
-                    *old = Value::Object(merge_object(before, change, field.element)?);
+                    *old = Value::Object(merge_object(before, change, field.schema.and_then(Schema::element))?);
                 }
             }
             None => merged.push(element),

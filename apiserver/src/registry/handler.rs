@@ -8,7 +8,7 @@ use k8s_openapi::{
     Resource as _,
     schemars::{Schema, SchemaGenerator},
 };
-use kubelab_api::{Error, Resource, field::Errors, resource};
+use kubelab_api::{Error, Resource, field::Errors, patch, resource};
 use kubelab_store::Topic;
 use serde_json::Value;
 
@@ -27,6 +27,8 @@ pub struct Handler {
     pub topic: Topic,
     /// What its kind decides.
     pub rules: Box<dyn Rules>,
+    /// What its objects are made of, in this version: how they merge and who owns what.
+    pub types: patch::Schema,
     /// How this version differs from the stored one; `None` where it does not.
     version: Option<Box<dyn Version>>,
 }
@@ -55,7 +57,9 @@ fn handler(
 ) -> Option<Handler> {
     let resource = resource::find(group, version, plural)?;
     let topic = rules.topic().unwrap_or_else(|| resource.topic()).into();
-    Some(Handler { resource: Arc::new(resource.clone()), topic, rules, version: conversion })
+    // Reviews and bindings merge with nothing.
+    let types = patch::Schema::of(resource).unwrap_or_else(patch::Schema::unknown);
+    Some(Handler { resource: Arc::new(resource.clone()), topic, rules, types, version: conversion })
 }
 
 impl Handler {

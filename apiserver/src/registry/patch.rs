@@ -58,7 +58,7 @@ pub fn patched(context: &Context, present: &Bytes) -> Result<(Vec<u8>, Vec<Strin
         STRATEGIC => {
             let changes = parse(patch)?;
             let schema = Schema::of(&context.handler.resource).ok_or_else(|| unsupported(&[JSON, MERGE, APPLY]))?;
-            document = strategic::apply(document, changes, schema).map_err(|error| match error {
+            document = strategic::apply(document, changes, &schema).map_err(|error| match error {
                 strategic::Error::NotAnObject => Error::bad_request(error.to_string()),
                 error => unprocessable(&error.to_string()),
             })?;
