@@ -111,6 +111,8 @@ pub struct Field {
     pub strategy: Strategy,
     /// What tells elements apart in strategic merge patch; empty for none.
     pub merge_key: &'static str,
+    /// Upstream writes it even where it is empty, so an object that lacks it has it all the same.
+    pub always: bool,
 }
 
 /// What strategic merge patch does with a field that is there already.
@@ -215,6 +217,11 @@ impl Object {
         Some(&self.fields[at].1)
     }
 
+    /// The fields that upstream writes even where they are empty, by name.
+    pub fn always(&self) -> impl Iterator<Item = (&str, &Field)> {
+        self.fields.iter().filter(|(_, field)| field.always).map(|(name, field)| (&**name, field))
+    }
+
     /// The type of values under keys that are no known fields; `None` if there may be none.
     pub fn rest(&self) -> Option<&Schema> {
         self.rest.as_ref()
@@ -223,7 +230,7 @@ impl Object {
 
 impl Field {
     fn new(schema: Schema) -> Self {
-        Self { schema, strategy: Strategy::Default, merge_key: "" }
+        Self { schema, strategy: Strategy::Default, merge_key: "", always: false }
     }
 }
 

@@ -11,15 +11,13 @@
 //! Source: `k8s.io/apimachinery/pkg/util/strategicpatch` and
 //! <https://github.com/kubernetes/community/blob/master/contributors/devel/sig-api-machinery/strategic-merge-patch.md>.
 
-use std::fmt::Write;
-
 use serde_json::{Map, Value};
 
 use super::{
     order,
     schema::{Field, Schema, Strategy},
 };
-use crate::Reason;
+use crate::{Reason, go};
 
 const PATCH: &str = "$patch";
 const RETAIN_KEYS: &str = "$retainKeys";
@@ -100,7 +98,7 @@ fn merge_object(mut original: Object, mut patch: Object, schema: Option<&Schema>
         return match directive.as_str() {
             Some("replace") => Ok(patch),
             Some("delete") => Ok(Object::new()),
-            _ => Err(Error::Directive(go(&directive), go(&Value::Object(patch)))),
+            _ => Err(Error::Directive(go::plain(&directive), go::plain(&Value::Object(patch)))),
         };
     }
     retain_keys(&mut original, &mut patch)?;
@@ -141,7 +139,7 @@ struct Merging<'a> {
 impl<'a> Merging<'a> {
     fn of(schema: Option<&'a Schema>, name: &str) -> Self {
         match schema.and_then(|schema| schema.field(name)) {
-            Some(Field { schema, strategy, merge_key }) => {
+            Some(Field { schema, strategy, merge_key, .. }) => {
                 Self { schema: Some(schema), strategy: *strategy, merge_key }
             }
             None => {
@@ -213,7 +211,7 @@ fn follows_order(patch: &[Value], order: &[Value], merge_key: &'static str) -> R
         require_merge_key(std::slice::from_ref(element), merge_key)?;
         let identity = order::identity(element, merge_key);
         if !places.any(|place| order::identity(place, merge_key) == identity) {
-            return Err(Error::Order(go_list(patch), go_list(order)));
+            return Err(Error::Order(go::plain_list(patch), go::plain_list(order)));
         }
     }
     Ok(())
@@ -224,7 +222,7 @@ fn require_merge_key(list: &[Value], merge_key: &'static str) -> Result<(), Erro
         return Ok(());
     }
     match list.iter().find(|element| element.get(merge_key).is_none()) {
-        Some(element) => Err(Error::NoMergeKey(go(element), merge_key)),
+        Some(element) => Err(Error::NoMergeKey(go::plain(element), merge_key)),
         None => Ok(()),
     }
 }
@@ -260,7 +258,7 @@ fn elements_are_objects(original: &[Value], patch: &[Value]) -> Result<bool, Err
         return Err(Error::ListOfLists);
     }
     if elements.any(|element| Some(std::mem::discriminant(element)) != first) {
-        return Err(Error::MixedList(format!("[{} {}]", go_list(original), go_list(patch))));
+        return Err(Error::MixedList(format!("[{} {}]", go::plain_list(original), go::plain_list(patch))));
     }
     Ok(original.iter().chain(patch).any(Value::is_object))
 }
@@ -274,12 +272,12 @@ fn merge_elements(mut original: Vec<Value>, patch: Vec<Value>, field: Merging) -
         match element.get(PATCH).map(|directive| directive.as_str().unwrap_or_default()) {
             None => changes.push(element),
             Some("delete") => {
-                let identity = element.get(key).ok_or_else(|| Error::NoMergeKey(go(&element), key))?;
+                let identity = element.get(key).ok_or_else(|| Error::NoMergeKey(go::plain(&element), key))?;
                 original.retain(|old| old.get(key) != Some(identity));
             }
             Some("replace") => replace = true,
             Some("merge") => return Err(Error::MergeElement),
-            Some(directive) => return Err(Error::Directive(directive.to_owned(), go(&element))),
+            Some(directive) => return Err(Error::Directive(directive.to_owned(), go::plain(&element))),
         }
     }
     if replace {
@@ -315,25 +313,4 @@ fn without_directives(value: Value) -> Option<Value> {
         Value::Array(elements) => Some(elements.into_iter().filter_map(without_directives).collect()),
         scalar => Some(scalar),
     }
-}
-
-/// A value as Go prints it in errors: `map[name:web ports:[80 81]]`.
-fn go(value: &Value) -> String {
-    match value {
-        Value::Null => "<nil>".to_owned(),
-        Value::String(text) => text.clone(),
-        Value::Array(elements) => go_list(elements),
-        Value::Object(fields) => {
-            let mut text = "map[".to_owned();
-            for (i, (name, value)) in fields.iter().enumerate() {
-                let _ = write!(text, "{}{name}:{}", if i > 0 { " " } else { "" }, go(value));
-            }
-            text + "]"
-        }
-        scalar => scalar.to_string(),
-    }
-}
-
-fn go_list(elements: &[Value]) -> String {
-    format!("[{}]", elements.iter().map(go).collect::<Vec<_>>().join(" "))
 }

@@ -1,9 +1,11 @@
-//! The types of the built-in kinds, from two tables that are joined by type and field:
+//! The types of the built-in kinds, from tables that are joined by type and field:
 //! - `fields.tsv`: every field, what it holds and of what. Made from the schemas of `k8s-openapi`; a test checks that it
 //!   still agrees with them and, with `UPDATE_TABLES=1`, writes it anew.
 //! - `list_types.tsv`: list and map types, their keys, patch strategies and merge keys. Facts from the `+listType`,
 //!   `+listMapKey` markers and `patchStrategy`, `patchMergeKey` tags in upstream's Go types (Kubernetes v1.37), which
 //!   neither `k8s-openapi` nor its schemas carry. A row without a field is about the type itself.
+//! - `always.tsv`: fields of upstream's Go types that are written even where they are empty. Facts from the defaults in
+//!   upstream's OpenAPI document.
 
 use std::{collections::HashMap, sync::LazyLock};
 
@@ -104,6 +106,14 @@ static TABLE: LazyLock<Table> = LazyLock::new(|| {
     for (name, fields) in objects {
         nodes[places[name] as usize].form = Form::Object(Object::new(fields, None, is_atomic(name)));
     }
+    for [name, fields, ..] in rows(include_str!("../always.tsv")) {
+        let Some(Form::Object(object)) = places.get(name).map(|place| &mut nodes[*place as usize].form) else {
+            continue;
+        };
+        for (_, field) in object.fields.iter_mut().filter(|(name, _)| fields.split(',').any(|other| name == other)) {
+            field.always = true;
+        }
+    }
     granular(&mut nodes, &places, &facts);
     Table { nodes, places }
 });
@@ -126,7 +136,7 @@ fn push(
         Some("replace") => Strategy::Replace,
         _ => Strategy::Default,
     };
-    objects.entry(name).or_default().push((field.into(), Field { schema, strategy, merge_key }));
+    objects.entry(name).or_default().push((field.into(), Field { schema, strategy, merge_key, always: false }));
 }
 
 fn owned(name: &str, field: &str, topology: &str, keys: &'static str) -> Owned {

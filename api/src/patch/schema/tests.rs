@@ -124,6 +124,16 @@ fn every_list_type_is_about_something_that_exists() {
 }
 
 #[test]
+fn every_field_that_is_always_written_exists() {
+    for [name, fields, ..] in rows(include_str!("../always.tsv")) {
+        let schema = Schema::named(name).unwrap_or_else(|| panic!("{name}"));
+        for field in fields.split(',') {
+            assert!(schema.field(field).is_some_and(|field| field.always), "{name} has no {field}");
+        }
+    }
+}
+
+#[test]
 fn every_stored_kind_has_a_schema() {
     for resource in BUILT_IN.iter().filter(|resource| resource.verbs == Verbs::All) {
         let schema = Schema::of(resource).unwrap_or_else(|| panic!("{} has none", resource.group_resource()));
