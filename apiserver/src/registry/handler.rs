@@ -87,6 +87,18 @@ impl Handler {
         self.present(&stored)
     }
 
+    /// An object in the version that is served, as a JSON value without its managers.
+    pub fn value(&self, object: &dyn AnyObject) -> Result<Value, Error> {
+        let mut value = match &self.version {
+            Some(_) => serde_json::from_slice(&self.encode(object)?).map_err(Error::internal)?,
+            None => object.to_value()?,
+        };
+        if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
+            metadata.remove("managedFields");
+        }
+        Ok(value)
+    }
+
     /// An object in the version that is served, as this server once answered it.
     pub fn read(&self, served: &[u8]) -> Result<Box<dyn AnyObject>, Error> {
         match &self.version {
