@@ -47,6 +47,9 @@ pub struct Options {
     /// The address under which the cluster knows this apiserver [default: that of --listen]
     #[arg(long)]
     pub advertise_address: Option<IpAddr>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub audit: crate::audit::flags::Flags,
 }
 
 fn peer(text: &str) -> Result<(u64, String), String> {

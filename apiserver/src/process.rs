@@ -58,6 +58,7 @@ fn start(name: &str) {
 pub async fn serve(options: Options, listener: TcpListener, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
     let tls = server::tls(&options.certificate_authority, &options.tls_certificate, &options.tls_key)?;
     let keys = keys(&options)?;
+    let audit = options.audit.open()?;
     let store = Store::open(store_options(&options)?).await?;
 
     let authenticator = Authenticator::new(keys, store.clone(), Box::new(Timestamp::now));
@@ -67,6 +68,7 @@ pub async fn serve(options: Options, listener: TcpListener, stop: impl Future<Ou
     let doors = Arc::new(Doors {
         name: options.name.clone(),
         corridor,
+        audit: audit.clone(),
         limits: Default::default(),
         metrics: Default::default(),
         health: Health::new(store.member()),
@@ -87,6 +89,9 @@ pub async fn serve(options: Options, listener: TcpListener, stop: impl Future<Ou
     serving.await?;
     bootstrapping.await?;
     store.shutdown().await;
+    if let Some(audit) = audit {
+        tokio::task::spawn_blocking(move || audit.log().flush()).await?;
+    }
     Ok(())
 }
 

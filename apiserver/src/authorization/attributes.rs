@@ -118,7 +118,7 @@ impl<'a> Attributes<'a> {
 }
 
 /// The name in `metadata.name=web`, the form in which clients ask for one object.
-fn named_by(field_selector: &str) -> &str {
+pub(crate) fn named_by(field_selector: &str) -> &str {
     let terms = field_selector.split(',');
     let value = |term: &'_ str| -> Option<usize> { term.strip_prefix("metadata.name=").map(str::len) };
     for term in terms {

@@ -14,8 +14,9 @@ use rustls_pki_types::CertificateDer;
 
 use crate::{
     admission::{Chain, rbac_escalation::RbacEscalation},
+    audit,
     authentication::{self, Authenticator, impersonation::Wanted},
-    authorization::{self, Attributes, Authorizer},
+    authorization::{self, Attributes, Authorizer, Decider, Decision},
     registry::{
         Registry,
         decode::{Expected, Validation, decode_body},
@@ -83,7 +84,9 @@ impl Corridor {
 
     /// Refuses a path that is no resource.
     pub fn authorize_path(&self, user: &User, verb: &str, path: &str) -> Result<(), Error> {
-        self.authorizer.authorize(&Attributes::path(user, verb, path))
+        let attributes = Attributes::path(user, verb, path);
+        self.note_decision(&attributes);
+        self.authorizer.authorize(&attributes)
     }
 
     /// What is served.
@@ -98,12 +101,24 @@ impl Corridor {
 
     /// The authorizer reads the local store: its "no" counts once that is not behind.
     async fn authorize(&self, attributes: &Attributes<'_>) -> Result<(), Error> {
-        match self.authorizer.authorize(attributes) {
+        let decision = match self.authorizer.authorize(attributes) {
             Err(error) if error.reason == Reason::Forbidden => {
                 self.store().latest().await.map_err(unavailable)?;
                 self.authorizer.authorize(attributes)
             }
             decision => decision,
+        };
+        self.note_decision(attributes);
+        decision
+    }
+
+    /// Source: `k8s.io/apiserver/pkg/endpoints/filters/authorization.go`.
+    fn note_decision(&self, attributes: &Attributes<'_>) {
+        if let Some(record) = audit::current() {
+            let Decision { allowed, reason } = self.authorizer.decide(attributes);
+            let decision = if allowed { "allow" } else { "forbid" };
+            record.annotate("authorization.k8s.io/decision", decision.into());
+            record.annotate("authorization.k8s.io/reason", reason);
         }
     }
 
