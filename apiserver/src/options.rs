@@ -47,6 +47,15 @@ pub struct Options {
     /// The address under which the cluster knows this apiserver [default: that of --listen]
     #[arg(long)]
     pub advertise_address: Option<IpAddr>,
+    /// Where clients reach the cluster, for the ConfigMap cluster-info in kube-public [default: no such ConfigMap]
+    #[arg(long, value_name = "URL")]
+    pub cluster_info_server: Option<String>,
+    /// Tokens that stand in a file: token,user,uid,"group1,group2" a line
+    #[arg(long)]
+    pub token_auth_file: Option<PathBuf>,
+    /// Whether those who show neither a certificate nor a token are let in as system:anonymous
+    #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
+    pub anonymous_auth: bool,
     #[command(flatten)]
     #[allow(missing_docs)]
     pub audit: crate::audit::flags::Flags,

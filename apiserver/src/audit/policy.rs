@@ -273,7 +273,7 @@ rules:
         };
         for (user, verb, what, expected) in [
             (&proxy, "watch", "|services|||", Level::None),
-            (&proxy, "list", "|services||kube-system|", Level::Metadata),
+            (&proxy, "list", "|endpoints||kube-system|", Level::Metadata),
             (&kubelet, "get", "|pods||dev|web", Level::None),
             (&jane, "get", "path /healthz/etcd", Level::None),
             (&jane, "get", "path /version", Level::None),

@@ -13,7 +13,7 @@ use kubelab_store::Store;
 use rustls_pki_types::CertificateDer;
 
 use crate::{
-    admission::{Chain, rbac_escalation::RbacEscalation},
+    admission::{Chain, certificate_requestor::CertificateRequestor, rbac_escalation::RbacEscalation},
     audit,
     authentication::{self, Authenticator, impersonation::Wanted},
     authorization::{self, Attributes, Authorizer, Decider, Decision},
@@ -38,7 +38,7 @@ impl Corridor {
     /// The corridor that ends in this store.
     pub fn new(store: Store, authenticator: Authenticator, authorizer: Authorizer, now: fn() -> Timestamp) -> Self {
         let authorizer = Arc::new(authorizer);
-        let admission = Chain::default().and(RbacEscalation(Arc::clone(&authorizer) as _));
+        let admission = Chain::default().and(CertificateRequestor).and(RbacEscalation(Arc::clone(&authorizer) as _));
         Self { authenticator, authorizer, registry: Registry::new(Table::built_in(), store, admission, now) }
     }
 
@@ -87,6 +87,11 @@ impl Corridor {
         let attributes = Attributes::path(user, verb, path);
         self.note_decision(&attributes);
         self.authorizer.authorize(&attributes)
+    }
+
+    /// The keys of service accounts' tokens.
+    pub fn token_keys(&self) -> &authentication::token::Keys {
+        self.authenticator.keys()
     }
 
     /// What is served.
