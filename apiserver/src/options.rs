@@ -44,6 +44,9 @@ pub struct Options {
     /// Who issues service accounts' tokens
     #[arg(long, default_value = "https://kubernetes.default.svc.cluster.local")]
     pub service_account_issuer: String,
+    /// Whether the tokens that kubelets get for pods last a year instead of an hour
+    #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
+    pub service_account_extend_token_expiration: bool,
     /// The address under which the cluster knows this apiserver [default: that of --listen]
     #[arg(long)]
     pub advertise_address: Option<IpAddr>,

@@ -126,7 +126,8 @@ async fn bootstrap(doors: Arc<Doors>, service: Object, cluster_info: Option<Obje
 fn keys(options: &Options) -> anyhow::Result<Keys> {
     let path = &options.service_account_key;
     let pem = fs::read(path).with_context(|| format!("cannot read --service-account-key {}", path.display()))?;
-    Keys::from_pem(&pem, &options.service_account_issuer).with_context(|| path.display().to_string())
+    let keys = Keys::from_pem(&pem, &options.service_account_issuer).with_context(|| path.display().to_string())?;
+    Ok(keys.with_extension(options.service_account_extend_token_expiration))
 }
 
 fn cluster_info(options: &Options) -> anyhow::Result<Option<Object>> {

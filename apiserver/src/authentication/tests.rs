@@ -149,6 +149,25 @@ fn others_can_verify_tokens_with_the_keys_that_are_published() {
 }
 
 #[test]
+fn tokens_of_pods_need_not_last_a_year() {
+    let world = world();
+    let key = KeyPair::generate().unwrap().serialize_pem();
+    let spec = json!({"audiences": [], "expirationSeconds": 3607, "boundObjectRef": to_pod()});
+    for (extends, seconds) in [(true, 365 * 24 * 3600), (false, 3607)] {
+        let keys = Keys::from_pem(key.as_bytes(), token::ISSUER).unwrap().with_extension(extends);
+        let account = world.objects.get("core/serviceaccounts", "dev/robot").unwrap();
+        let account: ServiceAccount = serde_json::from_slice(&account).unwrap();
+        let request = TokenRequest { spec: serde_json::from_value(spec.clone()).unwrap(), ..TokenRequest::default() };
+        let now = world.authenticator.now();
+        let issued = request::issue(&keys, &world.objects, now, &account, request, None).unwrap();
+        let claims = keys.verify(&issued.status.unwrap().token.unwrap()).unwrap();
+        let claims = serde_json::to_value(&claims).unwrap();
+        assert_eq!(claims["exp"].as_i64().unwrap() - now.as_second(), seconds);
+        assert_eq!(claims["kubernetes.io"].get("warnafter").is_some(), extends);
+    }
+}
+
+#[test]
 fn who_shows_nothing_is_nobody() {
     let user = world().authenticator.authenticate(None, None).unwrap();
     assert_eq!((user.name.as_str(), user.groups), ("system:anonymous", vec!["system:unauthenticated".to_owned()]));

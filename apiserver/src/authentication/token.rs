@@ -48,6 +48,7 @@ pub enum Rejection {
 /// The keys that sign and verify tokens.
 pub struct Keys {
     issuer: String,
+    extends: bool,
     signing: EncodingKey,
     /// The first is the signing key's.
     verifying: Vec<Verifying>,
@@ -81,7 +82,7 @@ impl Keys {
         let key = any_ecdsa_type(&der).map_err(|error| fail(&error))?;
         let public = key.public_key().ok_or_else(|| KeyError("it has no public part".into()))?;
         let verifying = vec![verifying_key(&public)?];
-        Ok(Self { issuer: issuer.to_owned(), signing: EncodingKey::from_ec_der(der.secret_der()), verifying })
+        Ok(Self { issuer: issuer.to_owned(), extends: true, signing: EncodingKey::from_ec_der(der.secret_der()), verifying })
     }
 
     /// Verifies what another key has signed, too: one that is being replaced.
@@ -89,6 +90,18 @@ impl Keys {
         let public = SubjectPublicKeyInfoDer::from_pem_slice(public).map_err(|error| KeyError(error.to_string()))?;
         self.verifying.push(verifying_key(&public)?);
         Ok(())
+    }
+
+    /// Whether kubelets' tokens last a year, so that clients which never read theirs again go on working.
+    #[must_use]
+    pub fn with_extension(mut self, extends: bool) -> Self {
+        self.extends = extends;
+        self
+    }
+
+    /// Whether kubelets' tokens last a year.
+    pub fn extends(&self) -> bool {
+        self.extends
     }
 
     /// Who signs: also the audience that stands for the API itself.

@@ -13,7 +13,7 @@ use kubelab_api::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Attributes, Decider};
+use super::{Attributes, Decider, node};
 use crate::corridor::User;
 
 /// Answers a review of `authorization.k8s.io` that was created in `namespace` with the body `json`.
@@ -54,7 +54,13 @@ pub fn answer(
             if namespace.is_empty() {
                 return Err(Error::bad_request("no namespace on request"));
             }
-            review.status = Some(rules(decider, user, namespace));
+            let mut status = rules(decider, user, namespace);
+            if node::name_of(user).is_some() {
+                // Source: `RulesFor` in `plugin/pkg/auth/authorizer/node/node_authorizer.go`.
+                status.incomplete = true;
+                status.evaluation_error = Some("node authorizer does not support user rule resolution".into());
+            }
+            review.status = Some(status);
             encode(&review)
         }
         _ => Err(Error::method_not_allowed()),
@@ -364,6 +370,17 @@ mod tests {
             }))
         );
         assert_eq!(ask("SelfSubjectRulesReview", "", &json!({})), Err("no namespace on request".into()));
+    }
+
+    #[test]
+    fn what_nodes_may_do_is_not_all_in_rules() {
+        let node = User { name: "system:node:n1".into(), groups: vec!["system:nodes".into()], ..User::default() };
+        let body = json!({"spec": {"namespace": "dev"}}).to_string();
+        let resource = resource::named("SelfSubjectRulesReview").unwrap();
+        let answer = answer(&cluster(), &node, resource, "", body.as_bytes()).unwrap();
+        let status = &serde_json::from_slice::<Value>(&answer).unwrap()["status"];
+        assert_eq!(status["incomplete"], true);
+        assert_eq!(status["evaluationError"], "node authorizer does not support user rule resolution");
     }
 
     #[test]
