@@ -82,7 +82,12 @@ impl Keys {
         let key = any_ecdsa_type(&der).map_err(|error| fail(&error))?;
         let public = key.public_key().ok_or_else(|| KeyError("it has no public part".into()))?;
         let verifying = vec![verifying_key(&public)?];
-        Ok(Self { issuer: issuer.to_owned(), extends: true, signing: EncodingKey::from_ec_der(der.secret_der()), verifying })
+        Ok(Self {
+            issuer: issuer.to_owned(),
+            extends: true,
+            signing: EncodingKey::from_ec_der(der.secret_der()),
+            verifying,
+        })
     }
 
     /// Verifies what another key has signed, too: one that is being replaced.

@@ -57,7 +57,8 @@ pub fn decide(node: &str, request: &Attributes<'_>, cluster: &dyn Cluster) -> Ve
         }
         ("", "persistentvolumes") => get_one(request).and_then(|()| {
             let claim = cluster.claim_of_volume(request.name);
-            let used = |(namespace, name): (String, String)| is_referred(node, &namespace, &name, cluster, refers_to_claim);
+            let used =
+                |(namespace, name): (String, String)| is_referred(node, &namespace, &name, cluster, refers_to_claim);
             related_if(node, claim.is_some_and(used))
         }),
         ("storage.k8s.io", "volumeattachments") => get_one(request)
@@ -90,13 +91,7 @@ fn related(node: &str, request: &Attributes<'_>, cluster: &dyn Cluster, refers: 
 
 /// A pod on the node refers to the object. A mirror pod, which the kubelet itself makes, gives it no rights.
 /// Source: `AddPod` in `plugin/pkg/auth/authorizer/node/graph.go`.
-fn is_referred(
-    node: &str,
-    namespace: &str,
-    name: &str,
-    cluster: &dyn Cluster,
-    refers: fn(&Pod, &str) -> bool,
-) -> bool {
+fn is_referred(node: &str, namespace: &str, name: &str, cluster: &dyn Cluster, refers: fn(&Pod, &str) -> bool) -> bool {
     let is_mirror = |pod: &Pod| pod.metadata.annotations.as_ref().is_some_and(|all| all.contains_key(MIRROR_POD));
     cluster.pods(node, namespace).iter().any(|pod| !is_mirror(pod) && refers(pod, name))
 }
@@ -309,7 +304,8 @@ mod tests {
     #[test]
     fn mirror_pods_give_no_rights() {
         let (user, mut cluster) = (kubelet(), cluster());
-        let secret = Attributes { namespace: "dev", name: "s-vol", ..Attributes::resource(&user, "get", "", "secrets") };
+        let secret =
+            Attributes { namespace: "dev", name: "s-vol", ..Attributes::resource(&user, "get", "", "secrets") };
         assert_eq!(decide("n1", &secret, &cluster), Ok(()));
         cluster.0.metadata.annotations = Some([(MIRROR_POD.to_owned(), "x".to_owned())].into());
         assert!(decide("n1", &secret, &cluster).is_err());
