@@ -5,6 +5,7 @@
 //!
 //! | module | what it shows |
 //! | --- | --- |
+//! | [`access`] | who may do what: tokens, certificates, roles, impersonation, the audit log |
 //! | [`application`] | a real multi-object application, applied by kubectl, comes up and tells its story |
 //! | [`bad_input`] | what is wrong is refused in upstream's words, and nothing is stored |
 //! | [`clients`] | the `kube` crate's client and watcher |
@@ -15,6 +16,7 @@
 #![allow(clippy::disallowed_methods)] // see clippy.toml
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod access;
 mod application;
 mod bad_input;
 mod clients;

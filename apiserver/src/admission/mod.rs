@@ -12,8 +12,10 @@
 //! | [`taint_nodes`] | a new node takes no pods until it is ready |
 //! | [`priority`] | a priority class becomes a number |
 //! | [`default_tolerations`] | pods outlast a short absence of their node |
+//! | [`certificate_requestor`] | certificate requests say who made them |
 //! | [`rbac_escalation`] | nobody gives away rights that he does not have |
 
+pub mod certificate_requestor;
 pub mod default_tolerations;
 pub mod limit_ranger;
 pub mod namespace_lifecycle;
