@@ -19,6 +19,8 @@
 //! | [`pod_gc`] | Pods that nobody else removes |
 //! | [`garbage_collector`] | whatever belongs to objects that are gone |
 //! | [`namespace`] | Namespaces that are being deleted, and all in them |
+//! | [`resource_quota`] | what is used of each ResourceQuota |
+//! | [`storage_protection`] | claims and volumes that are being deleted and used no longer |
 //! | [`service_account`] | Namespace → its ServiceAccount `default` |
 //! | [`root_ca_publisher`] | Namespace → its ConfigMap `kube-root-ca.crt` |
 //! | [`token`] | Secrets with tokens of service accounts |
@@ -51,9 +53,11 @@ pub mod ownership;
 pub mod pod_gc;
 pub mod pods;
 pub mod replica_set;
+pub mod resource_quota;
 pub mod root_ca_publisher;
 pub mod service_account;
 pub mod service_pods;
+pub mod storage_protection;
 pub mod taint_eviction;
 pub mod token;
 

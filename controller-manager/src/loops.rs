@@ -8,8 +8,8 @@ use tracing::Instrument;
 
 use crate::{
     Context, bootstrap_token, certificates, cluster_role_aggregation, deployment, endpoint_slice, endpoints,
-    garbage_collector, namespace, node_ipam, node_lifecycle, pod_gc, replica_set, root_ca_publisher, service_account,
-    taint_eviction, token,
+    garbage_collector, namespace, node_ipam, node_lifecycle, pod_gc, replica_set, resource_quota, root_ca_publisher,
+    service_account, storage_protection, taint_eviction, token,
 };
 
 /// One control loop.
@@ -39,6 +39,15 @@ pub const LOOPS: &[Loop] = &[
     },
     Loop { name: "garbage-collector-controller", start: |context| Box::pin(garbage_collector::run(context)) },
     Loop { name: "namespace-controller", start: |context| Box::pin(namespace::run(context)) },
+    Loop { name: "resourcequota-controller", start: |context| Box::pin(resource_quota::run(context)) },
+    Loop {
+        name: "persistentvolumeclaim-protection-controller",
+        start: |context| Box::pin(storage_protection::run_for_claims(context)),
+    },
+    Loop {
+        name: "persistentvolume-protection-controller",
+        start: |context| Box::pin(storage_protection::run_for_volumes(context)),
+    },
     Loop { name: "pod-garbage-collector-controller", start: |context| Box::pin(pod_gc::run(context)) },
     Loop { name: "serviceaccount-token-controller", start: |context| Box::pin(token::run(context)) },
     Loop {

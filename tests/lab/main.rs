@@ -10,6 +10,7 @@
 //! | [`bad_input`] | what is wrong is refused in upstream's words, and nothing is stored |
 //! | [`clients`] | the `kube` crate's client and watcher |
 //! | [`commands`] | kubectl's commands, old and new |
+//! | [`deletion`] | cascades, finalizers, namespaces that end; quotas and security standards |
 //! | [`life`] | `kubelab`'s own commands, and its errors |
 //! | [`survival`] | processes are killed under load and nothing that was acknowledged is lost |
 
@@ -21,6 +22,7 @@ mod application;
 mod bad_input;
 mod clients;
 mod commands;
+mod deletion;
 mod harness;
 mod life;
 mod survival;

@@ -114,7 +114,7 @@ impl<'a> Attributes<'a> {
             name: given(self.name),
             ..Default::default()
         };
-        Error { reason: Reason::Forbidden, message, details: Some(Box::new(details)) }
+        Error { details: Some(Box::new(details)), ..Error::new(Reason::Forbidden, message) }
     }
 }
 

@@ -13,7 +13,7 @@ use kubelab_store::Store;
 use rustls_pki_types::CertificateDer;
 
 use crate::{
-    admission::{Chain, certificate_requestor::CertificateRequestor, rbac_escalation::RbacEscalation},
+    admission::Chain,
     audit,
     authentication::{self, Authenticator, impersonation::Wanted},
     authorization::{self, Attributes, Authorizer, Decider, Decision},
@@ -38,7 +38,7 @@ impl Corridor {
     /// The corridor that ends in this store.
     pub fn new(store: Store, authenticator: Authenticator, authorizer: Authorizer, now: fn() -> Timestamp) -> Self {
         let authorizer = Arc::new(authorizer);
-        let admission = Chain::default().and(CertificateRequestor).and(RbacEscalation(Arc::clone(&authorizer) as _));
+        let admission = Chain::with(&(Arc::clone(&authorizer) as Arc<dyn Decider>));
         Self { authenticator, authorizer, registry: Registry::new(Table::built_in(), store, admission, now) }
     }
 
