@@ -20,6 +20,7 @@ use crate::{
     bootstrap::{Object, publish::publish, seed::seed, service::service},
     corridor::Corridor,
     doors::{Doors, health::Health},
+    nodes::Nodes,
     registry::core::service::claim::KUBERNETES,
     server,
 };
@@ -64,6 +65,7 @@ pub async fn serve(options: Options, listener: TcpListener, stop: impl Future<Ou
     let authorizer = Authorizer::new(store.clone());
     let corridor = Arc::new(Corridor::new(store.clone(), authenticator, authorizer, Timestamp::now));
     let shutdown = CancellationToken::new();
+    let nodes = Nodes::new(&options.certificate_authority, &options.tls_certificate, &options.tls_key)?;
     let doors = Arc::new(Doors {
         name: options.name.clone(),
         corridor,
@@ -71,6 +73,7 @@ pub async fn serve(options: Options, listener: TcpListener, stop: impl Future<Ou
         metrics: Default::default(),
         health: Health::new(store.member()),
         openapi: Default::default(),
+        nodes,
         shutdown: shutdown.clone(),
     });
     let address = listener.local_addr()?;
