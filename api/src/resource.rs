@@ -151,9 +151,14 @@ pub static BUILT_IN: LazyLock<Vec<Resource>> = LazyLock::new(|| {
             .sub(STATUS),
         row("", "v1", "PersistentVolume", "persistentvolumes", "persistentvolume", CLUSTER).short(&["pv"]).sub(STATUS),
         row("", "v1", "Pod", "pods", "pod", NAMESPACED).short(&["po"]).all().sub(&[
+            "attach",
             "binding",
             "ephemeralcontainers",
             "eviction",
+            "exec",
+            "log",
+            "portforward",
+            "proxy",
             "resize",
             "status",
         ]),
@@ -165,7 +170,7 @@ pub static BUILT_IN: LazyLock<Vec<Resource>> = LazyLock::new(|| {
         row("", "v1", "ResourceQuota", "resourcequotas", "resourcequota", NAMESPACED).short(&["quota"]).sub(STATUS),
         row("", "v1", "Secret", "secrets", "secret", NAMESPACED),
         row("", "v1", "ServiceAccount", "serviceaccounts", "serviceaccount", NAMESPACED).short(&["sa"]).sub(&["token"]),
-        row("", "v1", "Service", "services", "service", NAMESPACED).short(&["svc"]).all().sub(STATUS),
+        row("", "v1", "Service", "services", "service", NAMESPACED).short(&["svc"]).all().sub(&["proxy", "status"]),
         row("apiregistration.k8s.io", "v1", "APIService", "apiservices", "apiservice", CLUSTER)
             .category(EXTENSIONS)
             .sub(STATUS),

@@ -16,6 +16,7 @@
 //! | [`bootstrap`] | what every cluster has from the start |
 //! | [`discovery`], [`openapi`] | what is served, and how it looks |
 //! | [`metrics`] | what is counted |
+//! | [`nodes`] | connections to kubelets |
 //!
 //! Invariant: a door never touches the store, and nothing about one kind stands outside its room in the registry.
 
@@ -30,6 +31,7 @@ pub mod corridor;
 pub mod discovery;
 pub mod doors;
 pub mod metrics;
+pub mod nodes;
 pub mod openapi;
 mod options;
 mod process;

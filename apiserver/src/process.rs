@@ -21,6 +21,7 @@ use crate::{
     bootstrap::{Object, cluster_info, publish::publish, seed::seed, service::service},
     corridor::Corridor,
     doors::{Doors, health::Health},
+    nodes::Nodes,
     registry::core::service::claim::KUBERNETES,
     server,
 };
@@ -69,6 +70,7 @@ pub async fn serve(options: Options, listener: TcpListener, stop: impl Future<Ou
     let authorizer = Authorizer::new(store.clone());
     let corridor = Arc::new(Corridor::new(store.clone(), authenticator, authorizer, Timestamp::now));
     let shutdown = CancellationToken::new();
+    let nodes = Nodes::new(&options.certificate_authority, &options.tls_certificate, &options.tls_key)?;
     let doors = Arc::new(Doors {
         name: options.name.clone(),
         corridor,
@@ -77,6 +79,7 @@ pub async fn serve(options: Options, listener: TcpListener, stop: impl Future<Ou
         metrics: Default::default(),
         health: Health::new(store.member()),
         openapi: Default::default(),
+        nodes,
         shutdown: shutdown.clone(),
     });
     let address = listener.local_addr()?;

@@ -181,6 +181,13 @@ impl Kubectl {
         String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
     }
 
+    /// Runs it; its exit code, what it prints and what it says.
+    pub fn exit(&self, arguments: &str, input: &str) -> (Option<i32>, String, String) {
+        let output = self.output(&words(arguments), input);
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    }
+
     /// Runs it and parses the JSON that it prints.
     pub fn json(&self, arguments: &str) -> Value {
         serde_json::from_str(&self.run(&format!("{arguments} -o json"))).unwrap()

@@ -12,6 +12,7 @@
 //! | [`commands`] | kubectl's commands, old and new |
 //! | [`deletion`] | cascades, finalizers, namespaces that end; quotas and security standards |
 //! | [`life`] | `kubelab`'s own commands, and its errors |
+//! | [`streams`] | logs, exec, attach, port-forward, proxy |
 //! | [`survival`] | processes are killed under load and nothing that was acknowledged is lost |
 
 #![allow(clippy::disallowed_methods)] // see clippy.toml
@@ -25,4 +26,5 @@ mod commands;
 mod deletion;
 mod harness;
 mod life;
+mod streams;
 mod survival;

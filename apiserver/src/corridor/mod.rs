@@ -1,6 +1,7 @@
 //! What every request passes, whichever door it came through.
 
 mod bootstrap;
+mod connect;
 pub mod request;
 
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use crate::{
     },
 };
 
+pub use connect::Connect;
 pub use request::{Answer, Body, List, ListOptions, Options, Request, Response, User, Verb};
 
 /// authentication → authorization → admission → registry → store.

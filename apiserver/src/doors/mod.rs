@@ -31,6 +31,7 @@ use crate::{
     authentication::impersonation::Wanted,
     corridor::{Answer, Corridor, Request, User},
     metrics::{Labels, Metrics},
+    nodes::Nodes,
     openapi::OpenApi,
 };
 use health::Health;
@@ -67,6 +68,8 @@ pub struct Doors {
     pub health: Health,
     /// How objects look.
     pub openapi: OpenApi,
+    /// Connections to what is in pods.
+    pub nodes: Nodes,
     /// Ends watches when the server goes.
     pub shutdown: CancellationToken,
 }

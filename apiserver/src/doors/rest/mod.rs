@@ -9,6 +9,7 @@ mod protobuf;
 pub mod query;
 mod resource;
 mod shape;
+mod stream;
 mod system;
 mod table;
 mod watch;

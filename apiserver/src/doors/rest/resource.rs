@@ -12,7 +12,7 @@ use kubelab_api::{Error, Resource, resource::Verbs};
 use kubelab_store::Door;
 
 use super::{
-    accepts_gzip, answer, answer::Wrapping, body, header, negotiate, path::Target, query::Query, shape::Shape,
+    accepts_gzip, answer, answer::Wrapping, body, header, negotiate, path::Target, query::Query, shape::Shape, stream,
     table::Include, wants_pretty, watch,
 };
 use crate::{
@@ -45,6 +45,10 @@ pub(super) async fn serve(
         component: metrics::COMPONENT,
     };
     let answered = match find(doors, &target) {
+        Ok(resource) if stream::is_stream(&resource, &target.subresource) => {
+            labels.verb = if target.subresource == "log" { "GET" } else { "CONNECT" };
+            stream::serve(doors, user, resource, target, query, request).await
+        }
         Ok(resource) => match verb.and_then(|verb| allowed(&resource, &target, verb).map(|()| verb)) {
             Ok(verb) => pass(doors, user, resource, verb, target, query, request).await,
             Err(refusal) => Err(refusal),
