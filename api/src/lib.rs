@@ -9,6 +9,8 @@
 //! | [`selector`] | choosing objects by labels and by fields |
 //! | [`quantity`] | amounts of CPU, memory and the like |
 //! | [`intstr`] | numbers or percentages |
+//! | [`apply`] | server-side apply: who manages which fields |
+//! | [`go`] | values as Go prints them |
 //! | [`patch`] | JSON merge patch and strategic merge patch |
 //! | [`meta`] | owners, conditions and other things that all objects have |
 //! | [`pod`] | what a pod's fields say about it |
@@ -19,8 +21,10 @@
 //!
 //! Invariant: nothing here reads a clock, a socket or a file.
 
+pub mod apply;
 pub mod error;
 pub mod field;
+pub mod go;
 pub mod hash;
 pub mod intstr;
 pub mod meta;

@@ -13,6 +13,7 @@
 //! | [`pod_security`] | pods keep to the standard that their namespace's labels name |
 //! | [`priority`] | a priority class becomes a number |
 //! | [`default_tolerations`] | pods outlast a short absence of their node |
+//! | [`certificate_requestor`] | certificate requests say who made them |
 //! | [`default_storage_class`] | claims get a storage class |
 //! | [`storage_protection`] | claims and volumes that are used cannot vanish |
 //! | [`claim_resize`] | claims grow only where their storage class lets them |
@@ -25,6 +26,7 @@
 //! | [`resource_quota`] | a namespace uses no more than its quotas say; always last |
 
 pub mod certificate_approval;
+pub mod certificate_requestor;
 pub mod certificate_signing;
 pub mod certificate_subject;
 pub mod claim_resize;
@@ -214,6 +216,7 @@ impl Chain {
             Box::new(storage_protection::StorageObjectInUseProtection),
             Box::new(claim_resize::PersistentVolumeClaimResize),
             Box::new(runtime_class::RuntimeClassPlugin),
+            Box::new(certificate_requestor::CertificateRequestor),
         ];
         if let Some(decider) = decider {
             plugins.push(Box::new(certificate_approval::CertificateApproval(Arc::clone(decider))));

@@ -4,7 +4,7 @@ use kubelab_api::{Error, field::Errors};
 use kubelab_store::{Key, Precondition};
 
 use super::{
-    metadata,
+    apply, managers, metadata,
     object::AnyObject,
     plan::{Context, Plan, Shown, encode},
 };
@@ -27,6 +27,9 @@ pub fn create(context: &Context, mut object: Box<dyn AnyObject>, mut warnings: V
         return Err(Error::bad_request("an empty namespace may not be set during creation"));
     }
     metadata::ensure_namespace(object.metadata_mut(), resource.namespaced, namespace)?;
+    if !apply::is_apply(context.request) {
+        managers::update(context, &mut *object, None);
+    }
     let attributes = context.attributes(Operation::Create);
     context.admission.admit(&attributes, &mut *object, None)?;
 

@@ -147,7 +147,11 @@ pub struct Encoded {
 /// Encodes an object for the store.
 pub fn encode(context: &Context, key: &Key, object: &mut dyn AnyObject, created: bool) -> Result<Encoded, Error> {
     object.metadata_mut().resource_version = Some(String::new());
-    let value = Bytes::from(object.encode()?);
+    let mut value = Bytes::from(object.encode()?);
+    // Who manages what is dropped before an object is refused for its size. Source: `endpoints/handlers/create.go`.
+    if value.len() > OBJECT_LIMIT && object.metadata_mut().managed_fields.take().is_some() {
+        value = object.encode()?.into();
+    }
     if value.len() > OBJECT_LIMIT {
         return Err(Error::new(Reason::Unknown, "etcdserver: request is too large"));
     }

@@ -6,7 +6,7 @@ use kubelab_store::{Precondition, Write};
 use serde_json::json;
 
 use super::{
-    create, metadata,
+    apply, create, managers, metadata,
     object::AnyObject,
     plan::{Context, Plan, Shown, Stored, encode},
 };
@@ -72,6 +72,9 @@ pub fn replace(
     let part = context.request.subresource.as_str();
     let attributes = context.attributes(Operation::Update);
     metadata::ensure_namespace(new.metadata_mut(), resource.namespaced, &context.request.namespace)?;
+    if !apply::is_apply(context.request) {
+        managers::update(context, &mut *new, Some(old));
+    }
     context.admission.admit(&attributes, &mut *new, Some(old))?;
     check_version(context, stored, &*new)?;
 
@@ -110,6 +113,7 @@ pub fn replace(
     warnings.extend(effects.warnings);
 
     new.metadata_mut().resource_version.clone_from(&old.metadata().resource_version);
+    managers::keep_times(&mut *new, old);
     let over = is_over(context, &*new, old);
     if !over && new.equals(old) {
         return Ok(Plan { warnings, ..Plan::nothing(Shown::Finished(stored.entry.value.clone())) });
