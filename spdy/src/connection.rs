@@ -269,7 +269,8 @@ mod tests {
     impl Client {
         fn new() -> (Self, Connection) {
             let (ours, theirs) = duplex(1 << 16);
-            let client = Self { io: ours, encoder: Encoder::default(), decoder: Decoder::default(), buffer: BytesMut::new() };
+            let client =
+                Self { io: ours, encoder: Encoder::default(), decoder: Decoder::default(), buffer: BytesMut::new() };
             (client, Connection::new(theirs))
         }
 

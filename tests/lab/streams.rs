@@ -149,16 +149,25 @@ fn people_type_into_containers() {
         let shell = terminal(&kubectl, "exec -it web -- bash", "cd /tmp; echo $((6*7))\nexit 4\n");
         assert!(shell.contains("root@web:/# ") && shell.contains("42"), "{shell:?}");
         let name = format!("visitor-{}", version.replace('.', "-"));
-        let run = terminal(&kubectl, &format!("run {name} -it --rm --restart=Never --image=busybox"), "\necho $((6*7))\nexit\n");
+        let run = terminal(
+            &kubectl,
+            &format!("run {name} -it --rm --restart=Never --image=busybox"),
+            "\necho $((6*7))\nexit\n",
+        );
         assert!(run.contains("42"), "{run:?}");
         kubectl.wait_until(&format!("get pod {name}"), |text| text.contains("NotFound"));
         let piped = kubectl.run_with(&format!("run {name} -i --rm --restart=Never --image=busybox -- cat"), "piped\n");
         assert!(piped.contains("piped"), "{piped}");
-        let debug = terminal(&kubectl, &format!("debug -it web --image=busybox --container=d-{name}"), "\necho $((6*7))\nexit\n");
+        let debug = terminal(
+            &kubectl,
+            &format!("debug -it web --image=busybox --container=d-{name}"),
+            "\necho $((6*7))\nexit\n",
+        );
         assert!(debug.contains("42"), "{debug:?}");
 
         let mut attach = kubectl.command();
-        let mut attach = attach.args(["attach", "ticker"]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut attach =
+            attach.args(["attach", "ticker"]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut lines = BufReader::new(attach.stdout.take().unwrap()).lines();
         assert!(lines.next().unwrap().unwrap().starts_with("tick "));
         end(attach);
@@ -211,7 +220,12 @@ fn ports_and_pages_are_reached() {
         assert_eq!(kubectl.run("get --raw /api/v1/nodes/node-1/proxy/healthz"), "ok");
         assert!(kubectl.run("get --raw /api/v1/nodes/node-1/proxy/pods").contains("\"name\":\"web\""));
         assert!(kubectl.run("get --raw /api/v1/nodes/node-1/proxy/metrics").contains("kubelet_running_pods"));
-        for path in ["pods/web/proxy/x?y=1", "pods/web:80/proxy/x?y=1", "services/web:http/proxy/x?y=1", "services/web:8080/proxy/x?y=1"] {
+        for path in [
+            "pods/web/proxy/x?y=1",
+            "pods/web:80/proxy/x?y=1",
+            "services/web:http/proxy/x?y=1",
+            "services/web:8080/proxy/x?y=1",
+        ] {
             let page = kubectl.run(&format!("get --raw /api/v1/namespaces/default/{path}"));
             assert!(page.contains("URI: /x?y=1") && page.contains("Server name: web"), "{path}: {page}");
         }
@@ -265,7 +279,8 @@ async fn the_kube_crate_streams() {
     let log = pods.logs("pair", &LogParams { container: Some("one".into()), ..LogParams::default() }).await.unwrap();
     assert_eq!(log, "from one\n");
     let follow = LogParams { follow: true, tail_lines: Some(1), ..LogParams::default() };
-    let lines: Vec<String> = pods.log_stream("ticker", &follow).await.unwrap().lines().take(3).try_collect().await.unwrap();
+    let lines: Vec<String> =
+        pods.log_stream("ticker", &follow).await.unwrap().lines().take(3).try_collect().await.unwrap();
     assert!(lines.iter().all(|line| line.starts_with("tick ")), "{lines:?}");
 
     let params = AttachParams::default().stdin(true).stderr(false);

@@ -61,8 +61,9 @@ impl Nodes {
     pub fn client(&self, node: &Node) -> Result<NodeClient<Channel>, Error> {
         let name = node.metadata.name.as_deref().unwrap_or_default();
         // Source: `GetPreferredNodeAddress` in `pkg/util/node`.
-        let address = kubelet_address(node)
-            .ok_or_else(|| Error::internal(format!("no preferred addresses found; known addresses: [] for node {name}")))?;
+        let address = kubelet_address(node).ok_or_else(|| {
+            Error::internal(format!("no preferred addresses found; known addresses: [] for node {name}"))
+        })?;
         let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((known, channel)) = channels.get(name)
             && *known == address
@@ -90,7 +91,8 @@ impl Nodes {
         let (send, requests) = mpsc::channel(8);
         // The channel is empty and the receiver is here.
         let _ = send.try_send(DialRequest { address: address.to_string(), ..Default::default() });
-        let requests = stream::unfold(requests, async |mut requests: mpsc::Receiver<_>| Some((requests.recv().await?, requests)));
+        let requests =
+            stream::unfold(requests, async |mut requests: mpsc::Receiver<_>| Some((requests.recv().await?, requests)));
         let dialled = timeout(CONNECT, client.dial(Box::pin(requests))).await;
         let dialled = dialled.map_err(|_| format!("dial tcp {address}: i/o timeout"))?;
         let receive = dialled.map_err(|status| unreachable(&status))?.into_inner();

@@ -132,14 +132,24 @@ impl Userland {
 /// The programs of an image.
 pub fn userland(image: &str) -> Userland {
     const BARE: [&str; 10] = [
-        "pause", "hello-world", "etcd", "coredns", "whoami", "http-echo", "node-exporter", "static", "distroless", "traefik",
+        "pause",
+        "hello-world",
+        "etcd",
+        "coredns",
+        "whoami",
+        "http-echo",
+        "node-exporter",
+        "static",
+        "distroless",
+        "traefik",
     ];
     const SMALL: [&str; 6] = ["busybox", "alpine", "curl", "podinfo", "agnhost", "echoserver"];
     let reference = Reference::parse(image);
     let name = reference.last_parts(1);
     if BARE.contains(&name) || reference.repository.contains("distroless") {
         Userland::None
-    } else if SMALL.contains(&name) || reference.tag.contains("alpine") || reference.repository.contains("nginxdemos/") {
+    } else if SMALL.contains(&name) || reference.tag.contains("alpine") || reference.repository.contains("nginxdemos/")
+    {
         Userland::Busybox
     } else {
         Userland::Gnu
@@ -151,7 +161,7 @@ pub fn userland(image: &str) -> Userland {
 pub fn greeting(image: &str, now: Timestamp) -> Vec<String> {
     let reference = Reference::parse(image);
     let (name, version) = (reference.last_parts(1), reference.tag);
-    let lines = match name {
+    match name {
         "nginx" | "nginx-unprivileged" | "hello" => {
             let time = now.strftime("%Y/%m/%d %H:%M:%S");
             vec![
@@ -177,8 +187,7 @@ pub fn greeting(image: &str, now: Timestamp) -> Vec<String> {
             "This message shows that your installation appears to be working correctly.".to_owned(),
         ],
         _ => Vec::new(),
-    };
-    lines
+    }
 }
 
 /// What a container of this image does without a command.

@@ -20,14 +20,17 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use futures::future::BoxFuture;
 use k8s_openapi::{
     api::core::v1::{Container as ContainerSpec, Pod},
     apimachinery::pkg::apis::meta::v1::MicroTime,
 };
 use serde::{Deserialize, Serialize};
-use bytes::Bytes;
-use tokio::{io::DuplexStream, sync::{broadcast, mpsc}};
+use tokio::{
+    io::DuplexStream,
+    sync::{broadcast, mpsc},
+};
 
 pub use simulated::Simulated;
 

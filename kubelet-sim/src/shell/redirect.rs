@@ -84,11 +84,7 @@ impl Shell {
             _ if path == "/dev/stderr" || path == "/proc/1/fd/2" => Ok(own.stderr.clone()),
             // It was written before.
             _ if self.world.past.is_present() => Ok(Output::Null),
-            kind => self
-                .world
-                .files
-                .write(&path, matches!(kind, Kind::Append))
-                .map(Output::file),
+            kind => self.world.files.write(&path, matches!(kind, Kind::Append)).map(Output::file),
         };
         match opened {
             Ok(output) if fd == Some(2) => own.stderr = output,

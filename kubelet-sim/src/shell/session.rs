@@ -167,7 +167,8 @@ pub async fn read_commands(shell: &mut Shell, streams: &Streams, person: Option<
 
 /// Whether a script fails to parse only because more of it is to come.
 fn is_unfinished(text: &str) -> bool {
-    let closers = ["\ndone", "\nfi", "\nesac", "\n}", "\n)", "'", "\"", "\n:\ndone", "\n:\nfi", "\ndo :; done", "\nthen :; fi"];
+    let closers =
+        ["\ndone", "\nfi", "\nesac", "\n}", "\n)", "'", "\"", "\n:\ndone", "\n:\nfi", "\ndo :; done", "\nthen :; fi"];
     text.ends_with("\\\n") || closers.iter().any(|closer| parse(&format!("{text}{closer}")).is_ok())
 }
 

@@ -31,7 +31,8 @@ impl Rig {
     }
 
     fn world(&self, past: Duration) -> Arc<World> {
-        let files = Files::new(self.folder.path().join("root"), [("/data".to_owned(), self.folder.path().join("data"))]);
+        let files =
+            Files::new(self.folder.path().join("root"), [("/data".to_owned(), self.folder.path().join("data"))]);
         files.prepare(&["/tmp", "/etc", "/root"], &[("/etc/hostname", "web-0\n".to_owned())]).unwrap();
         Arc::new(World {
             files,
@@ -109,7 +110,11 @@ async fn scripts_do_what_they_say() {
         ("seq 3 | sort -r | head -n 2", "3\n2\n", 0),
         ("yes | head -n 2", "y\ny\n", 0),
         ("printf 'a\\nb\\nab\\n' | grep a | wc -l", "2\n", 0),
-        ("mkdir -p /tmp/a/b && touch /tmp/a/1 /tmp/a/2 && cd /tmp/a && ls && echo * && pwd", "1\n2\nb\n1 2 b\n/tmp/a\n", 0),
+        (
+            "mkdir -p /tmp/a/b && touch /tmp/a/1 /tmp/a/2 && cd /tmp/a && ls && echo * && pwd",
+            "1\n2\nb\n1 2 b\n/tmp/a\n",
+            0,
+        ),
         ("set -e; false; echo never", "", 1),
         ("exit 7; echo never", "", 7),
         ("(exit 4); echo $?", "4\n", 0),
@@ -137,7 +142,9 @@ async fn a_program_takes_its_time_by_the_clock() {
 #[tokio::test(start_paused = true)]
 async fn what_is_not_there_is_refused_in_runcs_words() {
     let refused = |program: &str, why: &str| {
-        format!("OCI runtime exec failed: exec failed: unable to start container process: exec: \"{program}\": {why}: unknown\n")
+        format!(
+            "OCI runtime exec failed: exec failed: unable to start container process: exec: \"{program}\": {why}: unknown\n"
+        )
     };
     let mut rig = Rig::new();
     for (command, why, status) in [
@@ -168,7 +175,10 @@ async fn a_person_sees_prompts_and_what_he_types() {
     let (text, status) = rig.exec_on(&["sh"], "cd /tmp\recho hi\rexit 3\r", true).await;
     assert_eq!(status, 3);
     // Echo and prompts may overtake each other, as on a real terminal; the output is whole.
-    assert!(text.contains("/ # ") && text.contains("/tmp # ") && text.contains("\r\nhi\r\n") || text.contains("hi\r\n"), "{text:?}");
+    assert!(
+        text.contains("/ # ") && text.contains("/tmp # ") && text.contains("\r\nhi\r\n") || text.contains("hi\r\n"),
+        "{text:?}"
+    );
     rig.userland = Userland::Gnu;
     let (text, _) = rig.exec_on(&["bash"], "\x04", true).await;
     assert_eq!(text, "root@web-0:/# exit\r\n");

@@ -12,8 +12,8 @@ use kubelab_api::{Error, Resource, resource::Verbs};
 use kubelab_store::Door;
 
 use super::{
-    accepts_gzip, answer, answer::Wrapping, body, header, negotiate, path::Target, query::Query, shape::Shape,
-    stream, table::Include, wants_pretty, watch,
+    accepts_gzip, answer, answer::Wrapping, body, header, negotiate, path::Target, query::Query, shape::Shape, stream,
+    table::Include, wants_pretty, watch,
 };
 use crate::{
     corridor::{Answer, Body, Request, Response as Outcome, User, Verb},

@@ -183,7 +183,8 @@ impl Shared {
         let setup = &process.setup;
         let folder = self.files_folder(&pod.uid);
         let volumes = folder.join("volumes");
-        let mounts = setup.mounts.iter().map(|(path, volume)| (path.clone(), volumes.join(volume.trim_start_matches('/'))));
+        let mounts =
+            setup.mounts.iter().map(|(path, volume)| (path.clone(), volumes.join(volume.trim_start_matches('/'))));
         let files = Files::new(folder.join("containers").join(plain(&container.name)), mounts);
         let hostname = &setup.hostname;
         let about = [

@@ -28,7 +28,9 @@ pub async fn run(call: &Call<'_>) -> Ran {
         "df" => "Filesystem           1K-blocks      Used Available Use% Mounted on\n\
                  overlay                 262144         0    262144   0% /\n"
             .to_owned(),
-        "free" => "              total        used        free\nMem:              0           0           0\n".to_owned(),
+        "free" => {
+            "              total        used        free\nMem:              0           0           0\n".to_owned()
+        }
         "ps" => {
             let command = &world.command;
             format!("PID   USER     TIME  COMMAND\n    1 root      0:00 {command}\n    7 root      0:00 ps\n")

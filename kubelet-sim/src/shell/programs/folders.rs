@@ -191,7 +191,9 @@ async fn find(call: &Call<'_>) -> Ran {
 async fn transfer(call: &Call<'_>) -> Ran {
     let (options, mut paths) = call.options("");
     let recursive = options.iter().any(|(letter, _)| matches!(letter, 'r' | 'R' | 'a')) || call.name == "mv";
-    let Some(target) = paths.pop().filter(|_| !paths.is_empty()) else { return call.fail("missing file operand").await };
+    let Some(target) = paths.pop().filter(|_| !paths.is_empty()) else {
+        return call.fail("missing file operand").await;
+    };
     let files = &call.shell.world.files;
     let mut status = 0;
     for given in &paths {

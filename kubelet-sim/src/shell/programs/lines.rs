@@ -57,7 +57,10 @@ fn contains(text: &str, pattern: &str, any_case: bool) -> bool {
         }
         at += part.len();
     }
-    !to_end || at == text.len() || parts.last().is_some_and(|last| last.is_empty()) || text.ends_with(parts[parts.len() - 1])
+    !to_end
+        || at == text.len()
+        || parts.last().is_some_and(|last| last.is_empty())
+        || text.ends_with(parts[parts.len() - 1])
 }
 
 /// `sort`, `uniq` and `rev`.
@@ -76,7 +79,9 @@ pub async fn by_lines(call: &Call<'_>) -> Ran {
     match call.name {
         "sort" => {
             if has('n') {
-                lines.sort_by_key(|line| line.split_whitespace().next().and_then(|n| n.parse::<i64>().ok()).unwrap_or(0));
+                lines.sort_by_key(|line| {
+                    line.split_whitespace().next().and_then(|n| n.parse::<i64>().ok()).unwrap_or(0)
+                });
             } else {
                 lines.sort();
             }

@@ -117,9 +117,7 @@ pub fn is_known(shell: &Shell, program: &str) -> bool {
         "bash" => userland.has_bash(),
         name if !userland.has_programs() => builtins::KNOWN.contains(&name) && name == program,
         name => {
-            SHELLS.contains(&name)
-                || PROGRAMS.contains(&name)
-                || (name == program && builtins::KNOWN.contains(&name))
+            SHELLS.contains(&name) || PROGRAMS.contains(&name) || (name == program && builtins::KNOWN.contains(&name))
         }
     }
 }
@@ -143,9 +141,10 @@ pub fn is_program_name(name: &str) -> bool {
 /// Every program beside the shells and their builtins.
 const PROGRAMS: &[&str] = &[
     "base64", "basename", "cat", "chmod", "chown", "clear", "cp", "cut", "date", "df", "dirname", "du", "echo", "env",
-    "false", "find", "free", "grep", "head", "hostname", "id", "ls", "mkdir", "mktemp", "mv", "nproc", "printenv", "printf", "ps",
-    "pwd", "rev", "rm", "rmdir", "seq", "sleep", "sort", "stat", "sync", "tail", "tar", "tee", "test", "[", "time", "timeout",
-    "touch", "tr", "true", "tty", "uname", "uniq", "uptime", "wc", "which", "whoami", "xargs", "yes", "kill", "nohup",
+    "false", "find", "free", "grep", "head", "hostname", "id", "ls", "mkdir", "mktemp", "mv", "nproc", "printenv",
+    "printf", "ps", "pwd", "rev", "rm", "rmdir", "seq", "sleep", "sort", "stat", "sync", "tail", "tar", "tee", "test",
+    "[", "time", "timeout", "touch", "tr", "true", "tty", "uname", "uniq", "uptime", "wc", "which", "whoami", "xargs",
+    "yes", "kill", "nohup",
 ];
 
 /// Runs a builtin or a program.
@@ -170,8 +169,8 @@ pub async fn run(shell: &mut Shell, program: &str, arguments: &[String], streams
         "test" | "[" => test::run(&call).await,
         "sleep" => sleep(&call).await,
         "kill" => facts::kill(&call).await,
-        "date" | "df" | "free" | "hostname" | "id" | "nproc" | "printenv" | "ps" | "tty" | "uname" | "uptime" | "which"
-        | "whoami" => Box::pin(facts::run(&call)).await,
+        "date" | "df" | "free" | "hostname" | "id" | "nproc" | "printenv" | "ps" | "tty" | "uname" | "uptime"
+        | "which" | "whoami" => Box::pin(facts::run(&call)).await,
         "cp" | "du" | "find" | "ls" | "mkdir" | "mktemp" | "mv" | "rm" | "rmdir" | "stat" | "touch" => {
             Box::pin(folders::run(&call)).await
         }

@@ -98,9 +98,12 @@ fn add(call: &Call<'_>, builder: &mut Builder<Vec<u8>>, path: &str, name: &str) 
     while let Some((path, name)) = waiting.pop() {
         let about = files.about(&path)?;
         let mut header = Header::new_gnu();
-        header.set_mtime(about.modified().ok().map_or(0, |time| {
-            time.duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs())
-        }));
+        header.set_mtime(
+            about
+                .modified()
+                .ok()
+                .map_or(0, |time| time.duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs())),
+        );
         if about.is_dir() {
             header.set_entry_type(EntryType::Directory);
             header.set_mode(0o755);

@@ -9,8 +9,7 @@ pub fn choose(pod: &Pod, name: &str) -> Result<String, Error> {
     let spec = pod.spec.as_ref();
     let names = |kind: fn(&k8s_openapi::api::core::v1::PodSpec) -> Vec<String>| spec.map(kind).unwrap_or_default();
     let main = names(|spec| spec.containers.iter().map(|container| container.name.clone()).collect());
-    let init =
-        names(|spec| spec.init_containers.iter().flatten().map(|container| container.name.clone()).collect());
+    let init = names(|spec| spec.init_containers.iter().flatten().map(|container| container.name.clone()).collect());
     let ephemeral =
         names(|spec| spec.ephemeral_containers.iter().flatten().map(|container| container.name.clone()).collect());
     let pod_name = pod.metadata.name.as_deref().unwrap_or_default();
@@ -116,7 +115,9 @@ mod tests {
                 &["a", "b"],
                 &["i"],
                 "",
-                Err("a container name must be specified for pod p, choose one of: [a b] or one of the init containers: [i]"),
+                Err(
+                    "a container name must be specified for pod p, choose one of: [a b] or one of the init containers: [i]",
+                ),
             ),
             (&["a", "b"], &[], "b", Ok("b")),
         ] {
@@ -137,7 +138,11 @@ mod tests {
                 Err("previous terminated container \"c\" in pod \"p\" not found"),
             ),
             (json!({"state": {"terminated": {"exitCode": 0, "containerID": "kubelab://x"}}}), false, Ok("x")),
-            (json!({"state": {"terminated": {"exitCode": 0}}}), false, Err("container \"c\" in pod \"p\" is terminated")),
+            (
+                json!({"state": {"terminated": {"exitCode": 0}}}),
+                false,
+                Err("container \"c\" in pod \"p\" is terminated"),
+            ),
             (json!({"state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": last}), false, Ok("old")),
             (
                 json!({"state": {"waiting": {"reason": "ContainerCreating"}}}),
@@ -157,8 +162,13 @@ mod tests {
             (json!({}), false, Err("container \"c\" in pod \"p\" is waiting to start - no logs yet")),
         ] {
             let mut status = status;
-            for (field, value) in [("name", json!("c")), ("image", json!("")), ("imageID", json!("")),
-                ("ready", json!(false)), ("restartCount", json!(0))] {
+            for (field, value) in [
+                ("name", json!("c")),
+                ("image", json!("")),
+                ("imageID", json!("")),
+                ("ready", json!(false)),
+                ("restartCount", json!(0)),
+            ] {
                 status[field] = value;
             }
             let found = run(&pod(&["c"], &[], json!([status])), "c", previous).map_err(|error| error.message);

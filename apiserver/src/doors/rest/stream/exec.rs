@@ -12,9 +12,10 @@ use tokio::sync::mpsc;
 use tonic::{Code, Status, Streaming, transport::Channel};
 
 use super::{
-    Stream, container, spdy, uid,
-    session::{Input, Output, Session, Wants, exited, failed, pair},
     super::{answer, query::Query},
+    Stream, container,
+    session::{Input, Output, Session, Wants, exited, failed, pair},
+    spdy, uid,
     upgrade::{self, Kind},
     websocket,
 };

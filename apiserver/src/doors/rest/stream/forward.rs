@@ -19,8 +19,8 @@ use tokio::{
 use tokio_tungstenite::tungstenite::Message;
 
 use super::{
-    Stream, uid,
     super::query::Query,
+    Stream, uid,
     upgrade::{self, Kind},
     websocket::{self, Format, Socket},
 };
@@ -56,7 +56,9 @@ impl Target {
         let address = self.pod.status.as_ref().and_then(|status| status.pod_ip.as_deref()?.parse().ok());
         let failed = |why: String| {
             let uid = uid(&self.pod);
-            format!("error forwarding port {port} to pod {name}, uid : failed to execute portforward in network namespace of pod {uid}: failed to connect to localhost:{port} inside namespace: {why}")
+            format!(
+                "error forwarding port {port} to pod {name}, uid : failed to execute portforward in network namespace of pod {uid}: failed to connect to localhost:{port} inside namespace: {why}"
+            )
         };
         let Some(address) = address else { return Err(failed("the pod has no address".to_owned())) };
         self.doors.nodes.dial(&self.node, SocketAddr::new(address, port)).await.map_err(failed)
@@ -161,7 +163,8 @@ async fn by_spdy<T: AsyncRead + AsyncWrite + Send + 'static>(io: T, target: Arc<
     while let Some(stream) = connection.accept().await {
         while carried.try_join_next().is_some() {}
         let header = |name: &str| stream.headers.get(name).unwrap_or_default();
-        let (kind, id, port) = (header("streamtype").to_owned(), header("requestid").to_owned(), header("port").parse());
+        let (kind, id, port) =
+            (header("streamtype").to_owned(), header("requestid").to_owned(), header("port").parse());
         match kind.as_str() {
             "error" if errors.len() < MAX_CONNECTIONS => {
                 errors.insert(id, stream.sender);

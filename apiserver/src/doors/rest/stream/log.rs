@@ -9,7 +9,10 @@ use jiff::Timestamp;
 use kubelab_api::{Error, Reason, field, pod};
 use kubelab_proto::node::LogsRequest;
 
-use super::{Stream, container, super::{answer, query::Query}, uid};
+use super::{
+    super::{answer, query::Query},
+    Stream, container, uid,
+};
 use crate::{
     doors::{Body, BoxError},
     nodes::unreachable,
@@ -148,9 +151,15 @@ mod tests {
     #[test]
     fn wrong_options_are_refused() {
         for (query, expected) in [
-            ("tailLines=-1", "422 PodLogOptions \"\" is invalid: tailLines: Invalid value: -1: must be greater than or equal to 0"),
+            (
+                "tailLines=-1",
+                "422 PodLogOptions \"\" is invalid: tailLines: Invalid value: -1: must be greater than or equal to 0",
+            ),
             ("limitBytes=0", "422 PodLogOptions \"\" is invalid: limitBytes: Invalid value: 0: must be greater than 0"),
-            ("sinceSeconds=0", "422 PodLogOptions \"\" is invalid: sinceSeconds: Invalid value: 0: must be greater than 0"),
+            (
+                "sinceSeconds=0",
+                "422 PodLogOptions \"\" is invalid: sinceSeconds: Invalid value: 0: must be greater than 0",
+            ),
             ("tailLines=x", "400 strconv.ParseInt: parsing \"x\": invalid syntax"),
         ] {
             assert_eq!(parse(query).unwrap_err(), expected, "{query}");

@@ -7,7 +7,10 @@ mod headers;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode, Uri, header::{CONTENT_TYPE, HOST, LOCATION, UPGRADE}};
+use http::{
+    Request, Response, StatusCode, Uri,
+    header::{CONTENT_TYPE, HOST, LOCATION, UPGRADE},
+};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
@@ -18,7 +21,7 @@ use rand::seq::IndexedRandom;
 use tokio::io::copy_bidirectional;
 
 use self::address::Name;
-use super::{Stream, super::answer};
+use super::{super::answer, Stream};
 use crate::{
     doors::{Body, BoxError},
     nodes::unreachable,
@@ -145,12 +148,7 @@ async fn service_place(stream: &Stream, name: &Name) -> Result<Place, Error> {
 }
 
 /// A page of a kubelet.
-async fn page(
-    stream: &Stream,
-    name: &Name,
-    rest: &str,
-    request: &Request<Incoming>,
-) -> Result<Response<Body>, Error> {
+async fn page(stream: &Stream, name: &Name, rest: &str, request: &Request<Incoming>) -> Result<Response<Body>, Error> {
     let node: Node = stream.doors.corridor.target(&stream.connect, &name.name).await?;
     let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
     let asked = PageRequest { method: request.method().to_string(), path: format!("{rest}{query}") };

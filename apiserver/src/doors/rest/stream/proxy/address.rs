@@ -39,7 +39,8 @@ impl Name {
 /// The port of a pod. Without one the first that a container declares, or HTTP's.
 pub fn pod_port(pod: &Pod, port: &str) -> Result<u16, Error> {
     if port.is_empty() {
-        let ports = pod.spec.iter().flat_map(|spec| &spec.containers).flat_map(|container| container.ports.iter().flatten());
+        let ports =
+            pod.spec.iter().flat_map(|spec| &spec.containers).flat_map(|container| container.ports.iter().flatten());
         let first = ports.into_iter().next().and_then(|port| u16::try_from(port.container_port).ok());
         return Ok(first.unwrap_or(80));
     }
@@ -91,7 +92,8 @@ mod tests {
             ("a:b:c:d", None),
             (":80", None),
         ] {
-            let expected = expected.map(|(name, port, is_https)| Name { name: name.into(), port: port.into(), is_https });
+            let expected =
+                expected.map(|(name, port, is_https)| Name { name: name.into(), port: port.into(), is_https });
             assert_eq!(Name::parse(text).ok(), expected, "{text}");
         }
         assert_eq!(Name::parse("ftp:web:21").unwrap_err().message, "invalid request \"ftp:web:21\"");
@@ -100,7 +102,8 @@ mod tests {
     #[test]
     fn a_pods_first_port_is_its_default() {
         let pod = |ports| {
-            serde_json::from_value(json!({"spec": {"containers": [{"name": "a"}, {"name": "b", "ports": ports}]}})).unwrap()
+            serde_json::from_value(json!({"spec": {"containers": [{"name": "a"}, {"name": "b", "ports": ports}]}}))
+                .unwrap()
         };
         assert_eq!(pod_port(&pod(json!([{"containerPort": 8080}])), "").unwrap(), 8080);
         assert_eq!(pod_port(&pod(json!([])), "").unwrap(), 80);

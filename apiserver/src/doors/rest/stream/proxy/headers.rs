@@ -4,7 +4,10 @@ use std::net::SocketAddr;
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Uri,
-    header::{AUTHORIZATION, CONNECTION, LOCATION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE},
+    header::{
+        AUTHORIZATION, CONNECTION, LOCATION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING,
+        UPGRADE,
+    },
 };
 
 /// Headers that are for one connection alone. Source: RFC 9110, 7.6.1.
@@ -40,9 +43,9 @@ pub fn forwarded(headers: &mut HeaderMap, host: Option<HeaderValue>, uri: &str) 
 /// Makes a redirect to another page of the same place go through the proxy.
 pub fn redirect(headers: &mut HeaderMap, prefix: &str, from: SocketAddr) {
     let Some(target) = headers.get(LOCATION).and_then(|value| value.to_str().ok()?.parse::<Uri>().ok()) else { return };
-    let same_place = target.host().is_none_or(|host| {
-        host == from.ip().to_string() && target.port_u16().unwrap_or(80) == from.port()
-    });
+    let same_place = target
+        .host()
+        .is_none_or(|host| host == from.ip().to_string() && target.port_u16().unwrap_or(80) == from.port());
     // A path that is relative to the page stays so.
     if !same_place || !target.path().starts_with('/') {
         return;
