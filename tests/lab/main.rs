@@ -6,6 +6,7 @@
 //! | module | what it shows |
 //! | --- | --- |
 //! | [`application`] | a real multi-object application, applied by kubectl, comes up and tells its story |
+//! | [`apply`] | server-side apply: managers, conflicts, force, and the way from client-side apply |
 //! | [`bad_input`] | what is wrong is refused in upstream's words, and nothing is stored |
 //! | [`clients`] | the `kube` crate's client and watcher |
 //! | [`commands`] | kubectl's commands, old and new |
@@ -16,6 +17,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod application;
+mod apply;
 mod bad_input;
 mod clients;
 mod commands;
