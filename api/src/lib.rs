@@ -14,6 +14,8 @@
 //! | [`patch`] | JSON merge patch and strategic merge patch |
 //! | [`meta`] | owners, conditions and other things that all objects have |
 //! | [`pod`] | what a pod's fields say about it |
+//! | [`pod_security`] | the Pod Security Standards |
+//! | [`quota`] | what objects use, and whether a quota allows it |
 //! | [`hash`] | the hashes in generated names |
 //! | [`well_known`] | labels, taints and annotations with a meaning |
 //!
@@ -29,7 +31,9 @@ pub mod meta;
 pub mod name;
 pub mod patch;
 pub mod pod;
+pub mod pod_security;
 pub mod quantity;
+pub mod quota;
 pub mod resource;
 pub mod selector;
 pub mod well_known;

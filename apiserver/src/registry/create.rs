@@ -55,6 +55,8 @@ pub fn create(context: &Context, mut object: Box<dyn AnyObject>, mut warnings: V
         return Err(Error::already_exists(resource, object.name()));
     }
 
+    let effects = attributes.into_effects();
+    warnings.extend(effects.warnings);
     if context.request.options.dry_run {
         object.metadata_mut().resource_version = None;
         return Ok(Plan { warnings, ..Plan::nothing(Shown::Finished(object.encode()?.into())) });
@@ -66,5 +68,7 @@ pub fn create(context: &Context, mut object: Box<dyn AnyObject>, mut warnings: V
         preconditions.push(Precondition::Exists(Key::new("core/namespaces", namespace)));
     }
     writes.insert(0, encoded.write);
+    preconditions.extend(effects.preconditions);
+    writes.extend(effects.writes);
     Ok(Plan { preconditions, writes, note: rules.note(&*object, None), warnings, shown: encoded.shown })
 }

@@ -222,7 +222,10 @@ impl Registry {
 
     async fn delete_collection(&self, handler: &Handler, request: &Request, may: May<'_>) -> Result<Answer, Error> {
         let options = delete::options(request)?;
-        let selected = ListOptions { resource_version: String::new(), ..request.options.list.clone() };
+        list::validate(&request.options.list, false)?;
+        // What is deleted is what there is now.
+        let (resource_version, resource_version_match) = (String::new(), String::new());
+        let selected = ListOptions { resource_version, resource_version_match, ..request.options.list.clone() };
         let list = list::list(&self.store, handler, &request.namespace, &selected).await?;
         let only_selected = options.preconditions.is_none();
         let delete_one = async |json: &Bytes| {

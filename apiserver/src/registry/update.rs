@@ -109,6 +109,8 @@ pub fn replace(
         warnings.extend(rules.warnings(&*new));
     }
     context.admission.validate(&attributes, Some(&*new), Some(old))?;
+    let effects = attributes.into_effects();
+    warnings.extend(effects.warnings);
 
     new.metadata_mut().resource_version.clone_from(&old.metadata().resource_version);
     managers::keep_times(&mut *new, old);
@@ -137,6 +139,8 @@ pub fn replace(
     let (mut preconditions, mut writes) = claims.into_parts();
     preconditions.insert(0, unchanged);
     writes.insert(0, encoded.write);
+    preconditions.extend(effects.preconditions);
+    writes.extend(effects.writes);
     Ok(Plan { preconditions, writes, note: rules.note(&*new, Some(old)), warnings, shown: encoded.shown })
 }
 

@@ -5,9 +5,12 @@ mod applying;
 mod cost;
 mod decoding;
 mod deleting;
+mod model;
 mod parts;
 mod policy;
+mod quota;
 mod reading;
+mod security;
 mod several;
 mod writing;
 
