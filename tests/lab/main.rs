@@ -7,6 +7,7 @@
 //! | --- | --- |
 //! | [`access`] | who may do what: tokens, certificates, roles, impersonation, the audit log |
 //! | [`application`] | a real multi-object application, applied by kubectl, comes up and tells its story |
+//! | [`apply`] | server-side apply: managers, conflicts, force, and the way from client-side apply |
 //! | [`bad_input`] | what is wrong is refused in upstream's words, and nothing is stored |
 //! | [`clients`] | the `kube` crate's client and watcher |
 //! | [`commands`] | kubectl's commands, old and new |
@@ -21,6 +22,7 @@
 
 mod access;
 mod application;
+mod apply;
 mod bad_input;
 mod clients;
 mod commands;
