@@ -182,6 +182,9 @@ pub static BUILT_IN: LazyLock<Vec<Resource>> = LazyLock::new(|| {
         row("events.k8s.io", "v1", "Event", "events", "event", NAMESPACED).short(&["ev"]),
         row(AUTHENTICATION, "v1", "SelfSubjectReview", "selfsubjectreviews", "selfsubjectreview", CLUSTER)
             .create_only(),
+        // Gone upstream; the oldest kubectl that is supported asks for it.
+        row(AUTHENTICATION, "v1beta1", "SelfSubjectReview", "selfsubjectreviews", "selfsubjectreview", CLUSTER)
+            .create_only(),
         row(AUTHENTICATION, "v1", "TokenReview", "tokenreviews", "tokenreview", CLUSTER).create_only(),
         row(
             AUTHORIZATION,

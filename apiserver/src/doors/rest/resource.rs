@@ -16,6 +16,7 @@ use super::{
     table::Include, wants_pretty, watch,
 };
 use crate::{
+    audit,
     corridor::{Answer, Body, Request, Response as Outcome, User, Verb},
     discovery::subresource,
     doors::{self, Doors, origin::Caller, within_time},
@@ -75,7 +76,7 @@ fn find(doors: &Doors, target: &Target) -> Result<Arc<Resource>, Error> {
 }
 
 /// What is asked. Source: `k8s.io/apiserver/pkg/endpoints/request/requestinfo.go`.
-fn verb(method: &Method, target: &Target, query: &Query) -> Result<Verb, Error> {
+pub(super) fn verb(method: &Method, target: &Target, query: &Query) -> Result<Verb, Error> {
     let one = !target.name.is_empty();
     Ok(match *method {
         Method::GET | Method::HEAD if target.watch => Verb::Watch,
@@ -134,6 +135,9 @@ async fn pass(
     };
     let answer = within_time(async {
         let body = read(verb, &headers, &query, incoming).await?;
+        if let Some(record) = audit::current() {
+            record.sent(&body);
+        }
         let request = Request {
             user,
             agent: caller.agent,
