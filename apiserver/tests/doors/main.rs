@@ -6,3 +6,4 @@
 mod grpc;
 mod lab;
 mod rest;
+mod streams;

@@ -111,26 +111,30 @@ impl Line {
 pub async fn run(mut keys: mpsc::Receiver<Bytes>, lines: mpsc::Sender<Bytes>, screen: Output, interrupt: Arc<Notify>) {
     let mut line = Line::default();
     while let Some(typed) = keys.recv().await {
+        // What is typed at once is shown at once, before a program answers to a part of it.
+        let (mut shown, mut sent) = (Vec::new(), Vec::new());
         for key in typed {
-            let (shown, sent) = match line.key(key) {
-                Effect::Echo(shown) => (shown, None),
+            match line.key(key) {
+                Effect::Echo(echo) => shown.extend(echo),
                 Effect::Line(line) => {
-                    let shown = if line.ends_with(b"\n") { b"\r\n".to_vec() } else { Vec::new() };
-                    (shown, Some(line))
+                    if line.ends_with(b"\n") {
+                        shown.extend_from_slice(b"\r\n");
+                    }
+                    sent.push(line);
                 }
                 Effect::Interrupt => {
                     interrupt.notify_waiters();
-                    (b"^C\r\n".to_vec(), None)
+                    shown.extend_from_slice(b"^C\r\n");
                 }
-                Effect::End => (Vec::new(), Some(Vec::new())),
-                Effect::None => continue,
-            };
-            if screen.write(&shown).await.is_err() {
-                return;
+                Effect::End => sent.push(Vec::new()),
+                Effect::None => {}
             }
-            if let Some(sent) = sent
-                && lines.send(sent.into()).await.is_err()
-            {
+        }
+        if screen.write(&shown).await.is_err() {
+            return;
+        }
+        for line in sent {
+            if lines.send(line.into()).await.is_err() {
                 return;
             }
         }

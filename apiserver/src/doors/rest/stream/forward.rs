@@ -147,7 +147,7 @@ async fn tunnel(socket: Socket, inner: DuplexStream) {
                 return;
             }
         }
-        let _ = send.close().await;
+        let _ = send.send(websocket::goodbye()).await;
     };
     tokio::select! {
         () = incoming => {}
@@ -271,7 +271,7 @@ async fn by_channels(socket: Socket, format: Format, ports: &[u16], target: &Tar
                 return;
             }
         }
-        let _ = send.close().await;
+        let _ = send.send(websocket::goodbye()).await;
     };
     tokio::select! {
         () = incoming => {}

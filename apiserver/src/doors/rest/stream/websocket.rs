@@ -10,7 +10,7 @@ use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{
         Message,
-        protocol::{Role, WebSocketConfig},
+        protocol::{CloseFrame, Role, WebSocketConfig, frame::coding::CloseCode},
     },
 };
 
@@ -48,6 +48,11 @@ pub async fn open(upgraded: Upgraded) -> Socket {
         .read_buffer_size(16 << 10)
         .write_buffer_size(0);
     WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config)).await
+}
+
+/// The end of a WebSocket, in good order: clients take any other code, and none, for a failure.
+pub fn goodbye() -> Message {
+    Message::Close(Some(CloseFrame { code: CloseCode::Normal, reason: "".into() }))
 }
 
 /// How messages look in one version of the streams.
@@ -147,7 +152,7 @@ pub async fn carry(socket: Socket, protocol: &str, wants: Wants, mut wire: Wire)
                 break;
             }
         }
-        let _ = send.close().await;
+        let _ = send.send(goodbye()).await;
     };
     tokio::select! {
         () = reading => {}
