@@ -9,6 +9,7 @@ use serde_json::json;
 use super::*;
 use crate::{patch::Schema, resource};
 
+mod cost;
 mod properties;
 
 /// An object under a sequence of writes.
