@@ -15,6 +15,7 @@
 //! | [`bootstrap`] | what every cluster has from the start |
 //! | [`discovery`], [`openapi`] | what is served, and how it looks |
 //! | [`cel`] | the expression language of policies and validation rules |
+//! | [`outside`] | calls to webhooks and extension servers, for plans that make none themselves |
 //! | [`metrics`] | what is counted |
 //!
 //! Invariant: a door never touches the store, and nothing about one kind stands outside its room in the registry.
@@ -32,6 +33,7 @@ pub mod doors;
 pub mod metrics;
 pub mod openapi;
 mod options;
+pub mod outside;
 mod process;
 pub mod registry;
 pub mod server;

@@ -13,8 +13,10 @@
 //! | [`priority`] | a priority class becomes a number |
 //! | [`default_tolerations`] | pods outlast a short absence of their node |
 //! | [`rbac_escalation`] | nobody gives away rights that he does not have |
+//! | [`dynamic`] | what users configure: webhooks and policies, after the plugins |
 
 pub mod default_tolerations;
+pub mod dynamic;
 pub mod limit_ranger;
 pub mod namespace_lifecycle;
 pub mod node_restriction;
@@ -28,7 +30,7 @@ use kubelab_store::{Key, State};
 
 use crate::{
     corridor::Request,
-    registry::{kind::Object, object::AnyObject},
+    registry::{kind::Object, object::AnyObject, plan::Draw},
 };
 
 /// What is being done to an object.
@@ -40,6 +42,20 @@ pub enum Operation {
     Update,
     /// It goes.
     Delete,
+    /// Somebody gets in touch with it: exec, proxy, ….
+    Connect,
+}
+
+impl Operation {
+    /// AdmissionReview's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Operation::Create => "CREATE",
+            Operation::Update => "UPDATE",
+            Operation::Delete => "DELETE",
+            Operation::Connect => "CONNECT",
+        }
+    }
 }
 
 /// What a plugin has to go by, beside the object.
@@ -50,6 +66,8 @@ pub struct Attributes<'a> {
     pub operation: Operation,
     /// What else there is.
     pub state: &'a State,
+    /// What the plan may choose at random.
+    pub draw: Draw,
 }
 
 impl Attributes<'_> {

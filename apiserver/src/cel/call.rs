@@ -9,8 +9,6 @@ type Result<T = Value> = std::result::Result<T, Failure>;
 
 /// A question to the authorizer. Two of them fit in an expression.
 const CHECK: u64 = 350_000;
-/// What compiling a pattern costs beside its length. cel-go has no such cost and compiles each time as well.
-const PATTERN: u64 = 100;
 
 /// A tenth, as text is counted. Source: `StringTraversalCostFactor`.
 fn tenth(size: usize) -> u64 {
@@ -70,6 +68,11 @@ pub fn call(evaluator: &mut Evaluator<'_>, function: &str, method: bool, args: &
         }
         ("hasValue", [Value::Optional(value)]) => Ok(value.is_some().into()),
         ("or" | "orValue", [Value::Optional(None), other]) => Ok(other.clone()),
+        ("matches" | "find" | "findAll", [Value::String(text), Value::String(pattern), rest @ ..]) => {
+            let limit = if let [Value::Int(limit)] = rest { *limit } else { -1 };
+            let pattern = evaluator.pattern(pattern)?;
+            Ok(text::search(function, text, &pattern, limit))
+        }
         ("format", [text, list]) => {
             weigh(evaluator, list)?;
             library::format(text, list)
@@ -118,7 +121,8 @@ fn cost(function: &str, args: &[Value]) -> u64 {
     match (function, args) {
         ("check", _) => CHECK,
         ("matches" | "find" | "findAll", [_, pattern, ..]) => {
-            (1 + tenth(size(0))) * pattern.size().div_ceil(4).max(1) as u64 + PATTERN
+            let found = if function == "findAll" { size(0) as u64 } else { 0 };
+            (1 + tenth(size(0))) * pattern.size().div_ceil(4).max(1) as u64 + found
         }
         ("_+_", [Value::String(_) | Value::Bytes(_), _]) => 1 + tenth(size(0) + size(1)),
         ("_+_", [Value::List(a), Value::List(b)]) => 1 + (a.len() + b.len()) as u64,
@@ -129,9 +133,8 @@ fn cost(function: &str, args: &[Value]) -> u64 {
             let by = by.first().map_or(0, Value::size);
             list.iter().map(|part| 1 + tenth(part.size() + by) * 2).sum()
         }
-        ("split" | "charAt" | "indexOf" | "lastIndexOf" | "substring", [Value::String(text), ..]) => {
-            1 + text.len() as u64 / 5
-        }
+        ("split", [Value::String(text), ..]) => 1 + text.len() as u64,
+        ("charAt" | "indexOf" | "lastIndexOf" | "substring", [Value::String(text), ..]) => 1 + text.len() as u64 / 5,
         (_, [Value::String(text), ..]) => 1 + tenth(text.len()),
         (
             "distinct" | "sort" | "sum" | "min" | "max" | "isSorted" | "reverse" | "flatten" | "slice",

@@ -80,7 +80,12 @@ impl<'a> Checker<'a> {
             Node::Map(entries) => {
                 let (mut keys, mut values) = (Vec::new(), Vec::new());
                 for entry in entries {
-                    keys.push((entry.key.at, self.check(&mut entry.key)));
+                    let (at, key) = (entry.key.at, self.check(&mut entry.key));
+                    // This also keeps types small: a map's key holds no map.
+                    if !matches!(key, Type::Bool | Type::Int | Type::Uint | Type::String | Type::Dyn) {
+                        self.issue(at, format!("unsupported map key type: {key}"));
+                    }
+                    keys.push((at, key));
                     let at = entry.value.at;
                     let kind = self.check(&mut entry.value);
                     values.push((at, if entry.optional { self.unwrapped(at, kind) } else { kind }));

@@ -1,12 +1,14 @@
 //! The value of an expression. Source of the semantics: cel-spec's `langdef.md`; of the costs: cel-go's
 //! `interpreter/runtimecost.go`.
 
-use std::{cmp::Ordering, sync::Arc};
+use std::{cmp::Ordering, collections::HashMap, sync::Arc};
+
+use regex::Regex;
 
 use super::{
     Budget, Failure,
     ast::{Access, Comprehension, Element, Entry, Expr, Field, Fold, Node},
-    call, operators,
+    call, operators, text,
     value::{Key, Map, Value},
 };
 
@@ -38,6 +40,8 @@ impl<'a> Activation<'a> {
 
 type Result<T = Value> = std::result::Result<T, Failure>;
 
+/// What compiling a pattern costs, which takes long and much memory. cel-go does not count it.
+const PATTERN: u64 = 5_000;
 /// What a list costs to make. Source: `common.ListCreateBaseCost`.
 const LIST: u64 = 10;
 /// What a map costs to make. Source: `common.MapCreateBaseCost`.
@@ -48,12 +52,13 @@ const OBJECT: u64 = 40;
 pub(super) struct Evaluator<'a> {
     activation: &'a Activation<'a>,
     locals: Vec<(Arc<str>, Value)>,
+    patterns: HashMap<Arc<str>, Regex>,
     budget: &'a mut Budget,
 }
 
 impl<'a> Evaluator<'a> {
     pub fn new(activation: &'a Activation<'a>, budget: &'a mut Budget) -> Self {
-        Self { activation, locals: Vec::new(), budget }
+        Self { activation, locals: Vec::new(), patterns: HashMap::new(), budget }
     }
 
     pub fn spend(&mut self, cost: u64) -> Result<()> {
@@ -62,6 +67,17 @@ impl<'a> Evaluator<'a> {
 
     pub fn left(&self) -> u64 {
         self.budget.left
+    }
+
+    /// A compiled pattern: compiled once an evaluation, which is paid for.
+    pub fn pattern(&mut self, pattern: &Arc<str>) -> Result<Regex> {
+        if let Some(known) = self.patterns.get(pattern) {
+            return Ok(known.clone());
+        }
+        self.spend(PATTERN)?;
+        let compiled = text::compile(pattern)?;
+        self.patterns.insert(Arc::clone(pattern), compiled.clone());
+        Ok(compiled)
     }
 
     /// Every level of an expression is a frame of this function and of one below, so both are kept small.

@@ -92,6 +92,7 @@ fn expressions_have_values() {
         ("'AbC'.lowerAscii() + ' x '.trim()", "\"abcx\""),
         ("'web-42'.matches('^[a-z]+-[0-9]+$')", "true"),
         ("'abc 123'.find('[0-9]+') + 'a1b2'.findAll('[0-9]')[1]", "\"1232\""),
+        (r"'é1'.matches('^\\w+$') || 'a_1 '.find('[\\w]+\\s') == ''", "false"),
         ("'%s has %d of %.1f'.format([dyn('x'), 3, 2.55])", "\"x has 3 of 2.5\""),
         ("int('42') + int(3.9) + int(true ? 1u : 2u)", "46"),
         ("string(1.0) + string(true) + string(duration('90m'))", "\"1true5400s\""),
@@ -214,6 +215,7 @@ fn hostile_expressions_are_stopped() {
         "true?".repeat(10_000) + "1",
         "{1:".repeat(20_000),
         "x".repeat(200_000),
+        "{{1: 1}: 1}".into(),
     ];
     for text in deep {
         assert!(environment().compile(&text).is_err(), "{}", &text[..20]);

@@ -6,10 +6,12 @@ use super::{Failure, value::Value};
 
 /// A compiled pattern may use so much memory.
 const PATTERN_BYTES: usize = 256 * 1024;
+/// A pattern may be nested so deeply.
+const NESTED: u32 = 100;
 
 type Result<T = Value> = std::result::Result<T, Failure>;
 
-/// A regular expression. Go's dialect is RE2's, as this one's is.
+/// A regular expression in RE2's dialect, which is Go's.
 pub fn compile(pattern: &str) -> Result<Regex> {
     let wrong = |error: regex::Error| match error {
         regex::Error::CompiledTooBig(_) => Failure::new("error parsing regexp: expression too large"),
@@ -19,7 +21,40 @@ pub fn compile(pattern: &str) -> Result<Regex> {
             Failure::new(format!("error parsing regexp: {last}: `{pattern}`"))
         }
     };
-    RegexBuilder::new(pattern).size_limit(PATTERN_BYTES).dfa_size_limit(PATTERN_BYTES).build().map_err(wrong)
+    let mut builder = RegexBuilder::new(&ascii_classes(pattern));
+    builder.size_limit(PATTERN_BYTES).dfa_size_limit(PATTERN_BYTES).nest_limit(NESTED).build().map_err(wrong)
+}
+
+/// `\w`, `\d`, `\s` and `\b` know only ASCII in RE2.
+fn ascii_classes(pattern: &str) -> String {
+    let mut translated = String::with_capacity(pattern.len());
+    let mut within = false;
+    let mut chars = pattern.chars();
+    while let Some(c) = chars.next() {
+        if c != '\\' {
+            within = (within || c == '[') && c != ']';
+            translated.push(c);
+            continue;
+        }
+        let Some(escaped) = chars.next() else {
+            translated.push(c);
+            break;
+        };
+        let class = match escaped.to_ascii_lowercase() {
+            'w' => "0-9A-Za-z_",
+            'd' => "0-9",
+            's' => r"\t\n\f\r ",
+            _ => "",
+        };
+        match escaped {
+            'w' | 'd' | 's' if within => translated.push_str(class),
+            'w' | 'd' | 's' => translated.extend(["[", class, "]"]),
+            'W' | 'D' | 'S' => translated.extend(["[^", class, "]"]),
+            'b' | 'B' if !within => translated.extend([r"(?-u:\", escaped.encode_utf8(&mut [0; 4]), ")"]),
+            escaped => translated.extend([c, escaped]),
+        }
+    }
+    translated
 }
 
 /// A function whose first argument is a string; `None` where it is no function of strings.
@@ -31,12 +66,6 @@ pub fn call(function: &str, args: &[Value]) -> Option<Result> {
         ("contains", [Value::String(part)]) => Ok(text.contains(&**part).into()),
         ("startsWith", [Value::String(part)]) => Ok(text.starts_with(&**part).into()),
         ("endsWith", [Value::String(part)]) => Ok(text.ends_with(&**part).into()),
-        ("matches", [Value::String(pattern)]) => compile(pattern).map(|regex| regex.is_match(text).into()),
-        ("find", [Value::String(pattern)]) => {
-            compile(pattern).map(|regex| regex.find(text).map_or("", |found| found.as_str()).into())
-        }
-        ("findAll", [Value::String(pattern)]) => find_all(text, pattern, -1),
-        ("findAll", [Value::String(pattern), Value::Int(limit)]) => find_all(text, pattern, *limit),
         ("charAt", [Value::Int(at)]) => char_at(text, *at),
         ("indexOf", [Value::String(part)]) => Ok(Value::Int(index_of(text, part, 0).unwrap_or(-1))),
         ("indexOf", [Value::String(part), Value::Int(from)]) => {
@@ -70,10 +99,17 @@ pub fn call(function: &str, args: &[Value]) -> Option<Result> {
     })
 }
 
-fn find_all(text: &str, pattern: &str, limit: i64) -> Result {
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let regex = compile(pattern)?;
-    Ok(regex.find_iter(text).take(limit).map(|found| found.as_str().into()).collect::<Vec<Value>>().into())
+/// A function of a string and a pattern.
+pub fn search(function: &str, text: &str, pattern: &Regex, limit: i64) -> Value {
+    match function {
+        "matches" => pattern.is_match(text).into(),
+        "find" => pattern.find(text).map_or("", |found| found.as_str()).into(),
+        _ => {
+            let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+            let found = pattern.find_iter(text).take(limit);
+            found.map(|found| found.as_str().into()).collect::<Vec<Value>>().into()
+        }
+    }
 }
 
 fn byte_of(text: &str, position: i64) -> Option<usize> {

@@ -38,7 +38,9 @@ impl Corridor {
     pub fn new(store: Store, authenticator: Authenticator, authorizer: Authorizer, now: fn() -> Timestamp) -> Self {
         let authorizer = Arc::new(authorizer);
         let admission = Chain::default().and(RbacEscalation(Arc::clone(&authorizer) as _));
-        Self { authenticator, authorizer, registry: Registry::new(Table::built_in(), store, admission, now) }
+        let registry =
+            Registry::new(Table::built_in(), store, admission, now).with_decider(Arc::clone(&authorizer) as _);
+        Self { authenticator, authorizer, registry }
     }
 
     /// Answers one request for a resource.

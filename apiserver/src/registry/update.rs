@@ -10,7 +10,10 @@ use super::{
     object::AnyObject,
     plan::{Context, Plan, Shown, Stored, encode},
 };
-use crate::{admission::Operation, corridor::Verb};
+use crate::{
+    admission::{Operation, dynamic},
+    corridor::Verb,
+};
 
 /// A PUT.
 pub fn plan(context: &Context) -> Result<Plan, Error> {
@@ -72,7 +75,7 @@ pub fn replace(
     let part = context.request.subresource.as_str();
     let attributes = context.attributes(Operation::Update);
     metadata::ensure_namespace(new.metadata_mut(), resource.namespaced, &context.request.namespace)?;
-    context.admission.admit(&attributes, &mut *new, Some(old))?;
+    dynamic::admit(context, &attributes, &mut new, Some(old))?;
     check_version(context, stored, &*new)?;
 
     let mut errors = Errors::default();
@@ -106,6 +109,7 @@ pub fn replace(
         warnings.extend(rules.warnings(&*new));
     }
     context.admission.validate(&attributes, Some(&*new), Some(old))?;
+    dynamic::validate(context, Operation::Update, Some(&*new), Some(old))?;
 
     new.metadata_mut().resource_version.clone_from(&old.metadata().resource_version);
     let over = is_over(context, &*new, old);

@@ -5,4 +5,7 @@
 
 mod grpc;
 mod lab;
+mod policies;
 mod rest;
+mod webhook_server;
+mod webhooks;

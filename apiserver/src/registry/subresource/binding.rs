@@ -27,11 +27,13 @@ pub fn plan(context: &Context) -> Result<Plan, Error> {
     if !request.name.is_empty() && !given.is_empty() && given != request.name {
         return Err(Error::bad_request("name in URL does not match name in Binding object"));
     }
-    let name = if request.name.is_empty() { given } else { &request.name };
+    let name = String::from(if request.name.is_empty() { given } else { &request.name });
+    let name = name.as_str();
     validate(&binding, name)?;
 
     let mut stored = context.existing(name)?;
     context.admission.validate(&context.attributes(Operation::Update), None, Some(&*stored.object))?;
+    let binding = super::admit(context, Operation::Create, binding, None)?;
     let before = stored.object.duplicate();
     let pod: &mut Pod = stored.object.downcast_mut().ok_or_else(Error::no_such_page)?;
     assign(pod, &binding, context).map_err(|refusal| match refusal {

@@ -10,13 +10,16 @@ use kubelab_api::{
     field::{Errors, Path},
 };
 
-use crate::registry::{
-    decode::{self, Expected},
-    handler::Handler,
-    object::AnyObject,
-    patch::{patched, unfit},
-    plan::{Context, Plan, Stored},
-    update,
+use crate::{
+    admission::Operation,
+    registry::{
+        decode::{self, Expected},
+        handler::Handler,
+        object::AnyObject,
+        patch::{patched, unfit},
+        plan::{Context, Plan, Stored},
+        update,
+    },
 };
 
 const EXPECTED: Expected = Expected { group: "autoscaling", version: "v1", kind: "Scale" };
@@ -52,7 +55,7 @@ fn scale(handler: &Handler, object: &dyn AnyObject) -> Result<Scale, Error> {
 pub fn update(context: &Context) -> Result<Plan, Error> {
     let stored = context.existing(&context.request.name)?;
     let (wanted, warnings) = decode::decode_body::<Scale>(&EXPECTED, context.json()?, context.validation()?)?;
-    apply(context, &stored, &wanted, warnings)
+    apply(context, &stored, wanted, warnings)
 }
 
 /// A PATCH.
@@ -63,10 +66,10 @@ pub fn patch(context: &Context) -> Result<Plan, Error> {
     let decoded = decode::decode_body::<Scale>(&EXPECTED, &json, context.validation()?);
     let (wanted, more) = decoded.map_err(|error| unfit(&json, error))?;
     warnings.extend(more);
-    apply(context, &stored, &wanted, warnings)
+    apply(context, &stored, wanted, warnings)
 }
 
-fn apply(context: &Context, stored: &Stored, wanted: &Scale, warnings: Vec<String>) -> Result<Plan, Error> {
+fn apply(context: &Context, stored: &Stored, wanted: Scale, warnings: Vec<String>) -> Result<Plan, Error> {
     let request = context.request;
     let name = wanted.metadata.name.as_deref().unwrap_or_default();
     if !name.is_empty() && name != request.name {
@@ -75,6 +78,8 @@ fn apply(context: &Context, stored: &Stored, wanted: &Scale, warnings: Vec<Strin
             request.name
         )));
     }
+    let present = scale(context.handler, &*stored.object)?;
+    let wanted = super::admit(context, Operation::Update, wanted, Some(&present))?;
     let replicas = wanted.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or_default();
     if replicas < 0 {
         let mut errors = Errors::default();
