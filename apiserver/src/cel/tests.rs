@@ -115,7 +115,7 @@ fn expressions_have_values() {
         ("Object{spec: Object.spec{replicas: 2, ?paused: optional.none()}}", "{\"spec\": {\"replicas\": 2}}"),
         ("[JSONPatch{op: 'add', path: '/a/' + jsonpatch.escapeKey('b/c'), value: 1}][0].path", "\"/a/b~1c\""),
         ("[1, 2].map(x, [3].map(y, x * y))", "[[3], [6]]"),
-        ("{1: 'a'}[1u]", "\"a\""),
+        ("{1: 'a'}[dyn(1u)]", "\"a\""),
         ("dyn(1) == dyn('1')", "false"),
         ("object.metadata.labels['app'] in ['web', 'db'] // a comment", "true"),
     ] {

@@ -232,7 +232,8 @@ fn untrusted(error: &std::io::Error) -> String {
     use rustls::{CertificateError, Error as Tls};
     let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<Tls>());
     let why = match tls {
-        Some(Tls::InvalidCertificate(CertificateError::UnknownIssuer)) => {
+        // An authority of the same name with another key is unknown, too.
+        Some(Tls::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature)) => {
             "certificate signed by unknown authority".into()
         }
         Some(Tls::InvalidCertificate(CertificateError::Expired)) => {

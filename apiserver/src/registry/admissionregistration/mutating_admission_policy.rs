@@ -30,7 +30,6 @@ impl Kind for MutatingAdmissionPolicyKind {
     fn default(policy: &mut MutatingAdmissionPolicy) {
         let spec = policy.spec.get_or_insert_default();
         missing(&mut spec.failure_policy, "Fail".into());
-        missing(&mut spec.reinvocation_policy, "Never".into());
         spec.match_constraints.iter_mut().for_each(match_resources::default);
     }
 
@@ -144,6 +143,7 @@ mod tests {
                 "matchConstraints": {"resourceRules": [{
                     "operations": ["CREATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"],
                 }]},
+                "reinvocationPolicy": "Never",
                 "variables": [{"name": "team", "expression": "'a'"}],
                 "mutations": [mutation],
             },
