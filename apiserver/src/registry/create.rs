@@ -4,7 +4,7 @@ use kubelab_api::{Error, field::Errors};
 use kubelab_store::{Key, Precondition};
 
 use super::{
-    metadata,
+    apply, managers, metadata,
     object::AnyObject,
     plan::{Context, Plan, Shown, encode},
 };
@@ -27,6 +27,9 @@ pub fn create(context: &Context, mut object: Box<dyn AnyObject>, mut warnings: V
         return Err(Error::bad_request("an empty namespace may not be set during creation"));
     }
     metadata::ensure_namespace(object.metadata_mut(), resource.namespaced, namespace)?;
+    if !apply::is_apply(context.request) {
+        managers::update(context, &mut *object, None);
+    }
     let attributes = context.attributes(Operation::Create);
     metadata::fill_system(object.metadata_mut(), &context.draw);
     dynamic::admit(context, &attributes, &mut object, None)?;
@@ -48,12 +51,13 @@ pub fn create(context: &Context, mut object: Box<dyn AnyObject>, mut warnings: V
         return Err(Error::invalid(resource, object.name(), &errors));
     }
     warnings.extend(rules.warnings(&*object));
-    context.admission.validate(&attributes, Some(&*object), None)?;
-    dynamic::validate(context, Operation::Create, Some(&*object), None)?;
+    dynamic::validate(context, &attributes, Some(&*object), None)?;
     if context.state.get(&key).is_some() {
         return Err(Error::already_exists(resource, object.name()));
     }
 
+    let effects = attributes.into_effects();
+    warnings.extend(effects.warnings);
     if context.request.options.dry_run {
         object.metadata_mut().resource_version = None;
         return Ok(Plan { warnings, ..Plan::nothing(Shown::Finished(object.encode()?.into())) });
@@ -65,5 +69,7 @@ pub fn create(context: &Context, mut object: Box<dyn AnyObject>, mut warnings: V
         preconditions.push(Precondition::Exists(Key::new("core/namespaces", namespace)));
     }
     writes.insert(0, encoded.write);
+    preconditions.extend(effects.preconditions);
+    writes.extend(effects.writes);
     Ok(Plan { preconditions, writes, note: rules.note(&*object, None), warnings, shown: encoded.shown })
 }

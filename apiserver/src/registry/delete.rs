@@ -76,8 +76,7 @@ pub fn delete(context: &Context, stored: &Stored, options: &DeleteOptions) -> Re
     let rules = &context.handler.rules;
     check_preconditions(context, stored, options)?;
     if context.request.subresource.is_empty() {
-        context.admission.validate(&context.attributes(Operation::Delete), None, Some(&*stored.object))?;
-        dynamic::validate(context, Operation::Delete, None, Some(&*stored.object))?;
+        dynamic::validate(context, &context.attributes(Operation::Delete), None, Some(&*stored.object))?;
     }
 
     let mut object = stored.object.duplicate();

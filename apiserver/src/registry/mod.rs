@@ -6,7 +6,8 @@
 //! | [`kinds`], [`table`], [`handler`] | the table of kinds, and each kind with its type erased |
 //! | [`object`], [`decode`], [`metadata`] | an object; from a client's bytes; what all kinds have in common |
 //! | [`list`], [`watch`], [`selection`] | reading |
-//! | [`plan`], [`create`], [`update`], [`patch`], [`delete`] | writing |
+//! | [`plan`], [`create`], [`update`], [`patch`], [`apply`], [`delete`] | writing |
+//! | [`managers`] | who manages which fields, noted on every write |
 //! | [`subresource`] | parts of objects with verbs of their own |
 //! | [`claims`] | addresses and ports, of which there is one each |
 //! | [`scan`], [`syntax`], [`go_type`] | looking into JSON, and saying what is wrong with it |
@@ -26,6 +27,7 @@
 pub mod admissionregistration;
 pub mod apiextensions;
 pub mod apiregistration;
+pub mod apply;
 pub mod apps;
 pub mod authentication;
 pub mod authorization;
@@ -48,6 +50,7 @@ pub mod handler;
 pub mod kind;
 pub mod kinds;
 pub mod list;
+pub mod managers;
 pub mod metadata;
 pub mod networking;
 pub mod node;
@@ -80,7 +83,11 @@ use schemars::{Schema, SchemaGenerator};
 use serde_json::Value;
 
 use crate::{
-    admission::{Chain, dynamic::hooks::Policies},
+    admission::{
+        Chain, Operation,
+        dynamic::{self, hooks::Policies},
+    },
+    audit,
     authorization::Decider,
     corridor::{Answer, List, ListOptions, Request, Response, Verb},
     outside::{Aside, Outside},
@@ -229,9 +236,26 @@ impl Registry {
         Ok(answer)
     }
 
+    /// Asks the policies about a connection through an object.
+    pub async fn connect(&self, request: &Request, options: Value) -> Result<(), Error> {
+        if self.policies.hooks(&self.store.local()).is_empty() {
+            return Ok(());
+        }
+        let handler = self.table.get(&request.resource)?;
+        let make = |context: &Context| {
+            let mut options = options.clone();
+            dynamic::admit_part(context, Operation::Connect, &mut options, None)?;
+            Ok(Plan::nothing(Shown::Status(Box::default())))
+        };
+        self.write(handler, request, &|_| Ok(()), make).await.map(drop)
+    }
+
     async fn delete_collection(&self, handler: &Handler, request: &Request, may: May<'_>) -> Result<Answer, Error> {
         let options = delete::options(request)?;
-        let selected = ListOptions { resource_version: String::new(), ..request.options.list.clone() };
+        list::validate(&request.options.list, false)?;
+        // What is deleted is what there is now.
+        let (resource_version, resource_version_match) = (String::new(), String::new());
+        let selected = ListOptions { resource_version, resource_version_match, ..request.options.list.clone() };
         let list = list::list(&self.store, handler, &request.namespace, &selected).await?;
         let only_selected = options.preconditions.is_none();
         let delete_one = async |json: &Bytes| {
@@ -300,9 +324,13 @@ impl Registry {
                     draw = Draw::new(draw.now);
                     continue;
                 }
-                Err(error) if latest || !depends_on_state(&error) => return Err(error),
+                Err(error) if latest || !depends_on_state(&error) => {
+                    annotate(&aside);
+                    return Err(error);
+                }
                 // That nothing is to be done counts, as a refusal does, only on the latest state.
                 Ok(mut plan) if latest && plan.writes.is_empty() => {
+                    annotate(&aside);
                     plan.warnings.extend(aside.take_warnings());
                     return finish(handler, plan.shown, plan.warnings, 0);
                 }
@@ -317,7 +345,10 @@ impl Registry {
             warnings.extend(aside.take_warnings());
             let transaction = Transaction { preconditions, writes, origin: self.origin(request, &note) };
             match self.store.commit(transaction).await.map_err(unavailable)? {
-                Outcome::Committed(revision) => return finish(handler, shown, warnings, revision),
+                Outcome::Committed(revision) => {
+                    annotate(&aside);
+                    return finish(handler, shown, warnings, revision);
+                }
                 Outcome::Conflict(..) => {
                     state = self.store.latest().await.map_err(unavailable)?;
                     latest = true;
@@ -346,6 +377,13 @@ impl Registry {
             cause: request.cause,
             note: note.into(),
         }
+    }
+}
+
+/// Policies speak to whoever reads the audit log.
+fn annotate(aside: &Aside) {
+    for (key, value) in aside.take_annotations() {
+        audit::annotate(&key, || value);
     }
 }
 

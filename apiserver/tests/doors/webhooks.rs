@@ -289,3 +289,23 @@ async fn services_of_webhooks_are_found_by_their_endpoints() {
     assert_eq!(denied.2, "admission webhook \"w.example.com\" denied the request without explanation");
     lab.stop().await;
 }
+
+#[tokio::test]
+async fn connections_are_admitted_too() {
+    let lab = Lab::start().await;
+    let server = WebhookServer::start(|_| json!({"allowed": false, "status": {"message": "nobody gets in"}})).await;
+    let rules =
+        json!([{"operations": ["CONNECT"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods/exec"]}]);
+    configure(&lab, "Validating", "w", json!([webhook(&server, "w", json!({"rules": rules}))])).await;
+    let path = "/api/v1/namespaces/default/pods/web/exec?command=sh&command=-c&stdin=true&container=c";
+    let denied = lab.send("admin", Method::POST, path, &[], "").await.refusal();
+    assert_eq!(denied.2, "admission webhook \"w.example.com\" denied the request: nobody gets in");
+    let request = &server.take()[0]["request"];
+    assert_eq!((&request["operation"], &request["subResource"]), (&json!("CONNECT"), &json!("exec")));
+    assert_eq!(request["kind"], json!({"group": "", "version": "v1", "kind": "PodExecOptions"}));
+    assert_eq!((&request["name"], &request["oldObject"]), (&json!("web"), &Value::Null));
+    let options = json!({"apiVersion": "v1", "kind": "PodExecOptions", "stdin": true, "stdout": true, "stderr": true,
+                         "container": "c", "command": ["sh", "-c"]});
+    assert_eq!(request["object"], options);
+    lab.stop().await;
+}

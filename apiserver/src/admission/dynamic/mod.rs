@@ -15,7 +15,7 @@
 //! admit:     MutatingAdmissionPolicy ─► MutatingWebhook ──┐ the object has changed: the plugins, and those that wish,
 //!                  ▲                                      │ run once more
 //!                  └──────────────── plugins ◄────────────┘
-//! validate:  plugins ─► ValidatingAdmissionPolicy ─► ValidatingWebhook
+//! validate:  plugins ─► ValidatingAdmissionPolicy ─► ValidatingWebhook ─► quotas
 //! ```
 //!
 //! Source of the order: `AllOrderedPlugins` in `pkg/kubeapiserver/options/plugins.go`, and
@@ -100,8 +100,20 @@ fn mutate(
     webhook::admit(&mut subject, &hooks.mutating_webhooks, rounds, again)
 }
 
-/// Asks the policies and webhooks that refuse objects. A deletion has no new object.
+/// Asks the plugins, then the policies and webhooks that refuse objects; quotas are charged last. A deletion has no new
+/// object.
 pub fn validate(
+    context: &Context<'_>,
+    attributes: &Attributes<'_>,
+    object: Option<&dyn AnyObject>,
+    old: Option<&dyn AnyObject>,
+) -> Result<(), Error> {
+    context.admission.judge(attributes, object, old)?;
+    ask(context, attributes.operation, object, old)?;
+    context.admission.charge(attributes, object, old)
+}
+
+fn ask(
     context: &Context<'_>,
     operation: Operation,
     object: Option<&dyn AnyObject>,

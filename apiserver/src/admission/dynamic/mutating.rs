@@ -13,7 +13,8 @@ use k8s_openapi::{
 };
 use kubelab_api::{
     Error, Reason,
-    patch::{Schema, merge, strategic},
+    apply::{self, typed},
+    patch::schema::{Form, Owned, Schema},
 };
 use serde_json::Value as Json;
 
@@ -311,38 +312,65 @@ fn mutated(
         Ok(None) => return Ok(Ok(None)),
     };
     Ok(match mutator {
-        Mutator::Apply(..) => applied(subject, object, &value).map(Some),
+        Mutator::Apply(..) => applied(subject, target, object, &value).map(Some),
         Mutator::Patch(..) => patched(object, &value),
     })
 }
 
 /// Source: `ApplyStructuredMergeDiff`.
-fn applied(subject: &Subject<'_>, object: Json, value: &Value) -> Result<Json, String> {
+fn applied(subject: &Subject<'_>, target: &Target<'_>, object: Json, value: &Value) -> Result<Json, String> {
     let changes = value.to_json().ok_or("error applying patch: the object has a value that JSON does not know")?;
-    if has_directive(&changes) {
-        return Err(
-            "error applying patch: failed to convert patch object to typed object: field not declared in schema".into(),
-        );
+    let Json::Object(mut changes) = changes else { return Err("invalid return type".into()) };
+    for field in ["apiVersion", "kind"] {
+        changes.insert(field.into(), object[field].clone());
     }
-    let resource = &subject.context.request.resource;
-    match Schema::of(resource).filter(|_| subject.context.request.subresource.is_empty()) {
-        Some(schema) => {
-            strategic::apply(object, changes, schema).map_err(|error| format!("error applying patch: {error}"))
-        }
-        None => {
-            let mut object = object;
-            merge(&mut object, &changes);
-            Ok(object)
-        }
+    let types = subject.types(target);
+    let whole = wholes(&changes, &types);
+    if !whole.is_empty() {
+        let named = whole.join(", ");
+        return Err(format!(
+            "error applying patch: invalid ApplyConfiguration: may not mutate atomic arrays, maps or structs: {named}"
+        ));
     }
+    let failed = |what: &str, why: &dyn std::fmt::Display| format!("error applying patch: failed to {what}: {why}");
+    let changes = Json::Object(changes);
+    typed::validate(&changes, &types).map_err(|why| failed("convert patch object to typed object", &why))?;
+    apply::merge::merge(&object, &changes, &types).map_err(|why| failed("merge patch", &why))
 }
 
-/// A field that strategic merge patch takes for a directive; no object has such a field.
-fn has_directive(value: &Json) -> bool {
-    match value {
-        Json::Object(map) => map.iter().any(|(key, value)| key.starts_with('$') || has_directive(value)),
-        Json::Array(list) => list.iter().any(has_directive),
-        _ => false,
+/// The paths of what a mutation would replace as a whole, where its author may think that it only adds.
+/// Source: `findAtomics`.
+fn wholes(changes: &serde_json::Map<String, Json>, types: &Schema) -> Vec<String> {
+    let mut found = Vec::new();
+    for (name, value) in changes {
+        if let Some(field) = types.field(name) {
+            whole_values(value, &field.schema, &format!(".{name}"), &mut found);
+        }
+    }
+    found
+}
+
+fn whole_values(value: &Json, types: &Schema, path: &str, found: &mut Vec<String>) {
+    match (value, types.form()) {
+        (Json::Object(fields), Form::Object(object)) => {
+            if object.atomic {
+                found.push(path.to_owned());
+            }
+            for (name, value) in fields {
+                if let Some(field) = object.field(name) {
+                    whole_values(value, &field.schema, &format!("{path}.{name}"), found);
+                }
+            }
+        }
+        (Json::Array(values), Form::List(list)) => {
+            if matches!(list.owned, Owned::Whole) {
+                found.push(path.to_owned());
+            }
+            for (i, value) in values.iter().enumerate() {
+                whole_values(value, &list.element, &format!("{path}[{i}]"), found);
+            }
+        }
+        _ => {}
     }
 }
 

@@ -128,7 +128,7 @@ pub fn refusal(webhook: &str, status: Option<Status>) -> Error {
     let code = status.code.and_then(|code| u16::try_from(code).ok()).filter(|code| *code >= 400).unwrap_or(400);
     let known = status.reason.as_deref().map_or(Reason::Unknown, Reason::from_name);
     let reason = if known != Reason::Unknown && known.code() == code { known } else { Reason::Code(code) };
-    Error { reason, message, details: status.details.map(Box::new) }
+    Error { details: status.details.map(Box::new), ..Error::new(reason, message) }
 }
 
 #[cfg(test)]

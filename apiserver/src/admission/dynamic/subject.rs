@@ -4,7 +4,7 @@
 
 use std::{cell::RefCell, collections::BTreeMap, sync::Arc};
 
-use kubelab_api::{Error, selector::label::Selector};
+use kubelab_api::{Error, patch, selector::label::Selector};
 use serde_json::{Map, Value, json};
 
 use super::matching::{Facts, Labels, Target};
@@ -147,6 +147,15 @@ impl<'a> Subject<'a> {
             None => Ok(None),
             Some(Old::Stored(object)) => self.encoded(target, object).map(Some),
             Some(Old::Part(value)) => Ok(Some(value.clone())),
+        }
+    }
+
+    /// What the new object is made of, in a version.
+    pub fn types(&self, target: &Target<'_>) -> patch::Schema {
+        let part = subresource::find(&self.context.request.resource, target.subresource);
+        match self.handler(target) {
+            Some(handler) if part.is_none_or(|part| part.kind.is_empty()) => handler.types.clone(),
+            _ => patch::Schema::unknown(),
         }
     }
 
