@@ -114,8 +114,8 @@ fn passed_on(request: Request<Incoming>, rest: &str, prefix: &str, to: SocketAdd
     let host = head.headers.get(HOST).cloned();
     head.uri = format!("{path}{query}").parse::<Uri>().map_err(|error| Error::bad_request(error.to_string()))?;
     head.version = http::Version::HTTP_11;
-    let upgrade = head.headers.contains_key(UPGRADE);
-    headers::strip(&mut head.headers, upgrade);
+    let is_upgrade = head.headers.contains_key(UPGRADE);
+    headers::strip(&mut head.headers, is_upgrade);
     headers::forwarded(&mut head.headers, host, &format!("{prefix}{path}"));
     let host = if to.port() == 80 { to.ip().to_string() } else { to.to_string() };
     head.headers.insert(HOST, host.parse().map_err(Error::internal)?);
