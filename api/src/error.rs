@@ -27,6 +27,8 @@ pub enum Reason {
     ServerTimeout,
     InternalError,
     ServiceUnavailable,
+    /// A status code without a reason: what an admission webhook answered.
+    Code(u16),
     /// A reason this version does not know.
     Unknown,
 }
@@ -61,7 +63,10 @@ impl Reason {
 
     /// The HTTP status code that goes with it.
     pub fn code(self) -> u16 {
-        Self::TABLE.iter().find(|row| row.0 == self).map_or(500, |row| row.2)
+        match self {
+            Reason::Code(code) => code,
+            reason => Self::TABLE.iter().find(|row| row.0 == reason).map_or(500, |row| row.2),
+        }
     }
 
     /// The reason with this name.
@@ -222,7 +227,10 @@ impl Error {
     /// The refusal that a server's Status tells of.
     pub fn from_status(status: Status) -> Self {
         Self {
-            reason: status.reason.as_deref().map_or(Reason::Unknown, Reason::from_name),
+            reason: match (status.reason.as_deref(), status.code.and_then(|code| u16::try_from(code).ok())) {
+                (None | Some(""), Some(code)) => Reason::Code(code),
+                (reason, _) => reason.map_or(Reason::Unknown, Reason::from_name),
+            },
             message: status.message.unwrap_or_default(),
             details: status.details.map(Box::new),
             continue_token: status.metadata.continue_.map(Into::into),

@@ -267,6 +267,24 @@ pub static BUILT_IN: LazyLock<Vec<Resource>> = LazyLock::new(|| {
         row(
             ADMISSION,
             "v1",
+            "MutatingAdmissionPolicy",
+            "mutatingadmissionpolicies",
+            "mutatingadmissionpolicy",
+            CLUSTER,
+        )
+        .category(EXTENSIONS),
+        row(
+            ADMISSION,
+            "v1",
+            "MutatingAdmissionPolicyBinding",
+            "mutatingadmissionpolicybindings",
+            "mutatingadmissionpolicybinding",
+            CLUSTER,
+        )
+        .category(EXTENSIONS),
+        row(
+            ADMISSION,
+            "v1",
             "MutatingWebhookConfiguration",
             "mutatingwebhookconfigurations",
             "mutatingwebhookconfiguration",

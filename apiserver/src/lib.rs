@@ -15,6 +15,8 @@
 //! | [`audit`] | who asked for what, and what came of it, as a log |
 //! | [`bootstrap`] | what every cluster has from the start |
 //! | [`discovery`], [`openapi`] | what is served, and how it looks |
+//! | [`cel`] | the expression language of policies and validation rules |
+//! | [`outside`] | calls to webhooks and extension servers, for plans that make none themselves |
 //! | [`metrics`] | what is counted |
 //! | [`nodes`] | connections to kubelets |
 //!
@@ -27,6 +29,7 @@ pub mod audit;
 pub mod authentication;
 pub mod authorization;
 pub mod bootstrap;
+pub mod cel;
 pub mod corridor;
 pub mod discovery;
 pub mod doors;
@@ -34,6 +37,7 @@ pub mod metrics;
 pub mod nodes;
 pub mod openapi;
 mod options;
+pub mod outside;
 mod process;
 pub mod registry;
 pub mod server;

@@ -13,6 +13,7 @@
 //! | [`commands`] | kubectl's commands, old and new |
 //! | [`deletion`] | cascades, finalizers, namespaces that end; quotas and security standards |
 //! | [`life`] | `kubelab`'s own commands, and its errors |
+//! | [`policies`] | admission policies and webhooks, as kubectl meets them |
 //! | [`reading`] | pages and watches, as raw requests see them |
 //! | [`streams`] | logs, exec, attach, port-forward, proxy |
 //! | [`survival`] | processes are killed under load and nothing that was acknowledged is lost |
@@ -29,6 +30,7 @@ mod commands;
 mod deletion;
 mod harness;
 mod life;
+mod policies;
 mod reading;
 mod streams;
 mod survival;

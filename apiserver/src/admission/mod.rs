@@ -23,6 +23,7 @@
 //! | [`default_ingress_class`] | ingresses get a class |
 //! | [`pod_topology_labels`] | a bound pod shows its node's zone and region |
 //! | [`rbac_escalation`] | nobody gives away rights that he does not have |
+//! | [`dynamic`] | what users configure: webhooks and policies, after the plugins |
 //! | [`resource_quota`] | a namespace uses no more than its quotas say; always last |
 
 pub mod certificate_approval;
@@ -33,6 +34,7 @@ pub mod claim_resize;
 pub mod default_ingress_class;
 pub mod default_storage_class;
 pub mod default_tolerations;
+pub mod dynamic;
 pub mod limit_ranger;
 pub mod namespace_lifecycle;
 pub mod node_restriction;
@@ -55,7 +57,7 @@ use kubelab_store::{Key, Precondition, State, Write};
 use crate::{
     authorization::Decider,
     corridor::Request,
-    registry::{kind::Object, object::AnyObject},
+    registry::{kind::Object, object::AnyObject, plan::Draw},
 };
 
 /// What is being done to an object.
@@ -67,6 +69,20 @@ pub enum Operation {
     Update,
     /// It goes.
     Delete,
+    /// Somebody gets in touch with it: exec, proxy, ….
+    Connect,
+}
+
+impl Operation {
+    /// AdmissionReview's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Operation::Create => "CREATE",
+            Operation::Update => "UPDATE",
+            Operation::Delete => "DELETE",
+            Operation::Connect => "CONNECT",
+        }
+    }
 }
 
 /// What a plugin has to go by, beside the object.
@@ -79,6 +95,8 @@ pub struct Attributes<'a> {
     pub state: &'a State,
     /// The present time.
     pub now: Timestamp,
+    /// What the plan may choose at random.
+    pub draw: Draw,
     effects: RefCell<Effects>,
 }
 
@@ -96,7 +114,13 @@ pub struct Effects {
 impl<'a> Attributes<'a> {
     /// No plugin has said anything yet.
     pub fn new(request: &'a Request, operation: Operation, state: &'a State, now: Timestamp) -> Self {
-        Self { request, operation, state, now, effects: RefCell::default() }
+        Self { request, operation, state, now, draw: Draw::new(now), effects: RefCell::default() }
+    }
+
+    /// With what the plan has drawn.
+    #[must_use]
+    pub fn drawing(self, draw: Draw) -> Self {
+        Self { draw, ..self }
     }
 
     /// What the plugins want.
@@ -252,7 +276,27 @@ impl Chain {
         object: Option<&dyn AnyObject>,
         old: Option<&dyn AnyObject>,
     ) -> Result<(), Error> {
-        self.plugins.iter().try_for_each(|plugin| plugin.validate(attributes, object, old))?;
+        self.judge(attributes, object, old)?;
+        self.charge(attributes, object, old)
+    }
+
+    /// See [`Plugin::validate`]; quotas are not charged yet.
+    pub fn judge(
+        &self,
+        attributes: &Attributes,
+        object: Option<&dyn AnyObject>,
+        old: Option<&dyn AnyObject>,
+    ) -> Result<(), Error> {
+        self.plugins.iter().try_for_each(|plugin| plugin.validate(attributes, object, old))
+    }
+
+    /// Charges the quotas for what all others let pass.
+    pub fn charge(
+        &self,
+        attributes: &Attributes,
+        object: Option<&dyn AnyObject>,
+        old: Option<&dyn AnyObject>,
+    ) -> Result<(), Error> {
         self.quota.validate(attributes, object, old)
     }
 }

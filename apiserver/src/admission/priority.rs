@@ -31,7 +31,7 @@ impl Plugin for Priority {
                 keep(pod, old.and_then(|old| old.downcast_ref()));
                 Ok(())
             }
-            Operation::Delete => Ok(()),
+            Operation::Delete | Operation::Connect => Ok(()),
         }
     }
 

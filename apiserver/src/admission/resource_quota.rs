@@ -69,7 +69,7 @@ fn is_charged(attributes: &Attributes, object: &dyn AnyObject, old: Option<&dyn 
             (Some(new), Some(old)) => part.is_empty() || (part == "status" && needs_replenishing(new, old)),
             _ => false,
         },
-        Operation::Delete => false,
+        Operation::Delete | Operation::Connect => false,
     }
 }
 

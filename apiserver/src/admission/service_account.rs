@@ -50,7 +50,7 @@ impl Plugin for ServiceAccountPlugin {
         };
         let automount = spec.automount_service_account_token.or(account.automount_service_account_token);
         if automount.unwrap_or(true) {
-            mount_token(spec);
+            mount_token(spec, attributes.draw.random);
         }
         if spec.image_pull_secrets.as_ref().is_none_or(Vec::is_empty) {
             spec.image_pull_secrets = account.image_pull_secrets.filter(|secrets| !secrets.is_empty());
@@ -157,10 +157,10 @@ fn secret_refusal(spec: &PodSpec, account: &ServiceAccount) -> Option<String> {
     Some(format!("imagePullSecrets[{index}].name={:?} {tail} imagePullSecret", secret.name))
 }
 
-fn mount_token(spec: &mut PodSpec) {
+fn mount_token(spec: &mut PodSpec, random: u64) {
     let present = spec.volumes.iter().flatten().find(|volume| volume.name.starts_with(VOLUME));
     let has_volume = present.is_some();
-    let volume = present.map_or_else(|| name::generate(VOLUME, rand::random()), |volume| volume.name.clone());
+    let volume = present.map_or_else(|| name::generate(VOLUME, random), |volume| volume.name.clone());
     let mut mounted = false;
     for container in spec.init_containers.iter_mut().flatten().chain(&mut spec.containers) {
         mounted |= mount(container, &volume);
@@ -292,9 +292,9 @@ mod tests {
             ],
             ..Default::default()
         };
-        mount_token(&mut spec);
+        mount_token(&mut spec, 7);
         let once = spec.clone();
-        mount_token(&mut spec);
+        mount_token(&mut spec, 8);
         assert_eq!(spec, once);
         let volumes = spec.volumes.unwrap_or_default();
         assert!(matches!(&volumes[..], [volume] if volume.name.starts_with(VOLUME) && volume.projected.is_some()));

@@ -8,6 +8,7 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kubelab_api::{Error, Resource, resource};
 use kubelab_store::Door;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::{Answer, Body, Corridor, ListOptions, Options, Request, Response, User, Verb};
 use crate::{authorization::Attributes, registry::list::unavailable};
@@ -49,6 +50,13 @@ impl Corridor {
             self.authorize(&Attributes { verb: "create", ..attributes }).await?;
         }
         Ok(())
+    }
+
+    /// Asks the policies about a connection that was authorized; `options` say what for.
+    pub async fn admit(&self, connect: &Connect, options: Value) -> Result<(), Error> {
+        let mut request = request(connect, Arc::clone(&connect.resource), Verb::Create, &connect.name);
+        request.subresource.clone_from(&connect.subresource);
+        self.registry.connect(&request, options).await
     }
 
     /// The object that a connection was authorized for.

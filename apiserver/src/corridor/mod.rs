@@ -40,8 +40,9 @@ impl Corridor {
     /// The corridor that ends in this store.
     pub fn new(store: Store, authenticator: Authenticator, authorizer: Authorizer, now: fn() -> Timestamp) -> Self {
         let authorizer = Arc::new(authorizer);
-        let admission = Chain::with(&(Arc::clone(&authorizer) as Arc<dyn Decider>));
-        Self { authenticator, authorizer, registry: Registry::new(Table::built_in(), store, admission, now) }
+        let decider = Arc::clone(&authorizer) as Arc<dyn Decider>;
+        let registry = Registry::new(Table::built_in(), store, Chain::with(&decider), now).with_decider(decider);
+        Self { authenticator, authorizer, registry }
     }
 
     /// Answers one request for a resource.

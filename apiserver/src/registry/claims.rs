@@ -10,12 +10,25 @@ pub struct Claims<'a> {
     owner: String,
     taken: Vec<Key>,
     released: Vec<Key>,
+    random: u64,
 }
 
 impl<'a> Claims<'a> {
     /// No claims yet, for an object with this key.
     pub fn new(state: &'a State, owner: &Key) -> Self {
-        Self { state, owner: owner.to_string(), taken: Vec::new(), released: Vec::new() }
+        Self { state, owner: owner.to_string(), taken: Vec::new(), released: Vec::new(), random: rand::random() }
+    }
+
+    /// Begins to look for something free where this number says, so that a plan made again finds the same.
+    #[must_use]
+    pub fn drawing(self, random: u64) -> Self {
+        Self { random, ..self }
+    }
+
+    /// Where to begin to look in a range.
+    pub fn start(&self, range: std::ops::Range<u32>) -> u32 {
+        let span = range.end.saturating_sub(range.start).max(1);
+        range.start + u32::try_from(self.random % u64::from(span)).unwrap_or_default()
     }
 
     fn key(pool: &str, item: &str) -> Key {

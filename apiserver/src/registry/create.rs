@@ -8,7 +8,7 @@ use super::{
     object::AnyObject,
     plan::{Context, Plan, Shown, encode},
 };
-use crate::admission::Operation;
+use crate::admission::{Operation, dynamic};
 
 /// A POST.
 pub fn plan(context: &Context) -> Result<Plan, Error> {
@@ -31,9 +31,10 @@ pub fn create(context: &Context, mut object: Box<dyn AnyObject>, mut warnings: V
         managers::update(context, &mut *object, None);
     }
     let attributes = context.attributes(Operation::Create);
-    context.admission.admit(&attributes, &mut *object, None)?;
+    metadata::fill_system(object.metadata_mut(), &context.draw);
+    dynamic::admit(context, &attributes, &mut object, None)?;
 
-    metadata::prepare_create(object.metadata_mut(), rules.generation(), context.now);
+    metadata::prepare_create(object.metadata_mut(), rules.generation(), &context.draw);
     rules.prepare_create(&mut *object);
     let key = context.key(object.name());
     let mut claims = context.claims(&key);
@@ -50,7 +51,7 @@ pub fn create(context: &Context, mut object: Box<dyn AnyObject>, mut warnings: V
         return Err(Error::invalid(resource, object.name(), &errors));
     }
     warnings.extend(rules.warnings(&*object));
-    context.admission.validate(&attributes, Some(&*object), None)?;
+    dynamic::validate(context, &attributes, Some(&*object), None)?;
     if context.state.get(&key).is_some() {
         return Err(Error::already_exists(resource, object.name()));
     }

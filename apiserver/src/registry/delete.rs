@@ -21,7 +21,7 @@ use super::{
     plan::{Context, Plan, Shown, Stored, encode, restamped},
 };
 use crate::{
-    admission::Operation,
+    admission::{Operation, dynamic},
     corridor::{Body, Request},
 };
 
@@ -75,7 +75,9 @@ pub fn plan(context: &Context, name: &str, options: &DeleteOptions) -> Result<Pl
 pub fn delete(context: &Context, stored: &Stored, options: &DeleteOptions) -> Result<Plan, Error> {
     let rules = &context.handler.rules;
     check_preconditions(context, stored, options)?;
-    context.admission.validate(&context.attributes(Operation::Delete), None, Some(&*stored.object))?;
+    if context.request.subresource.is_empty() {
+        dynamic::validate(context, &context.attributes(Operation::Delete), None, Some(&*stored.object))?;
+    }
 
     let mut object = stored.object.duplicate();
     let grace = match grace(&*object, rules.grace_seconds(&*object, options.grace_period_seconds), options, context.now)

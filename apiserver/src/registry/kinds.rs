@@ -83,6 +83,16 @@ pub fn rows<V: Visitor>(v: &mut V) {
     v.row::<storage::volume_attachment::VolumeAttachmentKind>("storage.k8s.io", "v1", "volumeattachments");
 
     let admission = "admissionregistration.k8s.io";
+    v.row::<admissionregistration::mutating_admission_policy::MutatingAdmissionPolicyKind>(
+        admission,
+        "v1",
+        "mutatingadmissionpolicies",
+    );
+    v.row::<admissionregistration::mutating_admission_policy_binding::MutatingAdmissionPolicyBindingKind>(
+        admission,
+        "v1",
+        "mutatingadmissionpolicybindings",
+    );
     v.row::<admissionregistration::mutating_webhook_configuration::MutatingWebhookConfigurationKind>(
         admission,
         "v1",

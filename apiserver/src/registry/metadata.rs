@@ -13,9 +13,8 @@ use kubelab_api::{
     selector::label,
 };
 use serde_json::json;
-use uuid::Uuid;
 
-use super::kind::NameRule;
+use super::{kind::NameRule, plan::Draw};
 
 /// All annotations of an object together. Source: `TotalAnnotationSizeLimitB`.
 const ANNOTATIONS_LIMIT: usize = 256 * 1024;
@@ -69,17 +68,24 @@ pub fn ensure_namespace(meta: &mut ObjectMeta, namespaced: bool, requested: &str
     Ok(())
 }
 
+/// What admission sees of a new object's metadata, beside what was sent. Source: `FillObjectMetaSystemFields`.
+pub fn fill_system(meta: &mut ObjectMeta, draw: &Draw) {
+    meta.creation_timestamp = Some(seconds(draw.now));
+    meta.uid = Some(draw.uid.to_string());
+    meta.self_link = None;
+}
+
 /// Makes the metadata of a new object: what only the server may say is said here.
-pub fn prepare_create(meta: &mut ObjectMeta, has_generation: bool, now: Timestamp) {
-    meta.creation_timestamp = Some(seconds(now));
-    meta.uid = Some(Uuid::new_v4().to_string());
+pub fn prepare_create(meta: &mut ObjectMeta, has_generation: bool, draw: &Draw) {
+    meta.creation_timestamp = Some(seconds(draw.now));
+    meta.uid = Some(draw.uid.to_string());
     meta.deletion_timestamp = None;
     meta.deletion_grace_period_seconds = None;
     drop_unstored(meta);
     meta.generation = has_generation.then_some(1);
     let prefix = meta.generate_name.as_deref().unwrap_or_default();
     if meta.name.as_deref().unwrap_or_default().is_empty() && !prefix.is_empty() {
-        meta.name = Some(name::generate(prefix, rand::random()));
+        meta.name = Some(name::generate(prefix, draw.random));
     }
 }
 

@@ -20,7 +20,8 @@
 //! read:   Request ─► the state that its resourceVersion asks for ─► entries, as they were stored
 //! ```
 //!
-//! Invariants: a plan is a pure function of a request and a state. No client is refused because of a state that is behind
+//! Invariants: a plan is a pure function of a request, a state, a draw, and the answers of others that are known. No client
+//! is refused because of a state that is behind
 //! the store's latest. What is stored was encoded once and is never encoded again.
 
 pub mod admissionregistration;
@@ -82,13 +83,19 @@ use schemars::{Schema, SchemaGenerator};
 use serde_json::Value;
 
 use crate::{
-    admission::Chain,
+    admission::{
+        Chain, Operation,
+        dynamic::{self, hooks::Policies},
+    },
+    audit,
+    authorization::Decider,
     corridor::{Answer, List, ListOptions, Request, Response, Verb},
+    outside::{Aside, Outside},
 };
 use handler::Handler;
 use kind::Column;
 use list::{Freshness, unavailable};
-use plan::{Context, Plan, Shown, key};
+use plan::{Context, Draw, Plan, Shown, key};
 use table::Table;
 use watch::Watch;
 
@@ -104,6 +111,8 @@ pub struct Registry {
     table: Table,
     store: Store,
     admission: Chain,
+    policies: Policies,
+    outside: Outside,
     now: fn() -> Timestamp,
 }
 
@@ -113,7 +122,14 @@ pub type May<'a> = &'a (dyn Fn(Verb) -> Result<(), Error> + Sync);
 impl Registry {
     /// These kinds, over this store.
     pub fn new(table: Table, store: Store, admission: Chain, now: fn() -> Timestamp) -> Self {
-        Self { table, store, admission, now }
+        let outside = Outside::new(store.clone());
+        Self { table, store, admission, policies: Policies::default(), outside, now }
+    }
+
+    /// Answers policies that ask for rights.
+    #[must_use]
+    pub fn with_decider(self, decider: Arc<dyn Decider>) -> Self {
+        Self { policies: Policies::new(decider), ..self }
     }
 
     /// The kinds.
@@ -220,6 +236,20 @@ impl Registry {
         Ok(answer)
     }
 
+    /// Asks the policies about a connection through an object.
+    pub async fn connect(&self, request: &Request, options: Value) -> Result<(), Error> {
+        if self.policies.hooks(&self.store.local()).is_empty() {
+            return Ok(());
+        }
+        let handler = self.table.get(&request.resource)?;
+        let make = |context: &Context| {
+            let mut options = options.clone();
+            dynamic::admit_part(context, Operation::Connect, &mut options, None)?;
+            Ok(Plan::nothing(Shown::Status(Box::default())))
+        };
+        self.write(handler, request, &|_| Ok(()), make).await.map(drop)
+    }
+
     async fn delete_collection(&self, handler: &Handler, request: &Request, may: May<'_>) -> Result<Answer, Error> {
         let options = delete::options(request)?;
         list::validate(&request.options.list, false)?;
@@ -257,32 +287,53 @@ impl Registry {
     where
         F: Fn(&Context) -> Result<Plan, Error>,
     {
-        let plan_on = |state: &State| {
+        let aside = Aside::default();
+        let mut draw = Draw::new((self.now)());
+        let plan_on = |state: &State, draw: Draw| {
+            aside.begin();
             make(&Context {
                 request,
                 handler,
                 state,
                 table: &self.table,
                 admission: &self.admission,
+                policies: &self.policies,
                 may,
-                now: (self.now)(),
+                now: draw.now,
+                draw,
+                aside: &aside,
             })
         };
+        let mut rounds = 0;
         let mut names = 0;
         let mut latest = request.options.dry_run;
         let mut state = if latest { self.store.latest().await.map_err(unavailable)? } else { self.store.local() };
         for _ in 0..ATTEMPTS {
-            let plan = match plan_on(&state) {
+            let planned = loop {
+                let planned = plan_on(&state, draw);
+                if !self.outside.answer(&aside, &mut rounds).await? {
+                    break planned;
+                }
+            };
+            let plan = match planned {
                 // A generated name that is taken is no fault of the caller.
                 Err(error)
                     if error.reason == Reason::AlreadyExists && names + 1 < NAME_ATTEMPTS && is_nameless(request) =>
                 {
                     names += 1;
+                    draw = Draw::new(draw.now);
                     continue;
                 }
-                Err(error) if latest || !depends_on_state(&error) => return Err(error),
+                Err(error) if latest || !depends_on_state(&error) => {
+                    annotate(&aside);
+                    return Err(error);
+                }
                 // That nothing is to be done counts, as a refusal does, only on the latest state.
-                Ok(plan) if latest && plan.writes.is_empty() => return finish(handler, plan.shown, plan.warnings, 0),
+                Ok(mut plan) if latest && plan.writes.is_empty() => {
+                    annotate(&aside);
+                    plan.warnings.extend(aside.take_warnings());
+                    return finish(handler, plan.shown, plan.warnings, 0);
+                }
                 Ok(plan) if !plan.writes.is_empty() => plan,
                 _ => {
                     state = self.store.latest().await.map_err(unavailable)?;
@@ -290,10 +341,14 @@ impl Registry {
                     continue;
                 }
             };
-            let Plan { preconditions, writes, note, warnings, shown } = plan;
+            let Plan { preconditions, writes, note, mut warnings, shown } = plan;
+            warnings.extend(aside.take_warnings());
             let transaction = Transaction { preconditions, writes, origin: self.origin(request, &note) };
             match self.store.commit(transaction).await.map_err(unavailable)? {
-                Outcome::Committed(revision) => return finish(handler, shown, warnings, revision),
+                Outcome::Committed(revision) => {
+                    annotate(&aside);
+                    return finish(handler, shown, warnings, revision);
+                }
                 Outcome::Conflict(..) => {
                     state = self.store.latest().await.map_err(unavailable)?;
                     latest = true;
@@ -322,6 +377,13 @@ impl Registry {
             cause: request.cause,
             note: note.into(),
         }
+    }
+}
+
+/// Policies speak to whoever reads the audit log.
+fn annotate(aside: &Aside) {
+    for (key, value) in aside.take_annotations() {
+        audit::annotate(&key, || value);
     }
 }
 

@@ -107,6 +107,11 @@ pub(super) fn check_duplicates(patch: &[u8], validation: Validation) -> Result<V
 }
 
 fn json_patch(document: &mut Value, patch: &[u8]) -> Result<(), Error> {
+    apply_operations(document, &operations(patch)?).map_err(|misfit| unprocessable(&misfit.to_string()))
+}
+
+/// The operations of an RFC 6902 patch, of which there may be so many.
+pub fn operations(patch: &[u8]) -> Result<Vec<PatchOperation>, Error> {
     let changes = parse(patch)?;
     let count = changes.as_array().map_or(0, Vec::len);
     if count > MAX_OPERATIONS {
@@ -114,19 +119,38 @@ fn json_patch(document: &mut Value, patch: &[u8]) -> Result<(), Error> {
             "The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {count}"
         )));
     }
-    let operations: Vec<PatchOperation> = serde_json::from_value(changes)
-        .map_err(|error| Error::bad_request(format!("error decoding patch: {error}")))?;
+    serde_json::from_value(changes).map_err(|error| Error::bad_request(format!("error decoding patch: {error}")))
+}
+
+/// Why a patch does not apply.
+#[derive(Debug, thiserror::Error)]
+pub enum Misfit {
+    /// It is not for this document: one of its tests says so.
+    #[error("testing value failed")]
+    Test,
+    /// It names what is not there.
+    #[error("{0}")]
+    Path(String),
+    /// It makes a document that is too large.
+    #[error("copies too much")]
+    Size,
+}
+
+/// Applies an RFC 6902 patch, within bounds.
+pub fn apply_operations(document: &mut Value, operations: &[PatchOperation]) -> Result<(), Misfit> {
     let mut copied = 0;
-    for operation in &operations {
+    for operation in operations {
         if let PatchOperation::Copy(copy) = operation {
             let source = document.pointer(copy.from.as_str()).unwrap_or(&Value::Null);
-            copied += serde_json::to_vec(source).map_err(Error::internal)?.len();
+            copied += serde_json::to_vec(source).map_or(0, |json| json.len());
             if copied > MAX_COPIED {
-                return Err(unprocessable("copies too much"));
+                return Err(Misfit::Size);
             }
         }
-        json_patch::patch(document, std::slice::from_ref(operation))
-            .map_err(|error| unprocessable(&error.to_string()))?;
+        json_patch::patch(document, std::slice::from_ref(operation)).map_err(|error| match error.kind {
+            json_patch::PatchErrorKind::TestFailed => Misfit::Test,
+            kind => Misfit::Path(format!("{kind}: {}", error.path)),
+        })?;
     }
     Ok(())
 }

@@ -1,18 +1,23 @@
 //! What a write comes to on one state of the store: a pure function of the request and the state, so that it can be made
 //! again on a newer state when somebody else was faster.
 
-use std::sync::Arc;
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
 use kubelab_api::{Error, Reason};
 use kubelab_store::{Entry, Key, Precondition, State, Write};
+use uuid::Uuid;
 
 use super::{claims::Claims, decode::Validation, handler::Handler, object::AnyObject, scan, table::Table};
 use crate::{
-    admission::{Attributes, Chain, Operation},
+    admission::{Attributes, Chain, Operation, dynamic::hooks::Policies},
     corridor::{Body, Request, Verb},
+    outside::Aside,
 };
 
 /// A stored object may not be larger. Source: etcd's `--max-request-bytes`.
@@ -30,10 +35,47 @@ pub struct Context<'a> {
     pub table: &'a Table,
     /// The policies.
     pub admission: &'a Chain,
+    /// What users configure of them.
+    pub policies: &'a Policies,
     /// The caller may also do this to the object.
     pub may: &'a (dyn Fn(Verb) -> Result<(), Error> + Sync),
     /// The present time.
     pub now: Timestamp,
+    /// What is chosen at random, the same each time that the plan is made.
+    pub draw: Draw,
+    /// Answers of others, and what is said beside the outcome.
+    pub aside: &'a Aside,
+}
+
+/// What a plan cannot compute: drawn once for a request, so that a plan made again is the same.
+#[derive(Clone, Copy, Debug)]
+pub struct Draw {
+    /// The present time.
+    pub now: Timestamp,
+    /// A new object's uid.
+    pub uid: Uuid,
+    /// For generated names, and for what is taken from a pool.
+    pub random: u64,
+}
+
+impl Draw {
+    /// A new draw.
+    pub fn new(now: Timestamp) -> Self {
+        Self { now, uid: Uuid::new_v4(), random: rand::random() }
+    }
+
+    /// A uid for something else, the same for the same thing.
+    pub fn uid_of(&self, thing: &impl Hash) -> Uuid {
+        let half = |salt: u8| {
+            let mut hasher = DefaultHasher::new();
+            (salt, self.uid, thing).hash(&mut hasher);
+            hasher.finish().to_be_bytes()
+        };
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&half(0));
+        bytes[8..].copy_from_slice(&half(1));
+        uuid::Builder::from_random_bytes(bytes).into_uuid()
+    }
 }
 
 /// A stored object.
@@ -80,12 +122,12 @@ impl<'a> Context<'a> {
 
     /// What admission has to go by.
     pub fn attributes(&self, operation: Operation) -> Attributes<'a> {
-        Attributes::new(self.request, operation, self.state, self.now)
+        Attributes::new(self.request, operation, self.state, self.now).drawing(self.draw)
     }
 
     /// No claims yet, for the object at this key.
     pub fn claims(&self, key: &Key) -> Claims<'a> {
-        Claims::new(self.state, key)
+        Claims::new(self.state, key).drawing(self.draw.random)
     }
 }
 

@@ -10,7 +10,10 @@ use super::{
     object::AnyObject,
     plan::{Context, Plan, Shown, Stored, encode},
 };
-use crate::{admission::Operation, corridor::Verb};
+use crate::{
+    admission::{Operation, dynamic},
+    corridor::Verb,
+};
 
 /// A PUT.
 pub fn plan(context: &Context) -> Result<Plan, Error> {
@@ -75,7 +78,7 @@ pub fn replace(
     if !apply::is_apply(context.request) {
         managers::update(context, &mut *new, Some(old));
     }
-    context.admission.admit(&attributes, &mut *new, Some(old))?;
+    dynamic::admit(context, &attributes, &mut new, Some(old))?;
     check_version(context, stored, &*new)?;
 
     let mut errors = Errors::default();
@@ -108,7 +111,7 @@ pub fn replace(
     if part.is_empty() {
         warnings.extend(rules.warnings(&*new));
     }
-    context.admission.validate(&attributes, Some(&*new), Some(old))?;
+    dynamic::validate(context, &attributes, Some(&*new), Some(old))?;
     let effects = attributes.into_effects();
     warnings.extend(effects.warnings);
 

@@ -5,5 +5,8 @@
 
 mod grpc;
 mod lab;
+mod policies;
 mod rest;
 mod streams;
+mod webhook_server;
+mod webhooks;

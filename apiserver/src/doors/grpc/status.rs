@@ -25,7 +25,8 @@ fn code(reason: Reason) -> Code {
         Reason::Timeout => Code::DeadlineExceeded,
         Reason::ServerTimeout | Reason::ServiceUnavailable => Code::Unavailable,
         Reason::InternalError => Code::Internal,
-        Reason::Unknown => Code::Unknown,
+        Reason::Code(400..500) => Code::InvalidArgument,
+        Reason::Code(_) | Reason::Unknown => Code::Unknown,
     }
 }
 

@@ -32,8 +32,11 @@ pub(super) fn validate(resources: &MatchResources, path: &Path, errors: &mut Err
             label::validate(selector, &path.child(field), errors);
         }
     }
-    for (i, rule) in list(&resources.resource_rules).iter().enumerate() {
-        let path = path.child("resourceRules").index(i);
+    let rules = list(&resources.resource_rules).iter().enumerate();
+    let rules = rules.map(|(i, rule)| (path.child("resourceRules").index(i), rule));
+    let excluded = list(&resources.exclude_resource_rules).iter().enumerate();
+    let excluded = excluded.map(|(i, rule)| (path.child("excludeResourceRules").index(i), rule));
+    for (path, rule) in rules.chain(excluded) {
         let lists = [
             ("operations", list(&rule.operations)),
             ("apiGroups", list(&rule.api_groups)),
@@ -42,6 +45,13 @@ pub(super) fn validate(resources: &MatchResources, path: &Path, errors: &mut Err
         ];
         for (field, _) in lists.iter().filter(|(_, values)| values.is_empty()) {
             errors.required(&path.child(field), "");
+        }
+        for (i, operation) in list(&rule.operations).iter().enumerate() {
+            let operations = ["*", "CONNECT", "CREATE", "DELETE", "UPDATE"];
+            choice(operation, &operations, &path.child("operations").index(i), errors);
+        }
+        if let Some(scope) = &rule.scope {
+            choice(scope, &["*", "Cluster", "Namespaced"], &path.child("scope"), errors);
         }
     }
 }

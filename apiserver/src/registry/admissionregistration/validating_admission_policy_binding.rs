@@ -7,7 +7,7 @@ use k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicyBindin
 use kubelab_api::field::{Errors, Path};
 use serde_json::Value;
 
-use super::match_resources;
+use super::{expressions, match_resources};
 use crate::registry::{
     cells::{self, AGE, NAME, UNSET, cells, text},
     kind::{Column, Kind, age, column},
@@ -36,13 +36,7 @@ impl Kind for ValidatingAdmissionPolicyBindingKind {
         let (spec, path) = (&binding.spec, Path::new("spec"));
         required(&spec.policy_name, &path.child("policyName"), errors);
         if let Some(reference) = &spec.param_ref {
-            let path = path.child("paramRef");
-            if reference.name.is_none() && reference.selector.is_none() {
-                errors.required(&path, "one of name or selector must be specified");
-            }
-            if reference.parameter_not_found_action.is_none() {
-                errors.required(&path.child("parameterNotFoundAction"), "");
-            }
+            expressions::param_ref(reference, &path.child("paramRef"), errors);
         }
         if let Some(resources) = &spec.match_resources {
             match_resources::validate(resources, &path.child("matchResources"), errors);

@@ -4,7 +4,9 @@
 use std::collections::BTreeSet;
 
 use k8s_openapi::{
-    api::admissionregistration::v1::{MutatingWebhook, RuleWithOperations, ValidatingWebhook, WebhookClientConfig},
+    api::admissionregistration::v1::{
+        MatchCondition, MutatingWebhook, RuleWithOperations, ValidatingWebhook, WebhookClientConfig,
+    },
     apimachinery::pkg::apis::meta::v1::LabelSelector,
 };
 use kubelab_api::{
@@ -29,6 +31,7 @@ pub(super) struct Webhook<'a> {
     pub review_versions: &'a [String],
     pub failure_policy: &'a Option<String>,
     pub match_policy: &'a Option<String>,
+    pub conditions: &'a [MatchCondition],
     pub selectors: [(&'static str, Option<&'a LabelSelector>); 2],
 }
 
@@ -45,6 +48,7 @@ macro_rules! webhook {
                     review_versions: &webhook.admission_review_versions,
                     failure_policy: &webhook.failure_policy,
                     match_policy: &webhook.match_policy,
+                    conditions: list(&webhook.match_conditions),
                     selectors: [
                         ("namespaceSelector", webhook.namespace_selector.as_ref()),
                         ("objectSelector", webhook.object_selector.as_ref()),
@@ -105,6 +109,9 @@ fn validate_one(webhook: &Webhook<'_>, path: &Path, errors: &mut Errors) {
     }
     if webhook.review_versions.is_empty() {
         errors.required(&path.child("admissionReviewVersions"), "must specify one of v1, v1beta1");
+    } else if !webhook.review_versions.iter().any(|version| matches!(version.as_str(), "v1" | "v1beta1")) {
+        let detail = "must include at least one of v1, v1beta1";
+        errors.invalid(&path.child("admissionReviewVersions"), serde_json::json!(webhook.review_versions), detail);
     }
     for (i, rule) in webhook.rules.iter().enumerate() {
         let path = path.child("rules").index(i);
@@ -141,6 +148,7 @@ fn validate_one(webhook: &Webhook<'_>, path: &Path, errors: &mut Errors) {
             label::validate(selector, &path.child(field), errors);
         }
     }
+    super::expressions::match_conditions(webhook.conditions, false, &path.child("matchConditions"), errors);
     let path = path.child("clientConfig");
     match (text(&webhook.client.url), &webhook.client.service) {
         ("", None) => errors.required(&path, "exactly one of url or service is required"),

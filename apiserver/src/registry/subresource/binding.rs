@@ -33,6 +33,7 @@ pub fn plan(context: &Context) -> Result<Plan, Error> {
     let mut stored = context.existing(name)?;
     let attributes = context.attributes(Operation::Create);
     pod_topology_labels::admit_binding(&attributes, &mut binding);
+    let binding = super::admit(context, Operation::Create, binding, None)?;
     context.admission.validate(&attributes, None, Some(&*stored.object))?;
     let before = stored.object.duplicate();
     let pod: &mut Pod = stored.object.downcast_mut().ok_or_else(Error::no_such_page)?;

@@ -38,12 +38,13 @@ pub fn plan(context: &Context) -> Result<Plan, Error> {
     if !given.is_empty() && given != request.name {
         return Err(Error::bad_request("name in URL does not match name in Eviction object"));
     }
+    let mut stored = context.existing(&request.name)?;
+    context.admission.validate(&context.attributes(Operation::Create), None, Some(&*stored.object))?;
+    let eviction = super::admit(context, Operation::Create, eviction, None)?;
     let mut options = eviction.delete_options.unwrap_or_default();
     if request.options.dry_run {
         options.dry_run = Some(vec!["All".into()]);
     }
-    let mut stored = context.existing(&request.name)?;
-    context.admission.validate(&context.attributes(Operation::Create), None, Some(&*stored.object))?;
     let pod: &mut Pod = stored.object.downcast_mut().ok_or_else(Error::no_such_page)?;
     let budget = if can_ignore_budgets(pod) { None } else { spend(context, pod)? };
 

@@ -12,14 +12,17 @@ use kubelab_api::{
 
 use serde_json::{Value, json};
 
-use crate::registry::{
-    apply,
-    decode::{self, Expected},
-    handler::Handler,
-    object::AnyObject,
-    patch::{patched, unfit},
-    plan::{Context, Plan, Stored},
-    update,
+use crate::{
+    admission::Operation,
+    registry::{
+        apply,
+        decode::{self, Expected},
+        handler::Handler,
+        object::AnyObject,
+        patch::{patched, unfit},
+        plan::{Context, Plan, Stored},
+        update,
+    },
 };
 
 const EXPECTED: Expected = Expected { group: "autoscaling", version: "v1", kind: "Scale" };
@@ -55,7 +58,7 @@ fn scale(handler: &Handler, object: &dyn AnyObject) -> Result<Scale, Error> {
 pub fn update(context: &Context) -> Result<Plan, Error> {
     let stored = context.existing(&context.request.name)?;
     let (wanted, warnings) = decode::decode_body::<Scale>(&EXPECTED, context.json()?, context.validation()?)?;
-    change(context, &stored, &wanted, warnings)
+    change(context, &stored, wanted, warnings)
 }
 
 /// A PATCH.
@@ -71,7 +74,7 @@ pub fn patch(context: &Context) -> Result<Plan, Error> {
     let decoded = decode::decode_body::<Scale>(&EXPECTED, &json, context.validation()?);
     let (wanted, more) = decoded.map_err(|error| unfit(&json, error))?;
     warnings.extend(more);
-    change(context, &stored, &wanted, warnings)
+    change(context, &stored, wanted, warnings)
 }
 
 /// The configuration of the object that an applied Scale is about. Source: `ScaleHandler` in
@@ -88,7 +91,7 @@ fn whole(context: &Context, config: &Value) -> Result<Value, Error> {
     Ok(whole)
 }
 
-fn change(context: &Context, stored: &Stored, wanted: &Scale, warnings: Vec<String>) -> Result<Plan, Error> {
+fn change(context: &Context, stored: &Stored, wanted: Scale, warnings: Vec<String>) -> Result<Plan, Error> {
     let request = context.request;
     let name = wanted.metadata.name.as_deref().unwrap_or_default();
     if !name.is_empty() && name != request.name {
@@ -97,6 +100,8 @@ fn change(context: &Context, stored: &Stored, wanted: &Scale, warnings: Vec<Stri
             request.name
         )));
     }
+    let present = scale(context.handler, &*stored.object)?;
+    let wanted = super::admit(context, Operation::Update, wanted, Some(&present))?;
     let replicas = wanted.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or_default();
     if replicas < 0 {
         let mut errors = Errors::default();

@@ -41,8 +41,11 @@ async fn plans_are_cheap() {
                 state: &state,
                 table: lab.registry.table(),
                 admission: &lab.registry.admission,
+                policies: &lab.registry.policies,
                 may,
                 now,
+                draw: plan::Draw::new(now),
+                aside: &Default::default(),
             };
             let plan = if verb == Verb::Create { create::plan } else { update::plan };
             measure(&format!("{}, {validation}", verb.name()), || drop(plan(&context).unwrap()));

@@ -35,6 +35,7 @@ use http::{Method, Request, Response};
 use hyper::body::Incoming;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kubelab_api::{Error, Resource, pod};
+use serde_json::{Value, json};
 
 use super::{path::Target, query::Query};
 use crate::{
@@ -71,11 +72,50 @@ pub async fn serve(
     let stream = Stream { doors: Arc::clone(doors), connect, query };
     // A proxied name carries a port, and is authorized as it stands.
     stream.doors.corridor.connect(&stream.connect).await?;
+    if stream.connect.subresource != "log" {
+        stream.doors.corridor.admit(&stream.connect, options(&stream)).await?;
+    }
     match stream.connect.subresource.as_str() {
         "log" => log::serve(&stream).await,
         "exec" | "attach" => exec::serve(stream, request).await,
         "portforward" => forward::serve(stream, request).await,
         _ => proxy::serve(stream, request).await,
+    }
+}
+
+/// What a connection is for, as admission sees it. Source: the `Connecter`s of pods, services and nodes.
+fn options(stream: &Stream) -> Value {
+    let Stream { connect, query, .. } = stream;
+    let kind = &connect.resource.kind;
+    let flag = |name: &str, or: bool| query.flag(name).unwrap_or(or);
+    let container = query.get("container").unwrap_or_default();
+    let options = |kind: &str, more: Value| {
+        let mut options = json!({"kind": kind, "apiVersion": "v1"});
+        if let (Some(options), Value::Object(more)) = (options.as_object_mut(), more) {
+            options.extend(more.into_iter().filter(|(_, value)| *value != json!(false) && *value != json!("")));
+        }
+        options
+    };
+    let streams = json!({
+        "stdin": flag("stdin", false), "stdout": flag("stdout", true), "stderr": flag("stderr", true),
+        "tty": flag("tty", false), "container": container,
+    });
+    match connect.subresource.as_str() {
+        "exec" => {
+            let mut all = options("PodExecOptions", streams);
+            all["command"] = query.all("command").into_iter().map(Value::from).collect::<Vec<_>>().into();
+            all
+        }
+        "attach" => options("PodAttachOptions", streams),
+        "portforward" => {
+            let ports = query
+                .all("ports")
+                .into_iter()
+                .flat_map(|ports| ports.split(','))
+                .filter_map(|port| port.parse::<u16>().ok());
+            options("PodPortForwardOptions", json!({"ports": ports.collect::<Vec<_>>()}))
+        }
+        _ => options(&format!("{kind}ProxyOptions"), json!({"path": query.get("path").unwrap_or_default()})),
     }
 }
 

@@ -68,7 +68,7 @@ fn claim_addresses(spec: &mut ServiceSpec, claims: &mut Claims, errors: &mut Err
 
 fn free_address(claims: &Claims) -> Option<String> {
     let (first, last) = (u32::from(CLUSTER_IPS.network()), u32::from(CLUSTER_IPS.broadcast()));
-    let start = rand::random_range(first + ASKED_FOR_IPS..last);
+    let start = claims.start(first + ASKED_FOR_IPS..last);
     // The network's and the broadcast address are nobody's.
     let all = (start..last).chain(first + ASKED_FOR_IPS..start).chain(first + 2..first + ASKED_FOR_IPS);
     all.map(|ip| Ipv4Addr::from(ip).to_string()).find(|ip| claims.is_free(IPS, ip))
@@ -120,7 +120,7 @@ fn claim_ports(spec: &mut ServiceSpec, claims: &mut Claims, errors: &mut Errors)
 }
 
 fn free_port(claims: &Claims) -> Option<i32> {
-    let start = rand::random_range(FIRST_PORT + ASKED_FOR_PORTS..=LAST_PORT);
+    let start = claims.start((FIRST_PORT + ASKED_FOR_PORTS) as u32..LAST_PORT as u32 + 1) as i32;
     let mut all =
         (start..=LAST_PORT).chain(FIRST_PORT + ASKED_FOR_PORTS..start).chain(FIRST_PORT..FIRST_PORT + ASKED_FOR_PORTS);
     all.find(|port| claims.is_free(PORTS, &port.to_string()))
