@@ -12,7 +12,9 @@
 //! | [`corridor`] | what every request passes, whichever door it came through |
 //! | [`registry`] | the kinds: defaults, validation, what may change; and the verbs over the store |
 //! | [`authentication`], [`authorization`] | who asks, and whether he may |
+//! | [`aggregation`] | groups that other servers answer for |
 //! | [`bootstrap`] | what every cluster has from the start |
+//! | [`fairness`] | whose request is served now |
 //! | [`discovery`], [`openapi`] | what is served, and how it looks |
 //! | [`metrics`] | what is counted |
 //!
@@ -21,12 +23,14 @@
 #![allow(clippy::disallowed_methods)] // see clippy.toml
 
 pub mod admission;
+pub mod aggregation;
 pub mod authentication;
 pub mod authorization;
 pub mod bootstrap;
 pub mod corridor;
 pub mod discovery;
 pub mod doors;
+pub mod fairness;
 pub mod metrics;
 pub mod openapi;
 mod options;

@@ -134,6 +134,7 @@ pub fn issue_control_plane_certificates(apiservers: u16, pki: &Pki) -> anyhow::R
     client("scheduler", "system:kube-scheduler", None)?;
     client("controller-manager", "system:kube-controller-manager", None)?;
     client("kube-proxy", "system:kube-proxy", Some("system:node-proxier"))?;
+    pki.issue_front_proxy()?;
     for id in 1..=apiservers {
         let name = format!("apiserver-{id}");
         let mut names: Vec<String> = SERVICE_NAMES.map(String::from).to_vec();
@@ -194,6 +195,9 @@ fn apiserver(id: u16, layout: &Layout, pki: &Pki, addresses: &Addresses) -> anyh
         ("--tls-certificate", text(&pki.certificate(&name))?),
         ("--tls-key", text(&pki.key(&name))?),
         ("--service-account-key", text(&pki.service_account_key())?),
+        ("--proxy-client-certificate", text(&pki.certificate("front-proxy-client"))?),
+        ("--proxy-client-key", text(&pki.key("front-proxy-client"))?),
+        ("--requestheader-client-ca", text(&pki.certificate("front-proxy-ca"))?),
     ]);
     Ok(Component { name, kind: Kind::Apiserver, flags, address: addresses.apiservers[index] })
 }

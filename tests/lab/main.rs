@@ -10,6 +10,7 @@
 //! | [`clients`] | the `kube` crate's client and watcher |
 //! | [`commands`] | kubectl's commands, old and new |
 //! | [`life`] | `kubelab`'s own commands, and its errors |
+//! | [`served`] | what the apiservers tell of themselves, to kubectl, old and new |
 //! | [`survival`] | processes are killed under load and nothing that was acknowledged is lost |
 
 #![allow(clippy::disallowed_methods)] // see clippy.toml
@@ -21,4 +22,5 @@ mod clients;
 mod commands;
 mod harness;
 mod life;
+mod served;
 mod survival;

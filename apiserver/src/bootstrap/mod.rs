@@ -10,6 +10,7 @@
 //! | `bindings` | who has the roles |
 //! | [`publish`] | how these follow the apiservers that live |
 //! | [`seed`] | how all this gets into the store |
+//! | [`trust`] | what servers of other groups need to believe the apiservers |
 //! | [`service`] | the Service `kubernetes` and what stands behind it |
 //!
 //! Source: `plugin/pkg/auth/authorizer/rbac/bootstrappolicy`, `pkg/controlplane/controller`, `pkg/apis/scheduling`.
@@ -19,6 +20,7 @@ pub mod publish;
 pub mod roles;
 pub mod seed;
 pub mod service;
+pub mod trust;
 
 use kubelab_api::{
     Resource, resource,

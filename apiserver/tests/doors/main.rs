@@ -3,6 +3,9 @@
 #![allow(clippy::disallowed_methods)] // see clippy.toml
 #![allow(clippy::unwrap_used)]
 
+mod aggregation;
 mod grpc;
 mod lab;
+mod limits;
+mod protobuf;
 mod rest;

@@ -17,7 +17,7 @@ use super::status;
 use crate::{
     corridor::{self, Body, ListOptions, Options, Response as Outcome, User, Verb},
     doors::{Connection, Doors, origin::Caller, outline::identity},
-    metrics::Watching,
+    metrics::{self, Labels, Watching},
     registry::watch::{self, EventType, Watch},
 };
 
@@ -85,6 +85,18 @@ impl Objects {
             options,
         };
         self.0.handle(request).await.map(|answer| answer.response).map_err(|error| status::of(&error))
+    }
+}
+
+fn watch_labels(target: &Target) -> Labels {
+    Labels {
+        verb: metrics::verb(Verb::Watch),
+        group: target.group.clone(),
+        version: target.version.clone(),
+        resource: target.resource.clone(),
+        scope: metrics::scope(&target.namespace, &target.name),
+        component: metrics::COMPONENT,
+        ..Labels::default()
     }
 }
 
@@ -159,9 +171,10 @@ impl objects_server::Objects for Objects {
             ..ListOptions::default()
         };
         let options = Options { list, ..Options::default() };
+        let labels = asked.target.as_ref().map(watch_labels).unwrap_or_default();
         match self.ask(asker, Verb::Watch, asked.target, None, Body::None, options).await? {
             Outcome::Watch(watch) => {
-                let watching = self.0.metrics.watching();
+                let watching = self.0.metrics.watching(&labels);
                 Ok(Response::new(Box::pin(batches(watch, self.0.shutdown.clone(), watching))))
             }
             _ => Err(Status::internal("an answer of the wrong form")),
@@ -207,7 +220,7 @@ struct Batches {
     revision: u64,
     shutdown: CancellationToken,
     over: bool,
-    _watching: Watching,
+    watching: Watching,
 }
 
 fn batches(
@@ -215,8 +228,7 @@ fn batches(
     shutdown: CancellationToken,
     watching: Watching,
 ) -> impl Stream<Item = Result<WatchBatch, Status>> + Send {
-    let start =
-        Batches { watch, ready: Vec::new().into_iter(), revision: 0, shutdown, over: false, _watching: watching };
+    let start = Batches { watch, ready: Vec::new().into_iter(), revision: 0, shutdown, over: false, watching };
     stream::unfold(start, |mut batches| async move {
         if let Some(message) = batches.ready.next() {
             return Some((Ok(message), batches));
@@ -231,6 +243,7 @@ fn batches(
         match next {
             Ok(batch) => {
                 let revision = batch.revision;
+                batches.watching.sent(batch.events.len());
                 batches.ready = cut(batch, batches.revision, MESSAGE_BYTES).into_iter();
                 batches.revision = revision;
                 let message = batches.ready.next().unwrap_or_default();
