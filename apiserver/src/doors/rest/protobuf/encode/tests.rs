@@ -116,8 +116,8 @@ fn lists_and_events_are_framed() {
     let item = br#"{"metadata":{"name":"a"},"data":{"k":"v"}}"#;
     let list =
         list("v1", "ConfigMapList", "ConfigMap", br#"{"resourceVersion":"9"}"#, [&item[..]].into_iter()).unwrap();
-    let expected = b"k8s\0\n\x13\n\x02v1\x12\rConfigMapList\x12(\n\x07\n\0\x12\x019\x1a\0\x12\x1d\n\x11\n\x01a\x12\0\x1a\0\"\0*\x00\
-                     2\x008\0B\0\x12\x08\n\x01k\x12\x01v\x1a\0\"\0";
+    let expected = b"k8s\0\n\x13\n\x02v1\x12\rConfigMapList\x12&\n\x07\n\0\x12\x019\x1a\0\x12\x1b\n\x11\n\x01a\x12\0\x1a\0\"\0*\x00\
+                     2\x008\0B\0\x12\x06\n\x01k\x12\x01v\x1a\0\"\0";
     assert_eq!(list, &expected[..]);
 
     let mut frame = Vec::new();
