@@ -1,9 +1,9 @@
 //! The Kubernetes API over the replicated store.
 //!
 //! ```text
-//! doors::rest ─┐                                                       ┌─ registry::<group>::<kind>
-//!              ├─► authentication ─► corridor::Request ─► authorization ─► admission ─► registry ─► store
-//! doors::grpc ─┘                                                       └─ corridor::Response ◄───┘
+//! doors::rest ─┐                                                                  ┌─ registry::<group>::<kind>
+//!              ├─► authentication ─► audit ─► corridor::Request ─► authorization ─► admission ─► registry ─► store
+//! doors::grpc ─┘                                                                  └─ corridor::Response ◄───┘
 //! ```
 //!
 //! | module | what it is |
@@ -13,10 +13,12 @@
 //! | [`registry`] | the kinds: defaults, validation, what may change; and the verbs over the store |
 //! | [`authentication`], [`authorization`] | who asks, and whether he may |
 //! | [`aggregation`] | groups that other servers answer for |
+//! | [`audit`] | who asked for what, and what came of it, as a log |
 //! | [`bootstrap`] | what every cluster has from the start |
 //! | [`fairness`] | whose request is served now |
 //! | [`discovery`], [`openapi`] | what is served, and how it looks |
 //! | [`metrics`] | what is counted |
+//! | [`nodes`] | connections to kubelets |
 //!
 //! Invariant: a door never touches the store, and nothing about one kind stands outside its room in the registry.
 
@@ -24,6 +26,7 @@
 
 pub mod admission;
 pub mod aggregation;
+pub mod audit;
 pub mod authentication;
 pub mod authorization;
 pub mod bootstrap;
@@ -32,6 +35,7 @@ pub mod discovery;
 pub mod doors;
 pub mod fairness;
 pub mod metrics;
+pub mod nodes;
 pub mod openapi;
 mod options;
 mod process;

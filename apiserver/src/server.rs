@@ -138,13 +138,14 @@ fn is_component(certificate: &CertificateDer<'static>) -> bool {
 
 async fn connection(stream: TcpStream, tls: TlsAcceptor, doors: Arc<Doors>) -> anyhow::Result<()> {
     stream.set_nodelay(true)?;
+    let peer = stream.peer_addr().ok().map(|address| address.ip());
     let stream =
         timeout(HANDSHAKE, tls.accept(stream)).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
     let certificate =
         stream.get_ref().1.peer_certificates().and_then(|chain| chain.first()).map(|leaf| leaf.clone().into_owned());
     let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
     let streams = if certificate.as_ref().is_some_and(is_component) { COMPONENT_STREAMS } else { STREAMS };
-    let about = Arc::new(Connection { certificate });
+    let about = Arc::new(Connection { certificate, peer });
     let shutdown = doors.shutdown.clone();
     let spoke = Arc::new(AtomicBool::new(false));
     let speaks = Arc::clone(&spoke);

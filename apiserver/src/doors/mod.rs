@@ -13,6 +13,7 @@ pub mod outline;
 pub mod rest;
 
 use std::{
+    net::IpAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -27,10 +28,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     aggregation::Aggregator,
+    audit::{self, Audit},
     authentication::impersonation::Wanted,
     corridor::{Answer, Corridor, Request, User},
     fairness::Fairness,
     metrics::{Labels, Metrics},
+    nodes::Nodes,
     openapi::OpenApi,
 };
 use health::Health;
@@ -47,6 +50,8 @@ pub type Body = UnsyncBoxBody<Bytes, BoxError>;
 pub struct Connection {
     /// The client's certificate, verified by TLS.
     pub certificate: Option<CertificateDer<'static>>,
+    /// The other end.
+    pub peer: Option<IpAddr>,
 }
 
 /// Both doors, and what they show of the apiserver itself.
@@ -57,6 +62,8 @@ pub struct Doors {
     pub address: String,
     /// Where requests go.
     pub corridor: Arc<Corridor>,
+    /// What is recorded of requests, if anything is.
+    pub audit: Option<Arc<Audit>>,
     /// Places for requests.
     pub limits: Limits,
     /// Whose request is served now.
@@ -69,6 +76,8 @@ pub struct Doors {
     pub openapi: OpenApi,
     /// Who answers for other groups.
     pub aggregator: Arc<Aggregator>,
+    /// Connections to what is in pods.
+    pub nodes: Nodes,
     /// Ends watches when the server goes.
     pub shutdown: CancellationToken,
 }
@@ -108,10 +117,17 @@ impl Doors {
     /// Who asks, or whom the asker may act as.
     async fn authenticate(&self, connection: &Connection, headers: &HeaderMap) -> Result<User, Error> {
         let user = self.corridor.authenticate(connection.certificate.as_ref(), bearer(headers)).await?;
-        match Wanted::from_headers(headers)? {
-            Some(wanted) => self.corridor.impersonate(&user, wanted),
-            None => Ok(user),
+        self.acting(user, headers)
+    }
+
+    /// Whom somebody acts as: himself, or another.
+    fn acting(&self, user: User, headers: &HeaderMap) -> Result<User, Error> {
+        let Some(wanted) = Wanted::from_headers(headers)? else { return Ok(user) };
+        let other = self.corridor.impersonate(&user, wanted)?;
+        if let Some(record) = audit::current() {
+            record.acts_as(&other);
         }
+        Ok(other)
     }
 }
 

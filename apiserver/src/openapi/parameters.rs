@@ -6,7 +6,7 @@ use super::schemas::Dialect;
 use crate::discovery::etag;
 
 /// Name, type and meaning of a parameter in the query.
-type Parameter = (&'static str, &'static str, &'static str);
+pub type Parameter = (&'static str, &'static str, &'static str);
 
 const PRETTY: Parameter =
     ("pretty", "string", "`true` for an indented answer. Without it, browsers, curl and wget get one.");
@@ -91,6 +91,11 @@ impl Parameters {
             }
         };
         listed.into_iter().map(|(name, kind, meaning)| self.add(name, "query", kind, meaning)).collect()
+    }
+
+    /// These, in the query.
+    pub fn query(&mut self, listed: &[Parameter]) -> Vec<Value> {
+        listed.iter().map(|(name, kind, meaning)| self.add(name, "query", kind, meaning)).collect()
     }
 
     /// Those of a path: what stands in it, and `pretty`.

@@ -1,6 +1,8 @@
 //! The paths of an OpenAPI document: what `kubectl apply` and `kubectl explain` look for, and what generators read.
 //! Source of the layout: `k8s.io/kube-openapi/pkg/builder3` and `k8s.io/apiserver/pkg/endpoints/installer.go`.
 
+mod connect;
+
 use kubelab_api::{
     Resource,
     resource::{self, Verbs},
@@ -135,6 +137,11 @@ fn add(
         let mut there = place(scope, name);
         if !part.kind.is_empty() {
             (there.group, there.version, there.kind) = (part.group, part.version, part.kind);
+        }
+        if let Some(mut operations) = connect::operations(&there, name, parameters) {
+            operations.insert("parameters".into(), parameters.above(&named, false).into());
+            paths.insert(format!("{item}/{name}"), operations.into());
+            continue;
         }
         if schemas.kind((there.group, there.version, there.kind)).is_none() {
             continue;

@@ -1,6 +1,7 @@
 //! The Kubernetes REST API.
 
 pub mod answer;
+mod audit;
 pub mod body;
 mod elsewhere;
 pub mod negotiate;
@@ -9,6 +10,7 @@ mod protobuf;
 pub mod query;
 mod resource;
 mod shape;
+mod stream;
 mod system;
 mod table;
 mod watch;
@@ -25,8 +27,9 @@ use uuid::Uuid;
 
 pub use system::{VERSION, platform};
 
-use super::{Body, Connection, Doors};
+use super::{Body, Connection, Doors, bearer};
 use crate::{
+    audit::within,
     corridor::{User, Verb},
     fairness::{Flow, schema::Digest},
 };
@@ -41,16 +44,19 @@ const AUDIT_ID: &str = "audit-id";
 pub(super) async fn serve(
     doors: Arc<Doors>,
     connection: Arc<Connection>,
-    request: Request<Incoming>,
+    mut request: Request<Incoming>,
 ) -> Response<Body> {
     let audit_id = request.headers().get(AUDIT_ID).cloned().unwrap_or_else(new_audit_id);
     let query = Query::parse(request.uri().query());
     let (accept, pretty) = (request.headers().get(ACCEPT).cloned(), wants_pretty(request.headers(), &query));
+    let asker = doors.corridor.authenticate(connection.certificate.as_ref(), bearer(request.headers())).await;
+    let target = path::parse(request.uri().path());
+    let record = audit::begin(&doors, &connection, asker.as_ref().ok(), target.as_ref(), &mut request, &audit_id);
     let mut flow = None;
-    let answered = match doors.authenticate(&connection, request.headers()).await {
-        Err(refusal) => Err(refusal),
-        Ok(user) => answer_for(&doors, user, query, request, &mut flow).await,
-    };
+    let answered = within(record.as_ref(), pass(&doors, asker, target, query, request, &mut flow)).await;
+    if let (Some(record), Err(refusal)) = (&record, &answered) {
+        record.refused(refusal);
+    }
     let mut response = answered.unwrap_or_else(|refusal| {
         let accept = accept.as_ref().and_then(|value| value.to_str().ok());
         let encoding = negotiate::negotiate(accept, false).unwrap_or_default().encoding;
@@ -63,23 +69,29 @@ pub(super) async fn serve(
     }
     // Source: `WithCacheControl` in `k8s.io/apiserver/pkg/endpoints/filters`.
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache, private"));
-    response
+    match record {
+        Some(record) => audit::end(record, response),
+        None => response,
+    }
 }
 
-/// Answers who is known, once there is a seat for the request.
-async fn answer_for(
+/// Answers a request of somebody, or of whom he may act as, once there is a seat for it.
+async fn pass(
     doors: &Arc<Doors>,
-    user: User,
+    asker: Result<User, Error>,
+    target: Option<Target>,
     query: Query,
     request: Request<Incoming>,
     flow: &mut Option<Flow>,
 ) -> Result<Response<Body>, Error> {
+    let user = doors.acting(asker?, request.headers())?;
     let path = request.uri().path();
     let remote = doors.aggregator.find(path);
-    let target = path::parse(path);
     let method = request.method().as_str().to_ascii_lowercase();
     let verb = target.as_ref().and_then(|target| resource::verb(request.method(), target, &query).ok());
-    let lasting = verb != Some(Verb::Watch) && target.as_ref().is_some_and(|target| is_lasting(&target.subresource));
+    // Streams that are no watches take no seat.
+    let lasting = verb != Some(Verb::Watch)
+        && target.as_ref().is_some_and(|target| audit::LONG.contains(&target.subresource.as_str()));
     let mut seat = None;
     if !lasting {
         let none = Target::default();
@@ -108,11 +120,6 @@ async fn answer_for(
     };
     drop(seat);
     answered
-}
-
-/// Streams that are no watches take no seat. Source: `BasicLongRunningRequestCheck` in `pkg/controlplane/apiserver`.
-fn is_lasting(subresource: &str) -> bool {
-    matches!(subresource, "attach" | "exec" | "log" | "portforward" | "proxy")
 }
 
 fn new_audit_id() -> HeaderValue {

@@ -20,10 +20,12 @@ use super::{
     protobuf::encode,
     query::Query,
     shape::Shape,
+    stream,
     table::Include,
     wants_pretty, watch,
 };
 use crate::{
+    audit,
     corridor::{Answer, Body, Request, Response as Outcome, User, Verb},
     discovery::subresource,
     doors::{self, Doors, TIMEOUT, origin::Caller, within_time},
@@ -53,6 +55,10 @@ pub(super) async fn serve(
         dry_run: if query.get("dryRun").is_some() { "All" } else { "" },
     };
     let answered = match find(doors, &target) {
+        Ok(resource) if stream::is_stream(&resource, &target.subresource) => {
+            labels.verb = if target.subresource == "log" { "GET" } else { "CONNECT" };
+            stream::serve(doors, user, resource, target, query, request).await
+        }
         Ok(resource) => match verb.and_then(|verb| allowed(&resource, &target, verb).map(|()| verb)) {
             Ok(verb) => pass(doors, user, resource, verb, target, query, request, &labels).await,
             Err(refusal) => Err(refusal),
@@ -149,6 +155,9 @@ async fn pass(
     let limit = if verb == Verb::Watch { TIMEOUT } else { query.timeout()? };
     let answer = within_time(limit, async {
         let body = read(verb, &headers, &query, incoming).await?;
+        if let Some(record) = audit::current() {
+            record.sent(&body);
+        }
         let request = Request {
             user,
             agent: caller.agent,

@@ -22,6 +22,9 @@ use crate::{
 /// `k8s.io/apiserver/pkg/storage/cacher`.
 const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
 
+/// And one so long before the watch ends, to resume from. Source: `nextBookmarkTime`.
+const BOOKMARK_BEFORE_END: Duration = Duration::from_secs(2);
+
 /// A watch without a timeout of its own lasts this long, and up to twice as long, so that not all end at once.
 /// Source: `--min-request-timeout`.
 const MIN_LIFE: Duration = Duration::from_secs(1800);
@@ -34,7 +37,8 @@ struct Lines {
     awaits_initial: bool,
     first: bool,
     ends: Instant,
-    next_bookmark: Instant,
+    /// `None` once the last one is due no more.
+    next_bookmark: Option<Instant>,
     shutdown: CancellationToken,
     over: bool,
     watching: Watching,
@@ -60,12 +64,18 @@ pub fn body(
         awaits_initial: options.send_initial_events == Some(true),
         first: true,
         ends: now + life,
-        next_bookmark: now + BOOKMARK_EVERY,
+        next_bookmark: next_bookmark(now, now + life),
         shutdown,
         over: false,
         watching,
     };
     StreamBody::new(frames(lines)).boxed_unsync()
+}
+
+/// In a minute, or shortly before the end.
+fn next_bookmark(now: Instant, ends: Instant) -> Option<Instant> {
+    let last = ends.checked_sub(BOOKMARK_BEFORE_END).filter(|last| *last > now)?;
+    Some(last.min(now + BOOKMARK_EVERY))
 }
 
 fn frames(lines: Lines) -> impl Stream<Item = Result<Frame<Bytes>, BoxError>> + Send {
@@ -74,8 +84,9 @@ fn frames(lines: Lines) -> impl Stream<Item = Result<Frame<Bytes>, BoxError>> + 
             if lines.over {
                 return None;
             }
+            let idle = lines.next_bookmark.map_or(BOOKMARK_EVERY, |at| at.saturating_duration_since(Instant::now()));
             let next = tokio::select! {
-                next = lines.watch.next(BOOKMARK_EVERY) => next?,
+                next = lines.watch.next(idle) => next?,
                 () = tokio::time::sleep_until(lines.ends) => return None,
                 () = lines.shutdown.cancelled() => return None,
             };
@@ -104,11 +115,29 @@ impl Lines {
         self.watching.sent(batch.events.len());
         let initial = self.awaits_initial && batch.synced;
         self.awaits_initial &= !batch.synced;
-        let due = Instant::now() >= self.next_bookmark;
-        if self.bookmarks && (initial || due) {
+        let now = Instant::now();
+        let due = self.next_bookmark.is_some_and(|at| now >= at);
+        // Before the initial state is complete there is nothing to resume from.
+        if self.bookmarks && batch.revision > 0 && (initial || due) {
             self.shape.write_bookmark(batch.revision, initial, self.first, &mut out);
-            self.next_bookmark = Instant::now() + BOOKMARK_EVERY;
+        }
+        if initial || due {
+            self.next_bookmark = next_bookmark(now, self.ends);
         }
         out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bookmarks_come_each_minute_and_before_the_end() {
+        let now = Instant::now();
+        let after = |seconds| Duration::from_secs(seconds);
+        for (life, wanted) in [(1_800, Some(60)), (30, Some(28)), (3, Some(1)), (2, None), (1, None)] {
+            assert_eq!(next_bookmark(now, now + after(life)), wanted.map(|at| now + after(at)), "{life}");
+        }
     }
 }

@@ -1,15 +1,16 @@
-use k8s_openapi::api::{apps::v1::Deployment, rbac::v1::ClusterRole};
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod, rbac::v1::ClusterRole};
 
 use super::*;
 
 fn paths(dialect: Dialect) -> (Map<String, Value>, Map<String, Value>) {
     let some = || {
-        let wanted = ["Deployment", "ClusterRole"];
+        let wanted = ["Deployment", "ClusterRole", "Pod"];
         resource::BUILT_IN.iter().filter(move |r| wanted.contains(&&*r.kind))
     };
     let schema = |resource: &Resource, generator: &mut k8s_openapi::schemars::SchemaGenerator| {
         Some(match &*resource.kind {
             "Deployment" => generator.subschema_for::<Deployment>(),
+            "Pod" => generator.subschema_for::<Pod>(),
             _ => generator.subschema_for::<ClusterRole>(),
         })
     };
@@ -33,6 +34,9 @@ fn kubectl_finds_what_it_looks_for() {
     let scale = &paths["/apis/apps/v1/namespaces/{namespace}/deployments/{name}/scale"];
     assert_eq!(scale["put"]["x-kubernetes-group-version-kind"], gvk("autoscaling", "v1", "Scale"));
     assert_eq!(paths["/apis/apps/v1/deployments"]["get"]["x-kubernetes-action"], "list");
+    let exec = &paths["/api/v1/namespaces/{namespace}/pods/{name}/exec"];
+    assert_eq!(exec["get"]["operationId"], "connectCoreV1GetNamespacedPodExec");
+    assert_eq!(exec["post"]["x-kubernetes-group-version-kind"], gvk("", "v1", "PodExecOptions"));
 }
 
 #[test]
