@@ -95,6 +95,11 @@ impl Error {
         Self { reason, message: message.into(), details: None, continue_token: None }
     }
 
+    /// A refusal whose details are empty, and yet there. Source: `NewGenericServerResponse`.
+    fn bare(reason: Reason, message: &str) -> Self {
+        Self { details: Some(Box::default()), ..Self::new(reason, message) }
+    }
+
     fn about(reason: Reason, resource: &Resource, name: &str, message: String) -> Self {
         let details = StatusDetails {
             group: (!resource.group.is_empty()).then(|| resource.group.to_string()),
@@ -133,7 +138,7 @@ impl Error {
 
     /// 404: no such path.
     pub fn no_such_page() -> Self {
-        Self::new(Reason::NotFound, "the server could not find the requested resource")
+        Self::bare(Reason::NotFound, "the server could not find the requested resource")
     }
 
     /// 409: the name is taken.
@@ -183,7 +188,7 @@ impl Error {
 
     /// 405: the resource does not do that.
     pub fn method_not_allowed() -> Self {
-        Self::new(Reason::MethodNotAllowed, "the server does not allow this method on the requested resource")
+        Self::bare(Reason::MethodNotAllowed, "the server does not allow this method on the requested resource")
     }
 
     /// 429: come back later.

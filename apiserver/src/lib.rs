@@ -12,8 +12,10 @@
 //! | [`corridor`] | what every request passes, whichever door it came through |
 //! | [`registry`] | the kinds: defaults, validation, what may change; and the verbs over the store |
 //! | [`authentication`], [`authorization`] | who asks, and whether he may |
+//! | [`aggregation`] | groups that other servers answer for |
 //! | [`audit`] | who asked for what, and what came of it, as a log |
 //! | [`bootstrap`] | what every cluster has from the start |
+//! | [`fairness`] | whose request is served now |
 //! | [`discovery`], [`openapi`] | what is served, and how it looks |
 //! | [`cel`] | the expression language of policies and validation rules |
 //! | [`outside`] | calls to webhooks and extension servers, for plans that make none themselves |
@@ -25,6 +27,7 @@
 #![allow(clippy::disallowed_methods)] // see clippy.toml
 
 pub mod admission;
+pub mod aggregation;
 pub mod audit;
 pub mod authentication;
 pub mod authorization;
@@ -33,6 +36,7 @@ pub mod cel;
 pub mod corridor;
 pub mod discovery;
 pub mod doors;
+pub mod fairness;
 pub mod metrics;
 pub mod nodes;
 pub mod openapi;

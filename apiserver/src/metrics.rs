@@ -1,14 +1,23 @@
 //! What is counted, under upstream's names. Source: `k8s.io/apiserver/pkg/endpoints/metrics`.
 
-use std::time::Duration;
+mod text;
 
+use std::{sync::atomic::Ordering::Relaxed, time::Duration};
+
+use kubelab_api::resource::{BUILT_IN, Verbs};
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
 
-use crate::corridor::{Request, Verb};
+use crate::{
+    corridor::{Request, Verb},
+    fairness::{Fairness, seats::Refused},
+};
+
+pub use text::slis;
+use text::{plain, resident_bytes};
 
 /// What a request was about. Names of objects are no labels: they have no bound.
 #[derive(Clone, Debug, Default, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -21,6 +30,7 @@ pub struct Labels {
     pub subresource: String,
     pub scope: &'static str,
     pub component: &'static str,
+    pub dry_run: &'static str,
 }
 
 impl Labels {
@@ -34,6 +44,7 @@ impl Labels {
             subresource: request.subresource.clone(),
             scope: scope(&request.namespace, &request.name),
             component: COMPONENT,
+            dry_run: if request.options.dry_run { "All" } else { "" },
         }
     }
 }
@@ -73,12 +84,51 @@ struct Total {
     subresource: String,
     scope: &'static str,
     component: &'static str,
+    dry_run: &'static str,
     code: u16,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Kind {
     request_kind: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct FlowLabels {
+    flow_schema: String,
+    priority_level: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct RefusedLabels {
+    flow_schema: String,
+    priority_level: String,
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct LevelLabels {
+    priority_level: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ResourceLabels {
+    group: String,
+    version: String,
+    resource: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct StoredLabels {
+    resource: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct BuildLabels {
+    major: &'static str,
+    minor: &'static str,
+    git_version: &'static str,
+    platform: String,
 }
 
 /// Bounds of a request's duration in seconds; fewer than upstream's, for each costs memory.
@@ -90,77 +140,182 @@ pub struct Metrics {
     total: Family<Total, Counter>,
     duration: Family<Labels, Histogram>,
     under_way: Family<Kind, Gauge>,
-    watches: Gauge,
+    lasting: Family<Labels, Gauge>,
+    watch_events: Family<ResourceLabels, Counter>,
+    stored: Family<StoredLabels, Gauge>,
+    dispatched: Family<FlowLabels, Counter>,
+    refused: Family<RefusedLabels, Counter>,
+    level_seats: Family<LevelLabels, Gauge>,
+    level_executing: Family<LevelLabels, Gauge>,
+    level_waiting: Family<LevelLabels, Gauge>,
     has_leader: Gauge,
     is_leader: Gauge,
     revision: Gauge,
     term: Gauge,
+    resident: Gauge,
+    open_files: Gauge,
 }
 
 impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::default();
-        let total = Family::default();
-        registry.register("apiserver_request", "Requests by verb, resource and answer", total.clone());
         let duration = Family::new_with_constructor((|| Histogram::new(SECONDS)) as fn() -> Histogram);
         registry.register("apiserver_request_duration_seconds", "How long requests took", duration.clone());
-        let under_way = Family::default();
-        registry.register("apiserver_current_inflight_requests", "Requests under way", under_way.clone());
-        let mut gauge = |name: &str, help: &str| {
-            let gauge = Gauge::default();
-            registry.register(name, help, gauge.clone());
-            gauge
-        };
-        let watches = gauge("apiserver_longrunning_requests", "Watches under way");
-        let has_leader = gauge("etcd_server_has_leader", "The store knows a leader");
-        let is_leader = gauge("etcd_server_is_leader", "This member leads the store");
-        let revision = gauge("etcd_debugging_mvcc_current_revision", "The newest revision here");
-        let term = gauge("etcd_server_term", "The raft term");
-        Self { registry, total, duration, under_way, watches, has_leader, is_leader, revision, term }
+        let build: Family<BuildLabels, Gauge> = family(&mut registry, "kubernetes_build_info", "What this is");
+        build
+            .get_or_create(&BuildLabels {
+                major: "1",
+                minor: "37",
+                git_version: crate::doors::rest::VERSION,
+                platform: crate::doors::rest::platform(),
+            })
+            .set(1);
+        let r = &mut registry;
+        Self {
+            total: family(r, "apiserver_request", "Requests by verb, resource and answer"),
+            duration,
+            under_way: family(r, "apiserver_current_inflight_requests", "Requests under way"),
+            lasting: family(r, "apiserver_longrunning_requests", "Watches under way"),
+            watch_events: family(r, "apiserver_watch_events", "Events sent to watchers"),
+            stored: family(r, "apiserver_storage_objects", "Stored objects"),
+            dispatched: family(r, "apiserver_flowcontrol_dispatched_requests", "Requests that got a seat"),
+            refused: family(r, "apiserver_flowcontrol_rejected_requests", "Requests that got no seat"),
+            level_seats: family(r, "apiserver_flowcontrol_nominal_limit_seats", "A level's own seats"),
+            level_executing: family(
+                r,
+                "apiserver_flowcontrol_current_executing_requests",
+                "A level's requests under way",
+            ),
+            level_waiting: family(r, "apiserver_flowcontrol_current_inqueue_requests", "A level's requests that wait"),
+            has_leader: gauge(r, "etcd_server_has_leader", "The store knows a leader"),
+            is_leader: gauge(r, "etcd_server_is_leader", "This member leads the store"),
+            revision: gauge(r, "etcd_debugging_mvcc_current_revision", "The newest revision here"),
+            term: gauge(r, "etcd_server_term", "The raft term"),
+            resident: gauge(r, "process_resident_memory_bytes", "Resident memory"),
+            open_files: gauge(r, "process_open_fds", "Open file descriptors"),
+            registry,
+        }
     }
+}
+
+fn family<L, M>(registry: &mut Registry, name: &str, help: &str) -> Family<L, M>
+where
+    L: EncodeLabelSet + Clone + std::hash::Hash + Eq + Send + Sync + std::fmt::Debug + 'static,
+    M: prometheus_client::encoding::EncodeMetric
+        + prometheus_client::metrics::TypedMetric
+        + Default
+        + Send
+        + Sync
+        + std::fmt::Debug
+        + 'static,
+{
+    let family = Family::default();
+    registry.register(name, help, family.clone());
+    family
+}
+
+fn gauge(registry: &mut Registry, name: &str, help: &str) -> Gauge {
+    let gauge = Gauge::default();
+    registry.register(name, help, gauge.clone());
+    gauge
+}
+
+fn number(count: usize) -> i64 {
+    count.try_into().unwrap_or(i64::MAX)
+}
+
+/// What the text of `/metrics` is told from, beside the counters.
+pub struct Look<'a> {
+    /// Requests under way that read, and that write.
+    pub under_way: (usize, usize),
+    /// The store.
+    pub member: &'a kubelab_store::Member,
+    /// Its objects.
+    pub state: &'a kubelab_store::State,
+    /// Priority and fairness.
+    pub fairness: &'a Fairness,
 }
 
 impl Metrics {
     /// One request is answered.
     pub fn answered(&self, labels: Labels, code: u16, took: Duration) {
-        let Labels { verb, group, version, resource, subresource, scope, component } = labels.clone();
-        let total = Total { verb, group, version, resource, subresource, scope, component, code };
+        let Labels { verb, group, version, resource, subresource, scope, component, dry_run } = labels.clone();
+        let total = Total { verb, group, version, resource, subresource, scope, component, dry_run, code };
         self.total.get_or_create(&total).inc();
         if verb != "WATCH" {
             self.duration.get_or_create(&labels).observe(took.as_secs_f64());
         }
     }
 
-    /// A watch begins; it ends with what is returned.
-    pub fn watching(&self) -> Watching {
-        self.watches.inc();
-        Watching(self.watches.clone())
+    /// A watch begins; it ends with what is returned, which counts its events.
+    pub fn watching(&self, labels: &Labels) -> Watching {
+        let gauge = self.lasting.get_or_create(labels).clone();
+        gauge.inc();
+        let Labels { group, version, resource, .. } = labels.clone();
+        let events = self.watch_events.get_or_create(&ResourceLabels { group, version, resource }).clone();
+        Watching { gauge, events }
     }
 
     /// The text that `/metrics` shows.
-    pub fn text(&self, (reading, mutating): (usize, usize), member: &kubelab_store::Member) -> String {
-        let under_way = |request_kind, count: usize| {
-            self.under_way.get_or_create(&Kind { request_kind }).set(count.try_into().unwrap_or(i64::MAX));
-        };
-        under_way("readOnly", reading);
-        under_way("mutating", mutating);
+    pub fn text(&self, look: &Look<'_>) -> String {
+        let (reading, mutating) = look.under_way;
+        self.under_way.get_or_create(&Kind { request_kind: "readOnly" }).set(number(reading));
+        self.under_way.get_or_create(&Kind { request_kind: "mutating" }).set(number(mutating));
+        let member = look.member;
         self.has_leader.set((member.leader != 0).into());
         self.is_leader.set((member.leader == member.id).into());
         self.revision.set(member.revision.try_into().unwrap_or(i64::MAX));
         self.term.set(member.term.try_into().unwrap_or(i64::MAX));
+        self.stored.clear();
+        for resource in BUILT_IN.iter().filter(|resource| resource.verbs == Verbs::All) {
+            let count = look.state.range(&resource.topic(), "", None).count();
+            self.stored.get_or_create(&StoredLabels { resource: resource.group_resource() }).set(number(count));
+        }
+        for schema in look.fairness.schemas() {
+            let (flow_schema, priority_level) = (schema.name.clone(), schema.level.clone());
+            let labels = FlowLabels { flow_schema: flow_schema.clone(), priority_level: priority_level.clone() };
+            let count = schema.counts.dispatched.load(Relaxed);
+            self.dispatched.get_or_create(&labels).inner().store(count, Relaxed);
+            for (reason, count) in Refused::ALL.iter().zip(&schema.counts.refused) {
+                let count = count.load(Relaxed);
+                if count > 0 {
+                    let (flow_schema, priority_level) = (flow_schema.clone(), priority_level.clone());
+                    let labels = RefusedLabels { flow_schema, priority_level, reason: reason.name() };
+                    self.refused.get_or_create(&labels).inner().store(count, Relaxed);
+                }
+            }
+        }
+        for level in look.fairness.levels.standing() {
+            let labels = LevelLabels { priority_level: level.level.clone() };
+            self.level_seats.get_or_create(&labels).set(number(level.nominal));
+            self.level_executing.get_or_create(&labels).set(number(level.executing));
+            self.level_waiting.get_or_create(&labels).set(number(level.waiting));
+        }
+        self.resident.set(resident_bytes().unwrap_or(0));
+        self.open_files.set(std::fs::read_dir("/proc/self/fd").map_or(0, |all| number(all.count())));
         let mut text = String::new();
         // Writing to a String cannot fail.
         let _ = encode(&mut text, &self.registry);
-        text
+        plain(&text)
     }
 }
 
 /// A watch that is under way.
-pub struct Watching(Gauge);
+pub struct Watching {
+    gauge: Gauge,
+    events: Counter,
+}
+
+impl Watching {
+    /// So many events were sent.
+    pub fn sent(&self, events: usize) {
+        self.events.inc_by(events as u64);
+    }
+}
 
 impl Drop for Watching {
     fn drop(&mut self) {
-        self.0.dec();
+        self.gauge.dec();
     }
 }
 
@@ -175,7 +330,10 @@ mod tests {
         let metrics = Metrics::default();
         let labels = Labels { verb: "GET", version: "v1".into(), resource: "pods".into(), ..Labels::default() };
         metrics.answered(labels, 200, Duration::from_millis(3));
-        let watch = metrics.watching();
+        let watch = metrics.watching(&Labels { verb: "WATCH", resource: "pods".into(), ..Labels::default() });
+        watch.sent(3);
+        let fairness = Fairness::default();
+        fairness.schemas()[0].counts.refused[0].fetch_add(1, Relaxed);
         let member = Member {
             id: 1,
             role: Role::Leader,
@@ -186,18 +344,34 @@ mod tests {
             learners: vec![],
             disk_full: false,
         };
-        let text = metrics.text((1, 0), &member);
+        let state = kubelab_store::State::default();
+        let look = Look { under_way: (1, 0), member: &member, state: &state, fairness: &fairness };
+        let text = metrics.text(&look);
         for line in [
             "apiserver_request_total{verb=\"GET\",group=\"\",version=\"v1\",resource=\"pods\"",
             "apiserver_request_duration_seconds_bucket{le=\"0.005\",verb=\"GET\"",
             "apiserver_current_inflight_requests{request_kind=\"readOnly\"} 1",
-            "apiserver_longrunning_requests 1",
+            "# TYPE apiserver_request_total counter",
+            "# TYPE apiserver_request_duration_seconds histogram",
+            "apiserver_longrunning_requests{verb=\"WATCH\",group=\"\",version=\"\",resource=\"pods\"",
+            "apiserver_watch_events_total{group=\"\",version=\"\",resource=\"pods\"} 3",
+            "apiserver_storage_objects{resource=\"deployments.apps\"} 0",
+            "apiserver_flowcontrol_nominal_limit_seats{priority_level=\"system\"} 74",
+            "apiserver_flowcontrol_rejected_requests_total{flow_schema=\"exempt\",priority_level=\"exempt\",\
+             reason=\"concurrency-limit\"} 1",
+            "kubernetes_build_info{major=\"1\",minor=\"37\"",
+            "process_open_fds ",
             "etcd_server_has_leader 1",
             "etcd_debugging_mvcc_current_revision 9",
         ] {
             assert!(text.contains(line), "{line} is missing in\n{text}");
         }
+        assert!(!text.contains("# EOF"));
         drop(watch);
-        assert!(metrics.text((0, 0), &member).contains("apiserver_longrunning_requests 0"));
+        let text = metrics.text(&look);
+        let gone = text.lines().find(|line| line.starts_with("apiserver_longrunning_requests{"));
+        assert!(gone.is_some_and(|line| line.ends_with(" 0")), "{gone:?}");
+        let slis = slis([("ping", "livez", true), ("etcd", "readyz", false)].into_iter());
+        assert!(slis.contains("kubernetes_healthcheck{name=\"etcd\",type=\"readyz\"} 0\n"), "{slis}");
     }
 }

@@ -44,6 +44,15 @@ pub struct Options {
     /// Who issues service accounts' tokens
     #[arg(long, default_value = "https://kubernetes.default.svc.cluster.local")]
     pub service_account_issuer: String,
+    /// The certificate that other servers see when requests are passed on to them (PEM)
+    #[arg(long, requires = "proxy_client_key")]
+    pub proxy_client_certificate: Option<PathBuf>,
+    /// That certificate's key (PEM)
+    #[arg(long)]
+    pub proxy_client_key: Option<PathBuf>,
+    /// The certificate authority that signed that certificate, for other servers to check it with (PEM)
+    #[arg(long)]
+    pub requestheader_client_ca: Option<PathBuf>,
     /// Whether the tokens that kubelets get for pods last a year instead of an hour
     #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
     pub service_account_extend_token_expiration: bool,

@@ -1,6 +1,6 @@
 //! One apiserver's life as a process.
 
-use std::{fs, future::Future, net::SocketAddr, sync::Arc, time::Duration};
+use std::{fs, future::Future, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -16,13 +16,15 @@ use tracing_subscriber::EnvFilter;
 
 use crate::{
     Options,
+    aggregation::{Aggregator, remote::Identity},
     authentication::{Authenticator, token::Keys, token_file::TokenFile},
     authorization::Authorizer,
-    bootstrap::{Object, cluster_info, publish::publish, seed::seed, service::service},
+    bootstrap::{Object, cluster_info, publish::publish, seed::seed, service::service, trust},
     corridor::Corridor,
     doors::{Doors, health::Health},
+    fairness,
     nodes::Nodes,
-    registry::core::service::claim::KUBERNETES,
+    registry::{self, core::service::claim::KUBERNETES},
     server,
 };
 
@@ -70,25 +72,35 @@ pub async fn serve(options: Options, listener: TcpListener, stop: impl Future<Ou
     let authorizer = Authorizer::new(store.clone());
     let corridor = Arc::new(Corridor::new(store.clone(), authenticator, authorizer, Timestamp::now));
     let shutdown = CancellationToken::new();
+    let identity = match (&options.proxy_client_certificate, &options.proxy_client_key) {
+        (Some(certificate), Some(key)) => Some(Identity::from_files(certificate, key)?),
+        _ => None,
+    };
+    let aggregator = Arc::new(Aggregator::new(store.clone(), identity, Timestamp::now));
+    let trust = trust(&options)?;
+    let address = listener.local_addr()?;
     let nodes = Nodes::new(&options.certificate_authority, &options.tls_certificate, &options.tls_key)?;
     let doors = Arc::new(Doors {
         name: options.name.clone(),
+        address: SocketAddr::new(options.advertised(), address.port()).to_string(),
         corridor,
         audit: audit.clone(),
         limits: Default::default(),
+        fairness: Default::default(),
         metrics: Default::default(),
         health: Health::new(store.member()),
         openapi: Default::default(),
+        aggregator,
         nodes,
         shutdown: shutdown.clone(),
     });
-    let address = listener.local_addr()?;
     tracing::info!(listen = %address, member = options.id, "serving");
     let serving = tokio::spawn(server::serve(listener, tls, Arc::clone(&doors)));
     let cluster_info = cluster_info(&options)?;
     let service = service(KUBERNETES.into(), address.port());
     let published = SocketAddr::new(options.advertised(), address.port());
-    let bootstrapping = tokio::spawn(bootstrap(Arc::clone(&doors), service, cluster_info, options.id, published));
+    let objects = Objects { service, cluster_info, trust };
+    let bootstrapping = tokio::spawn(bootstrap(Arc::clone(&doors), objects, options.id, published));
 
     stop.await;
     tracing::info!("shutting down");
@@ -103,14 +115,31 @@ pub async fn serve(options: Options, listener: TcpListener, stop: impl Future<Ou
     Ok(())
 }
 
+/// What this apiserver's own options make of the objects that every cluster has.
+struct Objects {
+    service: Object,
+    cluster_info: Option<Object>,
+    trust: Object,
+}
+
 /// Creates what every cluster has, as soon as the store has a leader. Ready is who has seen it done; then this apiserver
 /// keeps its address among the endpoints of the Service `kubernetes`.
-async fn bootstrap(doors: Arc<Doors>, service: Object, cluster_info: Option<Object>, id: u64, published: SocketAddr) {
+async fn bootstrap(doors: Arc<Doors>, objects: Objects, id: u64, published: SocketAddr) {
+    let Objects { service, cluster_info, trust } = objects;
     if !seed(doors.corridor.store(), Timestamp::now, &doors.shutdown).await {
         return;
     }
-    while let Err(error) = doors.corridor.ensure(&service).await {
-        tracing::info!(%error, "the Service kubernetes could not be created yet");
+    let prepare = async || -> Result<(), kubelab_api::Error> {
+        doors.corridor.ensure(&service).await?;
+        let unavailable = registry::list::unavailable;
+        trust::write(doors.corridor.store(), &trust, Timestamp::now()).await.map_err(unavailable)?;
+        fairness::keep::put_in_force(doors.corridor.store(), &doors.fairness, Timestamp::now())
+            .await
+            .map_err(unavailable)?;
+        doors.aggregator.register(doors.corridor.registry()).await.map_err(unavailable)
+    };
+    while let Err(error) = prepare().await {
+        tracing::info!(%error, "what every cluster has could not be created yet");
         tokio::select! {
             () = sleep(BOOTSTRAP_EVERY) => {}
             () = doors.shutdown.cancelled() => return,
@@ -123,7 +152,23 @@ async fn bootstrap(doors: Arc<Doors>, service: Object, cluster_info: Option<Obje
             tracing::warn!(%error, "the ConfigMap cluster-info could not be written");
         }
     }
-    publish(doors.corridor.store(), id, published, Timestamp::now, &doors.shutdown).await;
+    let (store, stop) = (doors.corridor.store(), &doors.shutdown);
+    tokio::join!(
+        publish(store, id, published, Timestamp::now, stop),
+        fairness::keep::keep(store, &doors.fairness, Timestamp::now, stop),
+        trust::keep(store, &trust, Timestamp::now, stop),
+        Arc::clone(&doors.aggregator).run(doors.corridor.registry(), stop.clone()),
+    );
+}
+
+/// What servers of other groups need to know whom this apiserver speaks for.
+fn trust(options: &Options) -> anyhow::Result<Object> {
+    let read = |path: &PathBuf| {
+        fs::read_to_string(path).with_context(|| format!("cannot read the certificate authority {}", path.display()))
+    };
+    let clients = read(&options.certificate_authority)?;
+    let proxies = options.requestheader_client_ca.as_ref().map(read).transpose()?;
+    Ok(trust::config_map(&clients, proxies.as_deref()))
 }
 
 fn keys(options: &Options) -> anyhow::Result<Keys> {

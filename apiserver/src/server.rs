@@ -1,6 +1,16 @@
 //! The TLS port: connections, and what bounds them.
 
-use std::{convert::Infallible, io, path::Path, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    future::pending,
+    io,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use anyhow::Context;
 use hyper_util::{
@@ -17,12 +27,15 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
-    time::timeout,
+    time::{sleep, timeout},
 };
 use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 
-use crate::doors::{Connection, Doors};
+use crate::{
+    authentication::certificate::user_of,
+    doors::{Connection, Doors},
+};
 
 /// The most connections at once; more wait at the door.
 const CONNECTIONS: usize = 16 * 1024;
@@ -35,9 +48,13 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 const HEADER_TIMEOUT: Duration = Duration::from_secs(32);
 const HEADER_BYTES: usize = 1024 * 1024;
 
-/// Requests at once on one HTTP/2 connection. Upstream allows 100 (CVE-2023-44487), but its components hold several
-/// connections where ours share one among all their watches. hyper closes connections that open and reset streams too fast.
-const STREAMS: u32 = 250;
+/// Requests at once on one HTTP/2 connection (CVE-2023-44487). hyper closes connections that open and reset streams too
+/// fast. Source: `http2MaxStreamsPerConnection` in `k8s.io/apiserver/pkg/server/secure_serving.go`.
+const STREAMS: u32 = 100;
+
+/// The same for the cluster's own components, whose certificates say who they are: ours share one connection among all
+/// their watches where upstream's hold several.
+const COMPONENT_STREAMS: u32 = 250;
 
 /// What a peer may send on one stream before it is read: most bodies, whole.
 /// Source: `resourceBody99Percentile` in `k8s.io/apiserver/pkg/server/secure_serving.go`.
@@ -108,10 +125,15 @@ async fn accept(
         Err(error) => {
             // Out of file descriptors: those in use will come free.
             tracing::warn!(%error, "cannot accept a connection");
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            sleep(Duration::from_millis(50)).await;
             None
         }
     }
+}
+
+/// The certificate is one of the control plane's or of a node's.
+fn is_component(certificate: &CertificateDer<'static>) -> bool {
+    user_of(certificate).is_ok_and(|user| user.name.starts_with("system:"))
 }
 
 async fn connection(stream: TcpStream, tls: TlsAcceptor, doors: Arc<Doors>) -> anyhow::Result<()> {
@@ -121,13 +143,20 @@ async fn connection(stream: TcpStream, tls: TlsAcceptor, doors: Arc<Doors>) -> a
         timeout(HANDSHAKE, tls.accept(stream)).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
     let certificate =
         stream.get_ref().1.peer_certificates().and_then(|chain| chain.first()).map(|leaf| leaf.clone().into_owned());
+    let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+    let streams = if certificate.as_ref().is_some_and(is_component) { COMPONENT_STREAMS } else { STREAMS };
     let about = Arc::new(Connection { certificate, peer });
     let shutdown = doors.shutdown.clone();
+    let spoke = Arc::new(AtomicBool::new(false));
+    let speaks = Arc::clone(&spoke);
     let service = hyper::service::service_fn(move |request| {
+        speaks.store(true, Relaxed);
         let (doors, about) = (Arc::clone(&doors), Arc::clone(&about));
         async move { Ok::<_, Infallible>(doors.serve(about, request).await) }
     });
-    let mut builder = Builder::new(TokioExecutor::new());
+    // What was agreed on is spoken: guessing would wait for the first bytes without an end.
+    let builder = Builder::new(TokioExecutor::new());
+    let mut builder = if http2 { builder.http2_only() } else { builder.http1_only() };
     builder
         .http1()
         .timer(TokioTimer::new())
@@ -137,15 +166,22 @@ async fn connection(stream: TcpStream, tls: TlsAcceptor, doors: Arc<Doors>) -> a
     builder
         .http2()
         .timer(TokioTimer::new())
-        .max_concurrent_streams(STREAMS)
+        .max_concurrent_streams(streams)
         .initial_stream_window_size(STREAM_WINDOW)
         .max_header_list_size(HEADER_BYTES as u32)
         .keep_alive_interval(Duration::from_secs(30))
         .keep_alive_timeout(Duration::from_secs(15));
     let serving = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
     tokio::pin!(serving);
+    let silence = async {
+        sleep(HEADER_TIMEOUT).await;
+        if spoke.load(Relaxed) {
+            pending::<()>().await;
+        }
+    };
     tokio::select! {
         served = serving.as_mut() => served,
+        () = silence => return Ok(()),
         () = shutdown.cancelled() => {
             serving.as_mut().graceful_shutdown();
             serving.await

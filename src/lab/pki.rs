@@ -43,17 +43,25 @@ impl Pki {
     pub fn open(folder: &Path) -> anyhow::Result<Self> {
         let (certificate, key) = (folder.join("ca.crt"), folder.join("ca.key"));
         if !certificate.exists() {
-            let pair = KeyPair::generate()?;
-            let mut params = params("kubelab-ca", None);
-            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-            params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
-            write(&key, pair.serialize_pem().as_bytes(), 0o600)?;
-            write(&certificate, params.self_signed(&pair)?.pem().as_bytes(), 0o644)?;
+            make_authority("kubelab-ca", &certificate, &key)?;
             write(&folder.join("sa.key"), KeyPair::generate()?.serialize_pem().as_bytes(), 0o600)?;
         }
         let authority = Issuer::from_ca_cert_pem(&read(&certificate)?, KeyPair::from_pem(&read(&key)?)?)
             .with_context(|| format!("{} is damaged; remove the lab with `kubelab down --delete`", folder.display()))?;
         Ok(Self { folder: folder.to_owned(), authority })
+    }
+
+    /// Makes the certificate with which the apiservers pass requests on to other servers. It comes from an authority of
+    /// its own: whom that one names may speak for anybody.
+    pub fn issue_front_proxy(&self) -> anyhow::Result<()> {
+        let (certificate, key) = (self.certificate("front-proxy-ca"), self.key("front-proxy-ca"));
+        if !certificate.exists() {
+            make_authority("front-proxy-ca", &certificate, &key)?;
+        }
+        let authority = Issuer::from_ca_cert_pem(&read(&certificate)?, KeyPair::from_pem(&read(&key)?)?)?;
+        let proxies = Self { folder: self.folder.clone(), authority };
+        let user = "front-proxy-client";
+        proxies.issue(&Identity { file: user, user, group: None, names: &[], addresses: &[] })
     }
 
     /// Makes a certificate and its key, unless they are there.
@@ -101,6 +109,15 @@ impl Pki {
     pub fn key(&self, file: &str) -> PathBuf {
         self.folder.join(format!("{file}.key"))
     }
+}
+
+fn make_authority(name: &str, certificate: &Path, key: &Path) -> anyhow::Result<()> {
+    let pair = KeyPair::generate()?;
+    let mut params = params(name, None);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
+    write(key, pair.serialize_pem().as_bytes(), 0o600)?;
+    write(certificate, params.self_signed(&pair)?.pem().as_bytes(), 0o644)
 }
 
 fn params(user: &str, group: Option<&str>) -> CertificateParams {

@@ -134,6 +134,7 @@ pub fn issue_control_plane_certificates(apiservers: u16, pki: &Pki) -> anyhow::R
     client("scheduler", "system:kube-scheduler", None)?;
     client("controller-manager", "system:kube-controller-manager", None)?;
     client("kube-proxy", "system:kube-proxy", Some("system:node-proxier"))?;
+    pki.issue_front_proxy()?;
     for id in 1..=apiservers {
         let name = format!("apiserver-{id}");
         let mut names: Vec<String> = SERVICE_NAMES.map(String::from).to_vec();
@@ -201,6 +202,9 @@ fn apiserver(spec: &Spec, id: u16, layout: &Layout, pki: &Pki, addresses: &Addre
         ("--tls-certificate", text(&pki.certificate(&name))?),
         ("--tls-key", text(&pki.key(&name))?),
         ("--service-account-key", text(&pki.service_account_key())?),
+        ("--proxy-client-certificate", text(&pki.certificate("front-proxy-client"))?),
+        ("--proxy-client-key", text(&pki.key("front-proxy-client"))?),
+        ("--requestheader-client-ca", text(&pki.certificate("front-proxy-ca"))?),
         ("--cluster-info-server", format!("https://127.0.0.1:{}", spec.port)),
     ]);
     if layout.audit_policy().exists() {

@@ -15,6 +15,7 @@
 //! | [`life`] | `kubelab`'s own commands, and its errors |
 //! | [`policies`] | admission policies and webhooks, as kubectl meets them |
 //! | [`reading`] | pages and watches, as raw requests see them |
+//! | [`served`] | what the apiservers tell of themselves, to kubectl, old and new |
 //! | [`streams`] | logs, exec, attach, port-forward, proxy |
 //! | [`survival`] | processes are killed under load and nothing that was acknowledged is lost |
 
@@ -32,5 +33,6 @@ mod harness;
 mod life;
 mod policies;
 mod reading;
+mod served;
 mod streams;
 mod survival;

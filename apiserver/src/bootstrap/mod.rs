@@ -12,6 +12,7 @@
 //! | [`cluster_info`] | what machines begin with that join |
 //! | [`publish`] | how these follow the apiservers that live |
 //! | [`seed`] | how all this gets into the store |
+//! | [`trust`] | what servers of other groups need to believe the apiservers |
 //! | [`service`] | the Service `kubernetes` and what stands behind it |
 //!
 //! Source: `plugin/pkg/auth/authorizer/rbac/bootstrappolicy`, `pkg/controlplane/controller`, `pkg/apis/scheduling`.
@@ -23,6 +24,7 @@ pub mod reconcile;
 pub mod roles;
 pub mod seed;
 pub mod service;
+pub mod trust;
 
 use kubelab_api::{
     Resource, resource,

@@ -56,7 +56,7 @@ pub async fn seed(store: &Store, now: fn() -> Timestamp, stop: &CancellationToke
 }
 
 /// Where an object is stored.
-pub(super) fn key(object: &Object) -> Key {
+pub(crate) fn key(object: &Object) -> Key {
     let name = match object.namespace() {
         "" => object.name().to_owned(),
         namespace => format!("{namespace}/{}", object.name()),
@@ -92,7 +92,7 @@ fn complete(objects: &[Object], state: &State, transaction: &mut Transaction) {
 }
 
 /// The apiserver itself wrote.
-pub(super) fn origin(verb: &str, note: &str, now: Timestamp) -> Origin {
+pub(crate) fn origin(verb: &str, note: &str, now: Timestamp) -> Origin {
     Origin {
         user: USER.into(),
         agent: "apiserver".into(),
@@ -106,7 +106,7 @@ pub(super) fn origin(verb: &str, note: &str, now: Timestamp) -> Origin {
 }
 
 /// The bytes to store, with room for the revision: identity and time of birth are the existing object's, or new.
-pub(super) fn finished(object: &Object, existing: Option<&Arc<Entry>>, now: Timestamp) -> Bytes {
+pub(crate) fn finished(object: &Object, existing: Option<&Arc<Entry>>, now: Timestamp) -> Bytes {
     let old: Value = existing.and_then(|entry| serde_json::from_slice(&entry.value).ok()).unwrap_or_default();
     let kept = |field: &str| old["metadata"].get(field).cloned();
     let mut value = object.value.clone();

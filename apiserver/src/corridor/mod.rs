@@ -108,7 +108,7 @@ impl Corridor {
     }
 
     /// The authorizer reads the local store: its "no" counts once that is not behind.
-    async fn authorize(&self, attributes: &Attributes<'_>) -> Result<(), Error> {
+    pub(crate) async fn authorize(&self, attributes: &Attributes<'_>) -> Result<(), Error> {
         let decision = match self.authorizer.authorize(attributes) {
             Err(error) if error.reason == Reason::Forbidden => {
                 self.store().latest().await.map_err(unavailable)?;

@@ -13,9 +13,13 @@ use http::{
     header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY},
 };
 use kubelab_api::Resource;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::{
+    aggregation::{
+        View,
+        merge::{Group, groups},
+    },
     doors::{
         Body,
         rest::{answer, negotiate},
@@ -24,25 +28,35 @@ use crate::{
 };
 
 /// Answers `/api`, `/apis` and what is below them; `None` for every other path.
-pub fn answer(registry: &Registry, path: &str, headers: &HeaderMap) -> Option<Response<Body>> {
+pub fn answer(
+    registry: &Registry,
+    view: &View,
+    server: &str,
+    path: &str,
+    headers: &HeaderMap,
+) -> Option<Response<Body>> {
     let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
     let resources = registry.resources();
     if let ["api" | "apis"] = parts[..]
         && let Some(version) = aggregated_version(headers)
     {
         let core = parts[0] == "api";
-        return Some(aggregated_answer(&aggregated(&resources, core, version), version, headers));
+        return Some(aggregated_answer(&aggregated(&resources, view, core, version), version, headers));
     }
     let document = match parts[..] {
-        ["api"] => json!({ "kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": [] }),
+        // Source: `getServerAddressByClientCIDRs` in `k8s.io/apiserver/pkg/endpoints/discovery`.
+        ["api"] => json!({
+            "kind": "APIVersions",
+            "versions": ["v1"],
+            "serverAddressByClientCIDRs": [{ "clientCIDR": "0.0.0.0/0", "serverAddress": server }],
+        }),
         ["apis"] => {
-            let groups: Vec<Value> = groups(&resources).iter().map(|(name, versions)| group(name, versions)).collect();
+            let groups: Vec<Value> = groups(&resources, view).iter().map(group).collect();
             json!({ "kind": "APIGroupList", "apiVersion": "v1", "groups": groups })
         }
         ["apis", name] => {
-            let groups = groups(&resources);
-            let (name, versions) = groups.iter().find(|(known, _)| *known == name)?;
-            let mut document = group(name, versions);
+            let groups = groups(&resources, view);
+            let mut document = group(groups.iter().find(|known| known.name == name)?);
             document["kind"] = "APIGroup".into();
             document["apiVersion"] = "v1".into();
             document
@@ -54,22 +68,10 @@ pub fn answer(registry: &Registry, path: &str, headers: &HeaderMap) -> Option<Re
     Some(answer::object(StatusCode::OK, document.to_string().into(), answer::Wrapping::default()))
 }
 
-/// The named groups and their versions, the preferred one first.
-fn groups(resources: &[Arc<Resource>]) -> Vec<(&str, Vec<&str>)> {
-    let mut groups: Vec<(&str, Vec<&str>)> = Vec::new();
-    for resource in resources.iter().filter(|resource| !resource.group.is_empty()) {
-        match groups.iter_mut().find(|(name, _)| *name == resource.group) {
-            Some((_, versions)) if versions.contains(&&*resource.version) => {}
-            Some((_, versions)) => versions.push(&resource.version),
-            None => groups.push((&resource.group, vec![&resource.version])),
-        }
-    }
-    groups
-}
-
-fn group(name: &str, versions: &[&str]) -> Value {
-    let version = |version: &&str| json!({ "groupVersion": format!("{name}/{version}"), "version": version });
-    let versions: Vec<Value> = versions.iter().map(version).collect();
+fn group(group: &Group) -> Value {
+    let name = &group.name;
+    let version = |version: &String| json!({ "groupVersion": format!("{name}/{version}"), "version": version });
+    let versions: Vec<Value> = group.versions.iter().map(version).collect();
     json!({ "name": name, "preferredVersion": versions[0], "versions": versions })
 }
 
@@ -132,24 +134,24 @@ fn aggregated_version(headers: &HeaderMap) -> Option<&'static str> {
     None
 }
 
-fn aggregated(resources: &[Arc<Resource>], core: bool, version: &str) -> Value {
-    let groups = if core { vec![("", vec!["v1"])] } else { groups(resources) };
-    let items: Vec<Value> = groups
-        .iter()
-        .map(|(group, versions)| {
-            let versions: Vec<Value> = versions
-                .iter()
-                .map(|version| {
-                    let served = resources.iter().filter(|r| r.group == *group && r.version == *version);
-                    let resources: Vec<Value> = served.map(|resource| aggregated_resource(resource)).collect();
-                    json!({ "version": version, "resources": resources, "freshness": "Current" })
-                })
-                .collect();
-            let metadata =
-                if group.is_empty() { Map::new() } else { Map::from_iter([("name".into(), (*group).into())]) };
-            json!({ "metadata": metadata, "versions": versions })
-        })
-        .collect();
+fn aggregated(resources: &[Arc<Resource>], view: &View, core: bool, version: &str) -> Value {
+    let of = |group: &str, version: &str| {
+        if let Some(remote) = view.remotes().find(|remote| remote.group == group && remote.version == version) {
+            return remote.discovery();
+        }
+        let served = resources.iter().filter(|r| r.group == group && r.version == version);
+        let resources: Vec<Value> = served.map(|resource| aggregated_resource(resource)).collect();
+        json!({ "version": version, "resources": resources, "freshness": "Current" })
+    };
+    let items: Vec<Value> = if core {
+        vec![json!({ "metadata": {}, "versions": [of("", "v1")] })]
+    } else {
+        let group = |group: &Group| {
+            let versions: Vec<Value> = group.versions.iter().map(|version| of(&group.name, version)).collect();
+            json!({ "metadata": { "name": group.name }, "versions": versions })
+        };
+        groups(resources, view).iter().map(group).collect()
+    };
     json!({
         "kind": "APIGroupDiscoveryList",
         "apiVersion": format!("apidiscovery.k8s.io/{version}"),
@@ -227,10 +229,10 @@ mod tests {
     #[test]
     fn groups_prefer_their_first_version() {
         let served = served();
-        let groups = groups(&served);
-        let (_, versions) = groups.iter().find(|(name, _)| *name == "autoscaling").unwrap();
-        assert_eq!(versions, &["v2", "v1"]);
-        assert_eq!(group("autoscaling", versions)["preferredVersion"]["groupVersion"], "autoscaling/v2");
+        let groups = groups(&served, &View::default());
+        let autoscaling = groups.iter().find(|group| group.name == "autoscaling").unwrap();
+        assert_eq!(autoscaling.versions, ["v2", "v1"]);
+        assert_eq!(group(autoscaling)["preferredVersion"]["groupVersion"], "autoscaling/v2");
     }
 
     #[test]
@@ -246,12 +248,12 @@ mod tests {
 
     #[test]
     fn the_aggregated_document_holds_all_groups() {
-        let document = aggregated(&served(), false, "v2");
+        let document = aggregated(&served(), &View::default(), false, "v2");
         assert_eq!(document["apiVersion"], "apidiscovery.k8s.io/v2");
         let names: Vec<_> =
             document["items"].as_array().unwrap().iter().map(|g| g["metadata"]["name"].clone()).collect();
         assert!(names.contains(&json!("apps")) && !names.contains(&Value::Null));
-        let core = aggregated(&served(), true, "v2beta1");
+        let core = aggregated(&served(), &View::default(), true, "v2beta1");
         let resources = core["items"][0]["versions"][0]["resources"].as_array().unwrap();
         let pods = resources.iter().find(|r| r["resource"] == "pods").unwrap();
         assert_eq!(pods["responseKind"], json!({ "group": "", "version": "v1", "kind": "Pod" }));
@@ -262,7 +264,7 @@ mod tests {
 
     #[test]
     fn a_known_document_is_not_sent_again() {
-        let document = aggregated(&served(), true, "v2");
+        let document = aggregated(&served(), &View::default(), true, "v2");
         let first = aggregated_answer(&document, "v2", &HeaderMap::new());
         assert_eq!(
             first.headers()[CONTENT_TYPE],

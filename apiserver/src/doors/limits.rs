@@ -1,5 +1,6 @@
-//! How many requests may be under way at once. Source: `--max-requests-inflight` and
-//! `--max-mutating-requests-inflight`; watches do not count.
+//! How many requests may be under way at once, over both doors and whoever asks; REST requests are also seated by
+//! [`fairness`](crate::fairness). Source: `--max-requests-inflight` and `--max-mutating-requests-inflight`; watches do
+//! not count.
 
 use kubelab_api::Error;
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -8,6 +9,9 @@ use crate::corridor::Verb;
 
 const READING: usize = 400;
 const MUTATING: usize = 200;
+
+/// What callers are told when no place is left.
+pub const TOO_MANY: &str = "Too many requests, please try again later.";
 
 /// The places for requests that are under way.
 pub struct Limits {
@@ -29,10 +33,7 @@ impl Limits {
             Verb::Get | Verb::List => &self.reading,
             Verb::Create | Verb::Update | Verb::Patch | Verb::Delete | Verb::DeleteCollection => &self.mutating,
         };
-        places
-            .try_acquire()
-            .map(Some)
-            .map_err(|_| Error::too_many_requests("Too many requests, please try again later.", 1))
+        places.try_acquire().map(Some).map_err(|_| Error::too_many_requests(TOO_MANY, 1))
     }
 
     /// How many are reading and mutating now.

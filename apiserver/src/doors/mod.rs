@@ -27,9 +27,11 @@ use rustls_pki_types::CertificateDer;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    aggregation::Aggregator,
     audit::{self, Audit},
     authentication::impersonation::Wanted,
     corridor::{Answer, Corridor, Request, User},
+    fairness::Fairness,
     metrics::{Labels, Metrics},
     nodes::Nodes,
     openapi::OpenApi,
@@ -56,18 +58,24 @@ pub struct Connection {
 pub struct Doors {
     /// This apiserver's name: `apiserver-1`.
     pub name: String,
+    /// Where clients find it: `127.0.0.1:6443`.
+    pub address: String,
     /// Where requests go.
     pub corridor: Arc<Corridor>,
     /// What is recorded of requests, if anything is.
     pub audit: Option<Arc<Audit>>,
     /// Places for requests.
     pub limits: Limits,
+    /// Whose request is served now.
+    pub fairness: Fairness,
     /// What is counted.
     pub metrics: Metrics,
     /// Whether it can serve.
     pub health: Health,
     /// How objects look.
     pub openapi: OpenApi,
+    /// Who answers for other groups.
+    pub aggregator: Arc<Aggregator>,
     /// Connections to what is in pods.
     pub nodes: Nodes,
     /// Ends watches when the server goes.
@@ -95,7 +103,7 @@ impl Doors {
         let labels = Labels::of(&request);
         let answered = async {
             let _place = self.limits.enter(request.verb)?;
-            within_time(self.corridor.handle(request)).await
+            within_time(TIMEOUT, self.corridor.handle(request)).await
         }
         .await;
         let code = match &answered {
@@ -126,9 +134,9 @@ impl Doors {
 /// What a request may take; a watch may go on for longer once it has begun. Source: `--request-timeout`.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-async fn within_time<T>(answer: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+async fn within_time<T>(limit: Duration, answer: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
     let late = |_| Error::new(Reason::Timeout, "Timeout: request did not complete within the allotted timeout");
-    tokio::time::timeout(TIMEOUT, answer).await.map_err(late)?
+    tokio::time::timeout(limit, answer).await.map_err(late)?
 }
 
 /// The bearer token of a request. The scheme's case does not matter (RFC 9110, 11.1).

@@ -2,11 +2,14 @@
 //! and kept compressed. Source of paths and headers: `k8s.io/kube-openapi/pkg/handler3` and `pkg/handler`.
 
 mod gnostic;
+mod parameters;
 mod paths;
+mod roots;
 mod schemas;
 
 use std::{
     collections::BTreeMap,
+    fmt::Write as _,
     io::{Read, Write},
     sync::{Arc, Mutex, PoisonError},
 };
@@ -17,10 +20,12 @@ use http::{
     HeaderMap, HeaderValue, Response, StatusCode,
     header::{ACCEPT, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY},
 };
-use kubelab_api::{Error, Reason, Resource};
+use kubelab_api::{Error, Reason, Resource, resource};
+use kubelab_store::Key;
 use serde_json::{Map, Value, json};
 
 use crate::{
+    aggregation::{View, merge::groups},
     discovery::etag,
     doors::{
         Body,
@@ -28,6 +33,7 @@ use crate::{
     },
     registry::Registry,
 };
+use parameters::Parameters;
 use schemas::{Dialect, Schemas};
 
 const JSON: &str = "application/json";
@@ -44,7 +50,7 @@ const VERSION: &str = "v1.37.0";
 /// The documents that were asked for.
 #[derive(Default)]
 pub struct OpenApi {
-    documents: Mutex<BTreeMap<String, Bytes>>,
+    documents: Mutex<BTreeMap<String, (String, Bytes)>>,
 }
 
 impl OpenApi {
@@ -52,15 +58,22 @@ impl OpenApi {
     pub fn answer(
         &self,
         registry: &Registry,
+        view: &View,
         path: &str,
         headers: &HeaderMap,
     ) -> Option<Result<Response<Body>, Error>> {
         let resources = registry.resources();
         if path == "/openapi/v3" || path == "/openapi/v3/" {
-            return Some(Ok(send(headers, JSON, &index(&resources))));
+            return Some(Ok(send(headers, JSON, &index(registry, &resources, view))));
         }
         if path == "/openapi/v2" {
             return Some(self.swagger(registry, &resources, headers));
+        }
+        let groups: Vec<String> = groups(&resources, view).into_iter().map(|group| group.name).collect();
+        if let Some(mut document) = path.strip_prefix("/openapi/v3/").and_then(|path| roots::document(path, &groups)) {
+            document["openapi"] = "3.0.0".into();
+            document["info"] = json!({ "title": TITLE, "version": VERSION });
+            return Some(Ok(send(headers, JSON, &document.to_string().into())));
         }
         let of: Vec<Arc<Resource>> = resources
             .into_iter()
@@ -70,7 +83,8 @@ impl OpenApi {
             if !clauses(header(headers)).iter().any(|clause| clause.allows(JSON)) {
                 return Err(not_acceptable(JSON));
             }
-            let packed = self.packed(path, || document(registry, &of).to_string().into_bytes());
+            let made_of = fingerprint(registry, &of);
+            let packed = self.packed(path, made_of, || document(registry, &of).to_string().into_bytes());
             Ok(send_packed(headers, JSON, packed))
         })
     }
@@ -81,27 +95,31 @@ impl OpenApi {
         resources: &[Arc<Resource>],
         headers: &HeaderMap,
     ) -> Result<Response<Body>, Error> {
+        let made_of = fingerprint(registry, resources);
         for clause in clauses(header(headers)) {
             if clause.allows(JSON) {
-                let packed = self.packed("v2", || swagger(registry, resources).to_string().into_bytes());
+                let packed = self.packed("v2", made_of, || swagger(registry, resources).to_string().into_bytes());
                 return Ok(send_packed(headers, JSON, packed));
             }
             if GNOSTIC.iter().any(|known| clause.allows(known)) {
-                let packed = self.packed("gnostic", || gnostic::encode(&swagger(registry, resources)));
+                let packed = self.packed("gnostic", made_of, || gnostic::encode(&swagger(registry, resources)));
                 return Ok(send_packed(headers, GNOSTIC[1], packed));
             }
         }
         Err(not_acceptable(&format!("{JSON}, {}", GNOSTIC[0])))
     }
 
-    fn packed(&self, key: &str, make: impl FnOnce() -> Vec<u8>) -> Bytes {
+    /// The document as it was made last, unless it is made of something else by now.
+    fn packed(&self, key: &str, made_of: String, make: impl FnOnce() -> Vec<u8>) -> Bytes {
         let mut documents = self.documents.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(packed) = documents.get(key) {
-            return packed.clone();
+        match documents.get(key) {
+            Some((known, packed)) if *known == made_of => packed.clone(),
+            _ => {
+                let packed = Bytes::from(pack(&make()));
+                documents.insert(key.to_owned(), (made_of, packed.clone()));
+                packed
+            }
         }
-        let packed = Bytes::from(pack(&make()));
-        documents.insert(key.to_owned(), packed.clone());
-        packed
     }
 }
 
@@ -122,43 +140,86 @@ fn root(resource: &Resource) -> String {
 }
 
 /// Where the documents are. Their hash comes from what they are made of, so that none needs to be made for it.
-fn index(resources: &[Arc<Resource>]) -> Bytes {
-    let mut of: BTreeMap<String, String> = BTreeMap::new();
+fn index(registry: &Registry, resources: &[Arc<Resource>], view: &View) -> Bytes {
+    let mut of: BTreeMap<String, Vec<Arc<Resource>>> = BTreeMap::new();
     for resource in resources {
-        let rows = of.entry(root(resource)).or_insert_with(|| env!("CARGO_PKG_VERSION").to_owned());
-        rows.push_str(&format!("{resource:?}"));
+        of.entry(root(resource)).or_default().push(Arc::clone(resource));
     }
-    let paths: Map<String, Value> = of
+    let mut paths: Map<String, Value> = of
         .into_iter()
         .map(|(root, rows)| {
-            let hash = etag(rows.as_bytes()).replace('"', "");
+            let hash = fingerprint(registry, &rows);
             let url = format!("/openapi/v3/{root}?hash={hash}");
             (root, json!({ "serverRelativeURL": url }))
         })
         .collect();
+    let names = groups(resources, view).into_iter().map(|group| format!("apis/{}", group.name));
+    for root in ["api", "apis", "version"].map(str::to_owned).into_iter().chain(names) {
+        let url = format!("/openapi/v3/{root}?hash={}", etag(VERSION.as_bytes()).replace('"', ""));
+        paths.insert(root, json!({ "serverRelativeURL": url }));
+    }
+    for remote in view.remotes() {
+        if let Some(url) = remote.openapi() {
+            paths.insert(format!("apis/{}/{}", remote.group, remote.version), json!({ "serverRelativeURL": url }));
+        }
+    }
     json!({ "paths": paths }).to_string().into()
+}
+
+/// Names what a document is made of: the rows of its resources, and the definitions of those that are not built in.
+fn fingerprint(registry: &Registry, resources: &[Arc<Resource>]) -> String {
+    let mut rows = env!("CARGO_PKG_VERSION").to_owned();
+    let state = registry.store().local();
+    for row in resources {
+        // Writing to a String cannot fail.
+        let _ = write!(rows, "{row:?}");
+        if resource::find(&row.group, &row.version, &row.plural).is_none() {
+            let name = format!("{}.{}", row.plural, row.group);
+            let definition = state.get(&Key::new("apiextensions.k8s.io/customresourcedefinitions", name));
+            let _ = write!(rows, "{:?}", definition.map(|definition| definition.modified));
+        }
+    }
+    etag(rows.as_bytes()).replace('"', "")
 }
 
 fn document(registry: &Registry, resources: &[Arc<Resource>]) -> Value {
     let all = || resources.iter().map(|resource| &**resource);
     let schemas = Schemas::collect(all(), |resource, generator| registry.schema(resource, generator), Dialect::V3);
-    let paths = paths::build(all(), &schemas);
+    let paths = paths::build(all(), &schemas, &mut Parameters::new(Dialect::V3), Dialect::V3);
     json!({
         "openapi": "3.0.0",
         "info": { "title": TITLE, "version": VERSION },
         "paths": paths,
-        "components": { "schemas": schemas.definitions },
+        "components": {
+            "schemas": schemas.definitions,
+            "securitySchemes": {
+                "BearerToken": {
+                    "description": "Bearer Token authentication",
+                    "type": "apiKey",
+                    "name": "authorization",
+                    "in": "header",
+                },
+            },
+        },
     })
 }
 
 fn swagger(registry: &Registry, resources: &[Arc<Resource>]) -> Value {
-    let all = resources.iter().map(|resource| &**resource);
-    let schemas = Schemas::collect(all, |resource, generator| registry.schema(resource, generator), Dialect::V2);
+    let all = || resources.iter().map(|resource| &**resource);
+    let schemas = Schemas::collect(all(), |resource, generator| registry.schema(resource, generator), Dialect::V2);
+    let mut parameters = Parameters::new(Dialect::V2);
+    let paths = paths::build(all(), &schemas, &mut parameters, Dialect::V2);
+    let token = "Bearer Token authentication";
     json!({
         "swagger": "2.0",
         "info": { "title": TITLE, "version": VERSION },
-        "paths": {},
+        "paths": paths,
         "definitions": schemas.definitions,
+        "parameters": parameters.shared,
+        "security": [{ "BearerToken": [] }],
+        "securityDefinitions": {
+            "BearerToken": { "description": token, "type": "apiKey", "name": "authorization", "in": "header" },
+        },
     })
 }
 

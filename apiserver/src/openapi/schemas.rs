@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::LazyLock};
 
 use k8s_openapi::{
     api::{authentication::v1::TokenRequest, autoscaling::v1::Scale, core::v1::Binding, policy::v1::Eviction},
-    apimachinery::pkg::apis::meta::v1::{DeleteOptions, ListMeta, Status},
+    apimachinery::pkg::apis::meta::v1::{APIResourceList, DeleteOptions, ListMeta, Status},
     schemars::{Schema, SchemaGenerator, generate::SchemaSettings},
 };
 use kubelab_api::{Resource, patch::schema::list_types};
@@ -36,16 +36,22 @@ impl Dialect {
 /// The name under which every patch is known.
 pub const PATCH: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.Patch";
 
+const WATCH_EVENT: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.WatchEvent";
+
 /// Schemas by name, and the names of what requests carry.
 pub struct Schemas {
     /// By name, in order.
     pub definitions: Map<String, Value>,
-    /// The schema of each resource's objects, by kind.
-    pub kinds: HashMap<String, String>,
+    /// The schema of each resource's objects, by group, version and kind.
+    kinds: HashMap<[String; 3], String>,
     /// `DeleteOptions`.
     pub delete_options: String,
     /// `Status`.
     pub status: String,
+    /// `APIResourceList`.
+    pub resource_list: String,
+    /// `WatchEvent`.
+    pub watch_event: String,
 }
 
 impl Schemas {
@@ -60,6 +66,7 @@ impl Schemas {
         let status = name(&generator.subschema_for::<Status>());
         let delete_options = name(&generator.subschema_for::<DeleteOptions>());
         let list_meta = name(&generator.subschema_for::<ListMeta>());
+        let resource_list = name(&generator.subschema_for::<APIResourceList>());
         let mut kinds = HashMap::new();
         let mut named: Vec<(String, Value)> = Vec::new();
         let mut lists = Vec::new();
@@ -67,13 +74,14 @@ impl Schemas {
             let Some(schema) = schema(resource, &mut generator) else { continue };
             let of_kind = name(&schema);
             named.push((of_kind.clone(), gvk(&resource.group, &resource.version, &resource.kind)));
-            kinds.insert(resource.kind.to_string(), of_kind.clone());
+            let place = |kind: &str| [&resource.group, &resource.version, kind].map(|part: &str| part.to_owned());
+            kinds.insert(place(&resource.kind), of_kind.clone());
             if resource.verbs == kubelab_api::resource::Verbs::All {
                 let list = format!("{of_kind}List");
                 lists.push((list.clone(), list_schema(&of_kind, resource, &list_meta, dialect)));
                 let kind = format!("{}List", resource.kind);
                 named.push((list.clone(), gvk(&resource.group, &resource.version, &kind)));
-                kinds.insert(kind, list);
+                kinds.insert(place(&kind), list);
             }
             for part in resource.subresources.iter() {
                 let (of_part, gvk) = match *part {
@@ -86,9 +94,8 @@ impl Schemas {
                     _ => continue,
                 };
                 let of_part = name(&of_part);
-                if let Some(kind) = gvk["kind"].as_str() {
-                    kinds.insert(kind.to_owned(), of_part.clone());
-                }
+                let place = ["group", "version", "kind"].map(|part| gvk[part].as_str().unwrap_or_default().to_owned());
+                kinds.insert(place, of_part.clone());
                 named.push((of_part, gvk));
             }
         }
@@ -99,6 +106,18 @@ impl Schemas {
             json!({
                 "description": "Patch is provided to give a concrete name and type to the Kubernetes PATCH request body.",
                 "type": "object",
+            }),
+        );
+        definitions.insert(
+            WATCH_EVENT.to_owned(),
+            json!({
+                "description": "What happened to an object that is watched.",
+                "type": "object",
+                "properties": {
+                    "object": { "description": "The object, or a Status for an error.", "type": "object" },
+                    "type": { "description": "ADDED, MODIFIED, DELETED, BOOKMARK or ERROR.", "type": "string" },
+                },
+                "required": ["type", "object"],
             }),
         );
         for (name, definition) in &mut definitions {
@@ -112,8 +131,24 @@ impl Schemas {
             }
         }
         definitions.sort_keys();
-        Self { definitions, kinds, delete_options, status }
+        let watch_event = WATCH_EVENT.to_owned();
+        Self { definitions, kinds, delete_options, status, resource_list, watch_event }
     }
+
+    /// The name of a kind's schema.
+    pub fn kind(&self, (group, version, kind): (&str, &str, &str)) -> Option<&str> {
+        self.kinds.get(&[group, version, kind].map(str::to_owned)).map(String::as_str)
+    }
+}
+
+/// A reference to one type's schema, and the schemas of all that it holds.
+pub fn definitions(of: impl FnOnce(&mut SchemaGenerator) -> Schema, dialect: Dialect) -> (Value, Map<String, Value>) {
+    let settings = SchemaSettings::draft07().with(|settings| settings.definitions_path = dialect.path().into());
+    let mut generator = settings.into_generator();
+    let reference = dialect.reference(&name(&of(&mut generator)));
+    let mut definitions = generator.take_definitions(false);
+    definitions.values_mut().for_each(|definition| translate(definition, dialect));
+    (reference, definitions)
 }
 
 /// A group, version and kind, as extensions hold it.
@@ -276,8 +311,8 @@ mod tests {
     #[test]
     fn kinds_carry_their_group_and_version() {
         let schemas = apps(Dialect::V3);
-        assert_eq!(schemas.kinds["Deployment"], "io.k8s.api.apps.v1.Deployment");
-        assert_eq!(schemas.kinds["Scale"], "io.k8s.api.autoscaling.v1.Scale");
+        assert_eq!(schemas.kind(("apps", "v1", "Deployment")), Some("io.k8s.api.apps.v1.Deployment"));
+        assert_eq!(schemas.kind(("autoscaling", "v1", "Scale")), Some("io.k8s.api.autoscaling.v1.Scale"));
         assert_eq!(
             schemas.definitions["io.k8s.api.apps.v1.Deployment"]["x-kubernetes-group-version-kind"],
             json!([{ "group": "apps", "version": "v1", "kind": "Deployment" }])

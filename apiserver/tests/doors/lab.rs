@@ -71,6 +71,7 @@ fn make_certificates(folder: &Path) {
         ("apiserver", "kube-apiserver", None),
         ("admin", "kubernetes-admin", Some("system:masters")),
         ("alice", "alice", None),
+        ("scheduler", "system:kube-scheduler", None),
     ] {
         let pair = KeyPair::generate().unwrap();
         let mut params = CertificateParams::default();
@@ -85,6 +86,18 @@ fn make_certificates(folder: &Path) {
         write(&format!("{name}.key"), pair.serialize_pem());
     }
     write("sa.key", KeyPair::generate().unwrap().serialize_pem());
+
+    let pair = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    write("front-proxy-ca.crt", params.self_signed(&pair).unwrap().pem());
+    let authority = Issuer::new(params, pair);
+    let pair = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, "front-proxy-client");
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    write("front-proxy-client.crt", params.signed_by(&pair, &authority).unwrap().pem());
+    write("front-proxy-client.key", pair.serialize_pem());
 }
 
 impl Lab {
@@ -101,6 +114,9 @@ impl Lab {
             format!("--tls-certificate={}", path("apiserver.crt")),
             format!("--tls-key={}", path("apiserver.key")),
             format!("--service-account-key={}", path("sa.key")),
+            format!("--proxy-client-certificate={}", path("front-proxy-client.crt")),
+            format!("--proxy-client-key={}", path("front-proxy-client.key")),
+            format!("--requestheader-client-ca={}", path("front-proxy-ca.crt")),
         ];
         let options = Cli::try_parse_from(flags).unwrap().options;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -121,7 +137,8 @@ impl Lab {
         timeout(PATIENCE, &mut self.serving).await.expect("the apiserver does not stop").unwrap().unwrap();
     }
 
-    fn read(&self, name: &str) -> Vec<u8> {
+    /// A file of the lab's: a certificate, a key.
+    pub fn read(&self, name: &str) -> Vec<u8> {
         std::fs::read(self.folder.path().join(name)).unwrap()
     }
 

@@ -3,9 +3,12 @@
 #![allow(clippy::disallowed_methods)] // see clippy.toml
 #![allow(clippy::unwrap_used)]
 
+mod aggregation;
 mod grpc;
 mod lab;
 mod policies;
+mod limits;
+mod protobuf;
 mod rest;
 mod streams;
 mod webhook_server;

@@ -183,6 +183,10 @@ async fn the_server_tells_what_it_serves() {
         assert_eq!(document.status, 200, "{path}");
         assert_refers_to_itself(path, &document.json());
     }
+    let swagger = lab.send("admin", Method::GET, "/openapi/v2", &[("accept", "application/json")], "").await;
+    assert!(swagger.body.len() < 12 * 1024 * 1024, "{} bytes", swagger.body.len());
+    assert_refers_to_itself("v2", &swagger.json());
+    assert_names_each_operation_once(&swagger.json());
     let kind = [("accept", "application/com.github.proto-openapi.spec.v2@v1.0+protobuf")];
     let swagger = lab.send("admin", Method::GET, "/openapi/v2", &kind, "").await;
     assert_eq!(swagger.headers["content-type"], "application/com.github.proto-openapi.spec.v2.v1.0+protobuf");
@@ -194,21 +198,37 @@ async fn the_server_tells_what_it_serves() {
 
     let metrics = lab.get("admin", "/metrics").await;
     assert!(std::str::from_utf8(&metrics.body).unwrap().contains("etcd_server_has_leader 1"));
-    assert_eq!(lab.get("admin", "/nothing").await.refusal().0, 404);
+    assert_eq!(lab.get("admin", "/nothing").await.status, 404);
     assert_eq!(lab.get("admin", "/api/v1/nothing").await.refusal().0, 404);
     lab.stop().await;
 }
 
-/// Every reference in a document points to a schema in it.
+/// Generators make a function of each operation.
+fn assert_names_each_operation_once(document: &Value) {
+    let mut names = std::collections::BTreeSet::new();
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        for (method, operation) in operations.as_object().unwrap().iter().filter(|(method, _)| *method != "parameters")
+        {
+            let name = operation["operationId"].as_str().unwrap_or_else(|| panic!("{method} {path} has no name"));
+            assert!(names.insert(name.to_owned()), "{name} stands twice");
+            assert!(operation["responses"]["401"].is_object(), "{method} {path}");
+        }
+    }
+    for name in ["listCoreV1NamespacedPod", "createCoreV1NamespacedPodBinding", "patchAppsV1NamespacedDeploymentScale"]
+    {
+        assert!(names.contains(name), "{name} is missing");
+    }
+}
+
+/// Every reference in a document points to something in it.
 fn assert_refers_to_itself(path: &str, document: &Value) {
-    let schemas = &document["components"]["schemas"];
     let mut left = vec![document];
     while let Some(value) = left.pop() {
         match value {
             Value::Object(object) => {
                 if let Some(Value::String(reference)) = object.get("$ref") {
-                    let name = reference.strip_prefix("#/components/schemas/").expect(reference);
-                    assert!(schemas.get(name).is_some(), "{path} lacks {name}");
+                    let place = reference.strip_prefix('#').expect(reference);
+                    assert!(document.pointer(place).is_some(), "{path} lacks {reference}");
                 }
                 left.extend(object.values());
             }

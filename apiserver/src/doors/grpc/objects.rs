@@ -19,7 +19,7 @@ use crate::{
     audit::{record::Ending, within},
     corridor::{self, Body, ListOptions, Options, Response as Outcome, User, Verb},
     doors::{Connection, Doors, origin::Caller, outline::identity},
-    metrics::Watching,
+    metrics::{self, Labels, Watching},
     registry::watch::{self, EventType, Watch},
 };
 
@@ -103,6 +103,18 @@ impl Objects {
     }
 }
 
+fn watch_labels(target: &Target) -> Labels {
+    Labels {
+        verb: metrics::verb(Verb::Watch),
+        group: target.group.clone(),
+        version: target.version.clone(),
+        resource: target.resource.clone(),
+        scope: metrics::scope(&target.namespace, &target.name),
+        component: metrics::COMPONENT,
+        ..Labels::default()
+    }
+}
+
 /// Components are not told about fields that they do not know themselves.
 fn write_options(dry_run: bool) -> Options {
     Options { dry_run, field_validation: "Ignore".into(), ..Options::default() }
@@ -174,9 +186,10 @@ impl objects_server::Objects for Objects {
             ..ListOptions::default()
         };
         let options = Options { list, ..Options::default() };
+        let labels = asked.target.as_ref().map(watch_labels).unwrap_or_default();
         match self.ask(asker, Verb::Watch, asked.target, None, Body::None, options).await? {
             (Outcome::Watch(watch), ending) => {
-                let watching = self.0.metrics.watching();
+                let watching = self.0.metrics.watching(&labels);
                 Ok(Response::new(Box::pin(batches(watch, self.0.shutdown.clone(), watching, ending))))
             }
             _ => Err(Status::internal("an answer of the wrong form")),
@@ -222,7 +235,7 @@ struct Batches {
     revision: u64,
     shutdown: CancellationToken,
     over: bool,
-    _watching: Watching,
+    watching: Watching,
     _ending: Option<Ending>,
 }
 
@@ -232,15 +245,8 @@ fn batches(
     watching: Watching,
     ending: Option<Ending>,
 ) -> impl Stream<Item = Result<WatchBatch, Status>> + Send {
-    let start = Batches {
-        watch,
-        ready: Vec::new().into_iter(),
-        revision: 0,
-        shutdown,
-        over: false,
-        _watching: watching,
-        _ending: ending,
-    };
+    let start =
+        Batches { watch, ready: Vec::new().into_iter(), revision: 0, shutdown, over: false, watching, _ending: ending };
     stream::unfold(start, |mut batches| async move {
         if let Some(message) = batches.ready.next() {
             return Some((Ok(message), batches));
@@ -255,6 +261,7 @@ fn batches(
         match next {
             Ok(batch) => {
                 let revision = batch.revision;
+                batches.watching.sent(batch.events.len());
                 batches.ready = cut(batch, batches.revision, MESSAGE_BYTES).into_iter();
                 batches.revision = revision;
                 let message = batches.ready.next().unwrap_or_default();

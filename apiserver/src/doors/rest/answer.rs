@@ -7,14 +7,14 @@ use flate2::{Compression, write::GzEncoder};
 use futures::stream;
 use http::{
     HeaderValue, Response, StatusCode,
-    header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER, VARY},
+    header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER, VARY, X_CONTENT_TYPE_OPTIONS},
 };
 use http_body::Frame;
 use http_body_util::{BodyExt, Full, StreamBody};
 use kubelab_api::Error;
 
-use super::negotiate::Encoding;
-use crate::doors::Body;
+use super::{negotiate::Encoding, protobuf::encode};
+use crate::doors::{Body, limits::TOO_MANY};
 
 /// Answers from this size on are compressed. Source: `defaultGzipThresholdBytes` in
 /// `k8s.io/apiserver/pkg/endpoints/handlers/responsewriters/writers.go`.
@@ -23,12 +23,19 @@ const GZIP_THRESHOLD: usize = 128 * 1024;
 /// How one answer is sent.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Wrapping {
-    /// JSON, or for people YAML.
+    /// JSON, protobuf, or for people YAML.
     pub encoding: Encoding,
     /// Indented.
     pub pretty: bool,
     /// The caller can decompress.
     pub gzip: bool,
+}
+
+impl Wrapping {
+    /// The answer is not the JSON as it stands.
+    fn rewrites(self) -> bool {
+        self.pretty || self.encoding != Encoding::Json
+    }
 }
 
 /// A body that is known as a whole.
@@ -41,11 +48,27 @@ pub fn text(status: StatusCode, text: impl Into<Bytes>) -> Response<Body> {
     let mut response = Response::new(full(text));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+/// A path that is nothing, in Go's words: `http.NotFound`.
+pub fn no_page() -> Response<Body> {
+    text(StatusCode::NOT_FOUND, "404 page not found\n")
+}
+
+/// Too many requests are under way. Source: `tooManyRequests` in `k8s.io/apiserver/pkg/server/filters/maxinflight.go`.
+pub fn too_many() -> Response<Body> {
+    let mut response = text(StatusCode::TOO_MANY_REQUESTS, format!("{TOO_MANY}\n"));
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(1));
     response
 }
 
 /// A refusal.
 pub fn error(error: &Error, wrapping: Wrapping) -> Response<Body> {
+    if error.message == TOO_MANY {
+        return too_many();
+    }
     let json = serde_json::to_vec(&error.to_status()).unwrap_or_default();
     let status = StatusCode::from_u16(error.code()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = object(status, json.into(), wrapping);
@@ -60,12 +83,8 @@ pub fn pieces<I>(status: StatusCode, mut pieces: I, wrapping: Wrapping) -> Respo
 where
     I: Iterator<Item = Bytes> + Send + 'static,
 {
-    if wrapping.pretty || wrapping.encoding == Encoding::Yaml {
-        let whole: Vec<u8> = pieces.flatten().collect();
-        return match rewrite(&whole, wrapping.encoding) {
-            Ok(text) => respond(status, wrapping.encoding, full(text)),
-            Err(refusal) => error(&refusal, Wrapping::default()),
-        };
+    if wrapping.rewrites() {
+        return object(status, pieces.flatten().collect::<Vec<u8>>().into(), wrapping);
     }
     // Whole, with a length, when it fits two pieces; else as a stream.
     let (first, second) = (pieces.next().unwrap_or_default(), pieces.next());
@@ -86,24 +105,36 @@ where
 
 /// A finished piece of JSON.
 pub fn object(status: StatusCode, json: Bytes, wrapping: Wrapping) -> Response<Body> {
-    if wrapping.pretty || wrapping.encoding == Encoding::Yaml {
-        return match rewrite(&json, wrapping.encoding) {
-            Ok(text) => respond(status, wrapping.encoding, full(text)),
-            Err(refusal) => error(&refusal, Wrapping::default()),
-        };
+    if !wrapping.rewrites() {
+        return encoded(status, json, wrapping);
     }
-    if !wrapping.gzip || json.len() <= GZIP_THRESHOLD {
-        return respond(status, wrapping.encoding, full(json));
+    match rewrite(&json, wrapping.encoding) {
+        Ok(bytes) => encoded(status, bytes, wrapping),
+        Err(refusal) => error(&refusal, Wrapping::default()),
     }
-    let whole: Vec<u8> = compress(std::iter::once(json)).flatten().collect();
+}
+
+/// A whole answer that is already written as it is wanted.
+pub fn encoded(status: StatusCode, bytes: Bytes, wrapping: Wrapping) -> Response<Body> {
+    if !wrapping.gzip || bytes.len() <= GZIP_THRESHOLD {
+        return respond(status, wrapping.encoding, full(bytes));
+    }
+    let whole: Vec<u8> = compress(std::iter::once(bytes)).flatten().collect();
     let mut response = respond(status, wrapping.encoding, full(whole));
     response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     response.headers_mut().insert(VARY, HeaderValue::from_static("Accept-Encoding"));
     response
 }
 
-/// A stream that goes out as it comes.
-pub fn respond(status: StatusCode, encoding: Encoding, body: Body) -> Response<Body> {
+/// A watch, which goes out as it comes.
+pub fn stream(encoding: Encoding, body: Body) -> Response<Body> {
+    let mut response = respond(StatusCode::OK, encoding, body);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(encoding.stream_type()));
+    response
+}
+
+/// A body with the headers that every answer has.
+fn respond(status: StatusCode, encoding: Encoding, body: Body) -> Response<Body> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
     let headers = response.headers_mut();
@@ -112,7 +143,7 @@ pub fn respond(status: StatusCode, encoding: Encoding, body: Body) -> Response<B
     response
 }
 
-fn rewrite(json: &[u8], encoding: Encoding) -> Result<Vec<u8>, Error> {
+fn rewrite(json: &[u8], encoding: Encoding) -> Result<Bytes, Error> {
     let mut out = Vec::with_capacity(json.len() * 2);
     match encoding {
         Encoding::Json => {
@@ -121,12 +152,13 @@ fn rewrite(json: &[u8], encoding: Encoding) -> Result<Vec<u8>, Error> {
                 .map_err(Error::internal)?;
             out.push(b'\n');
         }
+        Encoding::Protobuf => return encode::any(json),
         Encoding::Yaml => {
             let value: serde_json::Value = serde_json::from_slice(json).map_err(Error::internal)?;
             out.extend_from_slice(serde_saphyr::to_string(&value).map_err(Error::internal)?.as_bytes());
         }
     }
-    Ok(out)
+    Ok(out.into())
 }
 
 /// The same pieces, compressed as they go by.

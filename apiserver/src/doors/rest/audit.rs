@@ -30,7 +30,7 @@ use crate::{
 
 /// Parts of objects whose answers go on for long. Source: `BasicLongRunningRequestCheck` as
 /// `pkg/controlplane/apiserver/config.go` sets it up.
-const LONG: [&str; 5] = ["attach", "exec", "log", "portforward", "proxy"];
+pub(super) const LONG: [&str; 5] = ["attach", "exec", "log", "portforward", "proxy"];
 
 /// Begins the record of a request, where the policy wants one.
 pub(super) fn begin(

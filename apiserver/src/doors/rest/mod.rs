@@ -3,6 +3,7 @@
 pub mod answer;
 mod audit;
 pub mod body;
+mod elsewhere;
 pub mod negotiate;
 pub mod path;
 mod protobuf;
@@ -18,14 +19,20 @@ use std::sync::Arc;
 
 use http::{
     HeaderMap, HeaderValue, Request, Response,
-    header::{ACCEPT_ENCODING, USER_AGENT},
+    header::{ACCEPT, ACCEPT_ENCODING, CACHE_CONTROL, USER_AGENT},
 };
 use hyper::body::Incoming;
 use kubelab_api::Error;
 use uuid::Uuid;
 
+pub use system::{VERSION, platform};
+
 use super::{Body, Connection, Doors, bearer};
-use crate::{audit::within, corridor::User};
+use crate::{
+    audit::within,
+    corridor::{User, Verb},
+    fairness::{Flow, schema::Digest},
+};
 use answer::Wrapping;
 use path::Target;
 use query::Query;
@@ -41,35 +48,78 @@ pub(super) async fn serve(
 ) -> Response<Body> {
     let audit_id = request.headers().get(AUDIT_ID).cloned().unwrap_or_else(new_audit_id);
     let query = Query::parse(request.uri().query());
-    let people = Wrapping { pretty: wants_pretty(request.headers(), &query), ..Wrapping::default() };
+    let (accept, pretty) = (request.headers().get(ACCEPT).cloned(), wants_pretty(request.headers(), &query));
     let asker = doors.corridor.authenticate(connection.certificate.as_ref(), bearer(request.headers())).await;
     let target = path::parse(request.uri().path());
     let record = audit::begin(&doors, &connection, asker.as_ref().ok(), target.as_ref(), &mut request, &audit_id);
-    let answered = within(record.as_ref(), pass(&doors, asker, target, query, request)).await;
+    let mut flow = None;
+    let answered = within(record.as_ref(), pass(&doors, asker, target, query, request, &mut flow)).await;
     if let (Some(record), Err(refusal)) = (&record, &answered) {
         record.refused(refusal);
     }
-    let mut response = answered.unwrap_or_else(|refusal| answer::error(&refusal, people));
-    response.headers_mut().insert(AUDIT_ID, audit_id);
+    let mut response = answered.unwrap_or_else(|refusal| {
+        let accept = accept.as_ref().and_then(|value| value.to_str().ok());
+        let encoding = negotiate::negotiate(accept, false).unwrap_or_default().encoding;
+        answer::error(&refusal, Wrapping { encoding, pretty, ..Wrapping::default() })
+    });
+    let headers = response.headers_mut();
+    headers.insert(AUDIT_ID, audit_id);
+    if let Some(flow) = flow {
+        flow.mark(headers);
+    }
+    // Source: `WithCacheControl` in `k8s.io/apiserver/pkg/endpoints/filters`.
+    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache, private"));
     match record {
         Some(record) => audit::end(record, response),
         None => response,
     }
 }
 
-/// Answers a request of somebody, or of whom he may act as.
+/// Answers a request of somebody, or of whom he may act as, once there is a seat for it.
 async fn pass(
     doors: &Arc<Doors>,
     asker: Result<User, Error>,
     target: Option<Target>,
     query: Query,
     request: Request<Incoming>,
+    flow: &mut Option<Flow>,
 ) -> Result<Response<Body>, Error> {
     let user = doors.acting(asker?, request.headers())?;
-    match target {
-        Some(target) => resource::serve(doors, user, target, query, request).await,
-        None => system::serve(doors, &user, &query, &request),
+    let path = request.uri().path();
+    let remote = doors.aggregator.find(path);
+    let method = request.method().as_str().to_ascii_lowercase();
+    let verb = target.as_ref().and_then(|target| resource::verb(request.method(), target, &query).ok());
+    // Streams that are no watches take no seat.
+    let lasting = verb != Some(Verb::Watch)
+        && target.as_ref().is_some_and(|target| audit::LONG.contains(&target.subresource.as_str()));
+    let mut seat = None;
+    if !lasting {
+        let none = Target::default();
+        let named = target.as_ref().unwrap_or(&none);
+        let digest = Digest {
+            user: &user,
+            verb: verb.map_or(method.as_str(), |verb| verb.name()),
+            group: &named.group,
+            resource: &named.resource,
+            subresource: &named.subresource,
+            namespace: &named.namespace,
+            path: if target.is_none() { path } else { "" },
+        };
+        *flow = doors.fairness.classify(&digest);
+        if let Some(flow) = flow {
+            match doors.fairness.enter(flow).await {
+                Ok(place) => seat = Some(place),
+                Err(_) => return Ok(answer::too_many()),
+            }
+        }
     }
+    let answered = match (remote, target) {
+        (Some(remote), target) => elsewhere::serve(doors, &user, &remote, target, &query, request).await,
+        (None, Some(target)) => resource::serve(doors, user, target, query, request).await,
+        (None, None) => system::serve(doors, &user, &query, &request),
+    };
+    drop(seat);
+    answered
 }
 
 fn new_audit_id() -> HeaderValue {

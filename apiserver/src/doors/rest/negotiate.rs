@@ -10,6 +10,8 @@ pub enum Encoding {
     Json,
     /// `application/yaml`.
     Yaml,
+    /// `application/vnd.kubernetes.protobuf`.
+    Protobuf,
 }
 
 impl Encoding {
@@ -18,10 +20,19 @@ impl Encoding {
         match self {
             Encoding::Json => "application/json",
             Encoding::Yaml => "application/yaml",
+            Encoding::Protobuf => "application/vnd.kubernetes.protobuf",
         }
     }
 
-    const ALL: [Encoding; 2] = [Encoding::Json, Encoding::Yaml];
+    /// Its name in the header of a watch.
+    pub fn stream_type(self) -> &'static str {
+        match self {
+            Encoding::Protobuf => "application/vnd.kubernetes.protobuf;stream=watch",
+            other => other.media_type(),
+        }
+    }
+
+    const ALL: [Encoding; 3] = [Encoding::Json, Encoding::Yaml, Encoding::Protobuf];
 }
 
 /// What stands in for the objects.
@@ -109,7 +120,8 @@ pub fn negotiate(header: Option<&str>, watch: bool) -> Result<Accepted, Error> {
                 ("", "", "") => (Form::Object, false),
                 ("meta.k8s.io", version @ ("v1" | "v1beta1"), kind) => {
                     let form = match kind {
-                        "Table" => Form::Table,
+                        // Source: `AllowsMediaTypeTransform` in `k8s.io/apiserver/pkg/endpoints/handlers/rest.go`.
+                        "Table" if encoding != Encoding::Protobuf => Form::Table,
                         "PartialObjectMetadata" | "PartialObjectMetadataList" => Form::Metadata,
                         _ => continue,
                     };
@@ -123,7 +135,11 @@ pub fn negotiate(header: Option<&str>, watch: bool) -> Result<Accepted, Error> {
             return Ok(Accepted { encoding, form, beta, pretty: clause.parameter("pretty") == "1" });
         }
     }
-    let accepted = if watch { "application/json;stream=watch" } else { "application/json, application/yaml" };
+    let accepted = if watch {
+        "application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch"
+    } else {
+        "application/json, application/yaml, application/vnd.kubernetes.protobuf"
+    };
     Err(Error::new(Reason::NotAcceptable, format!("only the following media types are accepted: {accepted}")))
 }
 
@@ -150,7 +166,17 @@ mod tests {
             ("application/*", Encoding::Json, Form::Object),
             ("application/json, */*", Encoding::Json, Form::Object),
             ("application/yaml", Encoding::Yaml, Form::Object),
-            ("application/vnd.kubernetes.protobuf,application/json", Encoding::Json, Form::Object),
+            ("application/vnd.kubernetes.protobuf,application/json", Encoding::Protobuf, Form::Object),
+            (
+                "application/vnd.kubernetes.protobuf;as=Table;g=meta.k8s.io;v=v1,application/json",
+                Encoding::Json,
+                Form::Object,
+            ),
+            (
+                "application/vnd.kubernetes.protobuf;as=PartialObjectMetadata;g=meta.k8s.io;v=v1",
+                Encoding::Protobuf,
+                Form::Metadata,
+            ),
             ("application/json;q=0.1,application/yaml", Encoding::Yaml, Form::Object),
             ("application/json;as=Table;g=else;v=v1,application/json", Encoding::Json, Form::Object),
             (kubectl_get, Encoding::Json, Form::Table),
@@ -170,9 +196,11 @@ mod tests {
 
     #[test]
     fn what_cannot_be_served_is_refused() {
-        for header in
-            ["application/vnd.kubernetes.protobuf", "text/html", "application/json;as=Table;g=meta.k8s.io;v=v2"]
-        {
+        for header in [
+            "application/vnd.kubernetes.protobuf;as=Table;g=meta.k8s.io;v=v1",
+            "text/html",
+            "application/json;as=Table;g=meta.k8s.io;v=v2",
+        ] {
             let error = negotiate(Some(header), false).unwrap_err();
             assert_eq!(error.code(), 406, "{header}");
         }

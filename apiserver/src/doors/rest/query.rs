@@ -1,12 +1,15 @@
 //! What a URL's query says. Source of names and conversions: `k8s.io/apimachinery/pkg/apis/meta/v1` (ListOptions,
 //! CreateOptions, DeleteOptions, …) and `pkg/runtime/converter.go`.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use kubelab_api::{Error, Reason, field::Errors};
 use serde_json::{Map, Value, json};
 
 use crate::{
     corridor::{ListOptions, Options, Verb},
+    doors::TIMEOUT,
     registry::{managers, metadata},
 };
 
@@ -37,6 +40,18 @@ impl Query {
     /// A switch: anything but `false` and `0` turns it on.
     pub fn flag(&self, name: &str) -> Option<bool> {
         self.get(name).map(|value| value != "0" && !value.eq_ignore_ascii_case("false"))
+    }
+
+    /// How long the request may take: what `timeout` says, and no longer than others.
+    /// Source: `parseTimeout` in `k8s.io/apiserver/pkg/endpoints/filters/request_deadline.go`.
+    pub fn timeout(&self) -> Result<Duration, Error> {
+        let Some(text) = self.get("timeout").filter(|text| !text.is_empty()) else { return Ok(TIMEOUT) };
+        let invalid = || {
+            let why = format!("time: invalid duration {text:?}");
+            Error::bad_request(format!("invalid timeout specified in the request URL - {why}"))
+        };
+        let wanted = duration(text).ok_or_else(invalid)?;
+        Ok(if wanted.is_zero() { TIMEOUT } else { wanted.min(TIMEOUT) })
     }
 
     fn number(&self, name: &str) -> Result<Option<i64>, Error> {
@@ -114,6 +129,25 @@ impl Query {
     }
 }
 
+/// A duration as Go writes it: `1m30s`, `500ms`, `0`. None is negative.
+fn duration(text: &str) -> Option<Duration> {
+    const UNITS: [(&str, f64); 7] =
+        [("ms", 1e-3), ("us", 1e-6), ("µs", 1e-6), ("ns", 1e-9), ("h", 3600.0), ("m", 60.0), ("s", 1.0)];
+    if text == "0" {
+        return Some(Duration::ZERO);
+    }
+    let mut rest = text;
+    let mut seconds = 0.0;
+    while !rest.is_empty() {
+        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').filter(|end| *end > 0)?;
+        let number: f64 = rest[..end].parse().ok()?;
+        let (unit, factor) = UNITS.iter().find(|(unit, _)| rest[end..].starts_with(unit))?;
+        seconds += number * factor;
+        rest = &rest[end + unit.len()..];
+    }
+    (!text.is_empty()).then(|| Duration::try_from_secs_f64(seconds).ok()).flatten()
+}
+
 /// Options are checked like objects: 422, with the options' kind as subject.
 fn unsupported(kind: &str, field: &str, value: &str, allowed: &[&str]) -> Error {
     let allowed: Vec<_> = allowed.iter().map(|value| format!("{value:?}")).collect();
@@ -147,6 +181,21 @@ mod tests {
         assert_eq!(query.flag("watch"), Some(true));
         assert_eq!(Query::parse(Some("watch=False")).flag("watch"), Some(false));
         assert_eq!(Query::parse(None).flag("watch"), None);
+    }
+
+    #[test]
+    fn a_request_may_take_as_long_as_it_says() {
+        let timeout = |text: &str| Query::parse(Some(text)).timeout();
+        for (text, seconds) in [("", 60.0), ("timeout=0", 60.0), ("timeout=1m30s", 60.0), ("timeout=1.5s", 1.5)] {
+            assert_eq!(timeout(text).unwrap(), Duration::from_secs_f64(seconds), "{text}");
+        }
+        assert_eq!(timeout("timeout=250ms").unwrap(), Duration::from_millis(250));
+        for text in ["timeout=5", "timeout=s", "timeout=-1s", "timeout=5x"] {
+            let error = timeout(text).unwrap_err();
+            let value = &text["timeout=".len()..];
+            let words = format!("invalid timeout specified in the request URL - time: invalid duration {value:?}");
+            assert_eq!((error.code(), error.message), (400, words));
+        }
     }
 
     #[test]

@@ -8,18 +8,27 @@ use http::{
 };
 use hyper::body::Incoming;
 use jiff::Timestamp;
-use kubelab_api::{Error, Resource, resource::Verbs};
+use kubelab_api::{Error, Reason, Resource, resource::Verbs};
 use kubelab_store::Door;
 
 use super::{
-    accepts_gzip, answer, answer::Wrapping, body, header, negotiate, path::Target, query::Query, shape::Shape, stream,
-    table::Include, wants_pretty, watch,
+    accepts_gzip, answer,
+    answer::Wrapping,
+    body, header, negotiate,
+    negotiate::{Encoding, Form},
+    path::Target,
+    protobuf::encode,
+    query::Query,
+    shape::Shape,
+    stream,
+    table::Include,
+    wants_pretty, watch,
 };
 use crate::{
     audit,
     corridor::{Answer, Body, Request, Response as Outcome, User, Verb},
     discovery::subresource,
-    doors::{self, Doors, origin::Caller, within_time},
+    doors::{self, Doors, TIMEOUT, origin::Caller, within_time},
     metrics::{self, Labels},
 };
 
@@ -43,6 +52,7 @@ pub(super) async fn serve(
         subresource: target.subresource.clone(),
         scope: metrics::scope(&target.namespace, &target.name),
         component: metrics::COMPONENT,
+        dry_run: if query.get("dryRun").is_some() { "All" } else { "" },
     };
     let answered = match find(doors, &target) {
         Ok(resource) if stream::is_stream(&resource, &target.subresource) => {
@@ -50,13 +60,15 @@ pub(super) async fn serve(
             stream::serve(doors, user, resource, target, query, request).await
         }
         Ok(resource) => match verb.and_then(|verb| allowed(&resource, &target, verb).map(|()| verb)) {
-            Ok(verb) => pass(doors, user, resource, verb, target, query, request).await,
+            Ok(verb) => pass(doors, user, resource, verb, target, query, request, &labels).await,
             Err(refusal) => Err(refusal),
         },
         Err(refusal) => {
             // What does not exist has no bound, so it is no label.
             labels = Labels { verb: labels.verb, component: labels.component, ..Labels::default() };
-            Err(refusal)
+            let resources = doors.corridor.registry().resources();
+            let known = resources.iter().any(|r| r.group == target.group && r.version == target.version);
+            if known { Err(refusal) } else { Ok(answer::no_page()) }
         }
     };
     let code = answered.as_ref().map_or_else(Error::code, |response| response.status().as_u16());
@@ -114,11 +126,18 @@ async fn pass(
     target: Target,
     query: Query,
     request: http::Request<Incoming>,
+    labels: &Labels,
 ) -> Result<Response<doors::Body>, Error> {
     let (head, incoming) = request.into_parts();
     let headers = head.headers;
     let mut accepted = negotiate::negotiate(header(&headers, ACCEPT), verb == Verb::Watch)?;
     accepted.pretty |= wants_pretty(&headers, &query);
+    if accepted.encoding == Encoding::Protobuf
+        && accepted.form == Form::Object
+        && !encode::knows(&resource.api_version(), &resource.kind)
+    {
+        return Err(not_protobuf(verb));
+    }
     let include = Include::parse(query.get("includeObject").unwrap_or_default())?;
     let _place = doors.limits.enter(verb)?;
 
@@ -133,7 +152,8 @@ async fn pass(
         include,
         now: Timestamp::now(),
     };
-    let answer = within_time(async {
+    let limit = if verb == Verb::Watch { TIMEOUT } else { query.timeout()? };
+    let answer = within_time(limit, async {
         let body = read(verb, &headers, &query, incoming).await?;
         if let Some(record) = audit::current() {
             record.sent(&body);
@@ -161,7 +181,13 @@ async fn pass(
     let mut response = match outcome {
         Outcome::Object { json, created } => {
             let status = if created { StatusCode::CREATED } else { StatusCode::OK };
-            answer::object(status, shape.object(json), wrapping)
+            match accepted.encoding {
+                Encoding::Protobuf => answer::encoded(status, shape.protobuf(&json)?, wrapping),
+                _ => answer::object(status, shape.object(json), wrapping),
+            }
+        }
+        Outcome::List(list) if accepted.encoding == Encoding::Protobuf => {
+            answer::encoded(StatusCode::OK, shape.protobuf_list(&list)?, wrapping)
         }
         Outcome::List(list) => answer::pieces(StatusCode::OK, shape.list(list), wrapping),
         Outcome::Status(status) => {
@@ -170,13 +196,23 @@ async fn pass(
             answer::object(code, serde_json::to_vec(&status).map_err(Error::internal)?.into(), wrapping)
         }
         Outcome::Watch(watch) => {
-            let watching = doors.metrics.watching();
+            let watching = doors.metrics.watching(labels);
             let body = watch::body(watch, shape, &list_options, doors.shutdown.clone(), watching);
-            answer::respond(StatusCode::OK, accepted.encoding, body)
+            answer::stream(accepted.encoding, body)
         }
     };
     warn(response.headers_mut(), &warnings);
     Ok(response)
+}
+
+/// Custom resources have no protobuf form, and upstream does not look for another one that the caller accepts too.
+/// Source: `errNotMarshalable` in `k8s.io/apimachinery/pkg/runtime/serializer/protobuf/protobuf.go`.
+fn not_protobuf(verb: Verb) -> Error {
+    let go_type = if verb == Verb::List { "*unstructured.UnstructuredList" } else { "*unstructured.Unstructured" };
+    let message = format!(
+        "object {go_type} does not implement the protobuf marshalling interface and cannot be encoded to a protobuf message"
+    );
+    Error::new(Reason::NotAcceptable, message)
 }
 
 async fn read(verb: Verb, headers: &HeaderMap, query: &Query, incoming: Incoming) -> Result<Body, Error> {

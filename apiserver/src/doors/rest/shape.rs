@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use kubelab_api::Resource;
+use kubelab_api::{Error, Resource};
 use serde_json::{Value, json};
 
 use super::{
-    negotiate::{Accepted, Form},
+    negotiate::{Accepted, Encoding, Form},
+    protobuf::encode,
     table::{self, Include},
 };
 use crate::{
@@ -88,6 +89,34 @@ impl Shape {
         }
     }
 
+    /// One object as protobuf.
+    pub fn protobuf(&self, json: &[u8]) -> Result<Bytes, Error> {
+        match self.accepted.form {
+            Form::Metadata => encode::object(self.accepted.meta_version(), "PartialObjectMetadata", json),
+            _ if self.foreign => encode::any(json),
+            _ => encode::object(&self.resource.api_version(), &self.resource.kind, json),
+        }
+    }
+
+    /// A list as protobuf, whose length has to stand at its beginning.
+    pub fn protobuf_list(&self, list: &List) -> Result<Bytes, Error> {
+        let metadata = metadata_of(list).to_string();
+        let items = list.items.iter().map(|json| &json[..]);
+        match self.accepted.form {
+            Form::Metadata => encode::list(
+                self.accepted.meta_version(),
+                "PartialObjectMetadataList",
+                "PartialObjectMetadata",
+                metadata.as_bytes(),
+                items,
+            ),
+            _ => {
+                let kind = format!("{}List", self.resource.kind);
+                encode::list(&self.resource.api_version(), &kind, &self.resource.kind, metadata.as_bytes(), items)
+            }
+        }
+    }
+
     /// One object.
     pub fn object(&self, json: Bytes) -> Bytes {
         match self.accepted.form {
@@ -112,14 +141,7 @@ impl Shape {
 
     /// A list, in pieces.
     pub fn list(self, list: List) -> impl Iterator<Item = Bytes> + Send + 'static {
-        let mut metadata = json!({ "resourceVersion": list.revision.to_string() });
-        if !list.continue_token.is_empty() {
-            metadata["continue"] = list.continue_token.into();
-        }
-        if let Some(remaining) = list.remaining {
-            metadata["remainingItemCount"] = remaining.into();
-        }
-        let mut piece = self.head(&metadata, true).into_bytes();
+        let mut piece = self.head(&metadata_of(&list), true).into_bytes();
         let mut items = list.items.into_iter().enumerate();
         let mut done = false;
         std::iter::from_fn(move || {
@@ -148,9 +170,35 @@ impl Shape {
             EventType::Modified => "MODIFIED",
             EventType::Deleted => "DELETED",
         };
+        if self.accepted.encoding == Encoding::Protobuf {
+            return self.write_frame(name, json, out);
+        }
         out.extend_from_slice(format!(r#"{{"type":"{name}","object":"#).as_bytes());
         self.write_object(json, first, out);
         out.extend_from_slice(b"}\n");
+    }
+
+    fn write_frame(&self, name: &str, json: &[u8], out: &mut Vec<u8>) {
+        match self.protobuf(json) {
+            Ok(object) => encode::event(name, &object, out),
+            Err(error) => {
+                tracing::warn!(resource = %self.resource.plural, %error, "an object has no protobuf form");
+                out.extend_from_slice(&self.failure(&error));
+            }
+        }
+    }
+
+    /// The event that ends a watch which cannot go on.
+    pub fn failure(&self, error: &Error) -> Vec<u8> {
+        let status = serde_json::to_string(&error.to_status()).unwrap_or_default();
+        if self.accepted.encoding != Encoding::Protobuf {
+            return format!("{{\"type\":\"ERROR\",\"object\":{status}}}\n").into_bytes();
+        }
+        let mut out = Vec::new();
+        if let Ok(object) = encode::object("v1", "Status", status.as_bytes()) {
+            encode::event("ERROR", &object, &mut out);
+        }
+        out
     }
 
     /// Appends a bookmark: nothing up to this revision is missing.
@@ -165,6 +213,9 @@ impl Shape {
             "metadata": metadata,
         })
         .to_string();
+        if self.accepted.encoding == Encoding::Protobuf {
+            return self.write_frame("BOOKMARK", object.as_bytes(), out);
+        }
         out.extend_from_slice(br#"{"type":"BOOKMARK","object":"#);
         if self.accepted.form == Form::Table {
             out.extend_from_slice(self.head(&json!({ "resourceVersion": revision.to_string() }), first).as_bytes());
@@ -175,4 +226,15 @@ impl Shape {
         }
         out.extend_from_slice(b"}\n");
     }
+}
+
+fn metadata_of(list: &List) -> Value {
+    let mut metadata = json!({ "resourceVersion": list.revision.to_string() });
+    if !list.continue_token.is_empty() {
+        metadata["continue"] = list.continue_token.as_str().into();
+    }
+    if let Some(remaining) = list.remaining {
+        metadata["remainingItemCount"] = remaining.into();
+    }
+    metadata
 }

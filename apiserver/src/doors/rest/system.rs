@@ -14,6 +14,7 @@ use crate::{
     corridor::User,
     discovery,
     doors::{Body, Doors},
+    metrics::{self, Look},
 };
 
 /// Anyone may ask for these. Source: `--authorization-always-allow-paths`.
@@ -38,10 +39,10 @@ pub(super) fn serve(
         return Ok(response);
     }
     let registry = doors.corridor.registry();
-    if let Some(response) = discovery::answer(registry, path, headers) {
+    if let Some(response) = discovery::answer(registry, &doors.aggregator.view(), &doors.address, path, headers) {
         return Ok(response);
     }
-    if let Some(response) = doors.openapi.answer(registry, path, headers) {
+    if let Some(response) = doors.openapi.answer(registry, &doors.aggregator.view(), path, headers) {
         return response;
     }
     let wrapping =
@@ -62,14 +63,19 @@ pub(super) fn serve(
     match path {
         "/version" | "/version/" => Ok(answer::object(StatusCode::OK, version().to_string().into(), wrapping)),
         "/metrics" => {
-            let text = doors.metrics.text(doors.limits.under_way(), &doors.corridor.store().member().borrow());
-            let mut response = answer::text(StatusCode::OK, text);
-            let open_metrics = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
-            response.headers_mut().insert(CONTENT_TYPE, open_metrics);
-            Ok(response)
+            let store = doors.corridor.store();
+            let text = doors.metrics.text(&Look {
+                under_way: doors.limits.under_way(),
+                member: &store.member().borrow(),
+                state: &store.local(),
+                fairness: &doors.fairness,
+            });
+            Ok(metrics_text(text))
         }
+        "/metrics/slis" => Ok(metrics_text(metrics::slis(doors.health.all()))),
         "/" => {
-            let mut paths: Vec<String> = ["/api", "/api/v1", "/apis"].map(str::to_owned).into();
+            let own = ["/api", "/api/v1", "/apis", "/apis/"];
+            let mut paths: Vec<String> = own.map(str::to_owned).into();
             for resource in registry.resources().iter().filter(|resource| !resource.group.is_empty()) {
                 for path in [format!("/apis/{}", resource.group), format!("/apis/{}", resource.api_version())] {
                     if !paths.contains(&path) {
@@ -77,12 +83,23 @@ pub(super) fn serve(
                     }
                 }
             }
-            for path in ["/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version"] {
-                paths.push(path.to_owned());
+            for remote in doors.aggregator.view().remotes() {
+                paths.push(format!("/apis/{}", remote.group));
+                paths.push(format!("/apis/{}/{}", remote.group, remote.version));
             }
+            let own = ["/healthz", "/livez", "/metrics", "/metrics/slis", "/openapi/v2", "/openapi/v3", "/openapi/v3/"];
+            paths.extend(own.map(str::to_owned));
+            paths.extend(
+                ["/.well-known/openid-configuration", "/openid/v1/jwks", "/readyz", "/version"].map(str::to_owned),
+            );
+            for (name, root, _) in doors.health.all() {
+                paths.push(format!("/{root}/{name}"));
+            }
+            paths.sort();
+            paths.dedup();
             Ok(answer::object(StatusCode::OK, json!({ "paths": paths }).to_string().into(), wrapping))
         }
-        _ => Err(Error::no_such_page()),
+        _ => Ok(answer::no_page()),
     }
 }
 
@@ -94,6 +111,24 @@ fn public(json: String, content_type: &'static str) -> Response<Body> {
     response
 }
 
+/// Source: `k8s.io/component-base/metrics`, whose text format this is.
+fn metrics_text(text: String) -> Response<Body> {
+    let mut response = answer::text(StatusCode::OK, text);
+    let format = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    response.headers_mut().insert(CONTENT_TYPE, format);
+    response
+}
+
+/// The version of this build, as upstream writes versions.
+pub const VERSION: &str = concat!("v1.37.0+kubelab-", env!("CARGO_PKG_VERSION"));
+
+/// `linux/amd64`.
+pub fn platform() -> String {
+    format!("{}/{}", std::env::consts::OS, go_architecture())
+}
+
+/// Every field of `version.Info` in `k8s.io/apimachinery/pkg/version` (v1.37). Clients take apart `gitVersion` and
+/// `goVersion`, so these look like upstream's.
 fn version() -> serde_json::Value {
     json!({
         "major": "1",
@@ -102,13 +137,13 @@ fn version() -> serde_json::Value {
         "emulationMinor": "37",
         "minCompatibilityMajor": "1",
         "minCompatibilityMinor": "36",
-        "gitVersion": concat!("v1.37.0+kubelab-", env!("CARGO_PKG_VERSION")),
-        "gitCommit": "",
+        "gitVersion": VERSION,
+        "gitCommit": "0000000000000000000000000000000000000000",
         "gitTreeState": "clean",
         "buildDate": "1970-01-01T00:00:00Z",
-        "goVersion": "",
+        "goVersion": "go1.26.0",
         "compiler": "rustc",
-        "platform": format!("{}/{}", std::env::consts::OS, go_architecture()),
+        "platform": platform(),
     })
 }
 

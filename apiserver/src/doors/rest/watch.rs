@@ -1,4 +1,4 @@
-//! A watch as a stream of JSON lines. Source: `k8s.io/apiserver/pkg/endpoints/handlers/watch.go`.
+//! A watch as a stream of JSON lines, or of protobuf frames. Source: `k8s.io/apiserver/pkg/endpoints/handlers/watch.go`.
 
 use std::time::Duration;
 
@@ -6,7 +6,6 @@ use bytes::Bytes;
 use futures::{Stream, stream};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
-use kubelab_api::Error;
 use rand::RngExt;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -42,7 +41,7 @@ struct Lines {
     next_bookmark: Option<Instant>,
     shutdown: CancellationToken,
     over: bool,
-    _watching: Watching,
+    watching: Watching,
 }
 
 /// The body of a watch's answer. It ends after its time, and when the server shuts down.
@@ -68,7 +67,7 @@ pub fn body(
         next_bookmark: next_bookmark(now, now + life),
         shutdown,
         over: false,
-        _watching: watching,
+        watching,
     };
     StreamBody::new(frames(lines)).boxed_unsync()
 }
@@ -95,7 +94,7 @@ fn frames(lines: Lines) -> impl Stream<Item = Result<Frame<Bytes>, BoxError>> + 
                 Ok(batch) => lines.write(&batch),
                 Err(error) => {
                     lines.over = true;
-                    failure(&error)
+                    lines.shape.failure(&error)
                 }
             };
             if !bytes.is_empty() {
@@ -113,6 +112,7 @@ impl Lines {
             self.shape.write_event(event.event_type, &event.json, self.first, &mut out);
             self.first = false;
         }
+        self.watching.sent(batch.events.len());
         let initial = self.awaits_initial && batch.synced;
         self.awaits_initial &= !batch.synced;
         let now = Instant::now();
@@ -126,11 +126,6 @@ impl Lines {
         }
         out
     }
-}
-
-fn failure(error: &Error) -> Vec<u8> {
-    let status = serde_json::to_string(&error.to_status()).unwrap_or_default();
-    format!("{{\"type\":\"ERROR\",\"object\":{status}}}\n").into_bytes()
 }
 
 #[cfg(test)]

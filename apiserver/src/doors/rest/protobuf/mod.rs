@@ -1,7 +1,8 @@
-//! Protobuf bodies, which newer clients send for built-in kinds, as JSON: `kubectl create`, `drain` and `auth can-i` do
-//! since v1.32. Answers are always JSON, which the same clients accept too.
-//! Source of the envelope: `k8s.io/apimachinery/pkg/runtime/serializer/protobuf`.
+//! Protobuf bodies, which client-go's typed clients send and prefer for built-in kinds: from them to JSON here, and back in
+//! [`encode`]. Source of the envelope: `k8s.io/apimachinery/pkg/runtime/serializer/protobuf`.
 
+pub mod encode;
+mod plan;
 mod wire;
 
 use std::{collections::HashMap, sync::LazyLock};
@@ -98,8 +99,8 @@ pub fn to_json(body: &[u8]) -> Result<Bytes, Error> {
 
 /// `apps/v1.Deployment`. Every group knows DeleteOptions, which are all the same.
 fn message_of(api_version: &str, kind: &str) -> String {
-    if kind == "DeleteOptions" {
-        return "meta/v1.DeleteOptions".into();
+    if matches!(kind, "DeleteOptions" | "ListMeta" | "PartialObjectMetadata" | "Status") {
+        return format!("meta/v1.{kind}");
     }
     let (group, version) = api_version.split_once('/').unwrap_or(("core", api_version));
     let group = group.split('.').next().unwrap_or(group);
@@ -206,11 +207,16 @@ fn value(kind: &str, raw: Raw<'_>, depth: usize) -> Result<Value, Error> {
             _ => Value::from("0"),
         },
         ("util/intstr.IntOrString", Raw::Bytes(bytes)) => int_or_string(bytes)?,
-        ("runtime.RawExtension" | "meta/v1.FieldsV1", Raw::Bytes(bytes)) => match first(bytes)? {
-            Some(Raw::Bytes(json)) => serde_json::from_slice(json)
-                .map_err(|error| Error::bad_request(format!("proto: a raw extension is not JSON: {error}")))?,
-            _ => Value::Null,
-        },
+        ("runtime.RawExtension" | "meta/v1.FieldsV1" | "apiextensions/v1.JSON", Raw::Bytes(bytes)) => {
+            match first(bytes)? {
+                Some(Raw::Bytes(json)) => serde_json::from_slice(json)
+                    .map_err(|error| Error::bad_request(format!("proto: a raw extension is not JSON: {error}")))?,
+                _ => Value::Null,
+            }
+        }
+        (union, Raw::Bytes(bytes)) if union.starts_with("apiextensions/v1.JSONSchemaPropsOr") => {
+            schema_or(union, bytes, depth)?
+        }
         (message, Raw::Bytes(bytes)) => {
             let mut object = Map::new();
             fill(message, bytes, depth, &mut object)?;
@@ -222,6 +228,27 @@ fn value(kind: &str, raw: Raw<'_>, depth: usize) -> Result<Value, Error> {
         }
         _ => return Err(Error::bad_request(format!("proto: wrong wireType for a {kind}"))),
     })
+}
+
+/// A schema, or what may stand in its place: a list of schemas, a list of names, or whether anything is allowed.
+fn schema_or(union: &str, bytes: &[u8], depth: usize) -> Result<Value, Error> {
+    let schema = |bytes| {
+        let mut schema = Map::new();
+        fill("apiextensions/v1.JSONSchemaProps", bytes, depth, &mut schema)?;
+        Ok::<_, Error>(Value::Object(schema))
+    };
+    let (mut allows, mut one, mut list) = (None, None, Vec::new());
+    for field in Fields(bytes) {
+        match field? {
+            (1, Raw::Varint(number)) => allows = Some(number != 0),
+            (1, Raw::Bytes(bytes)) => one = Some(schema(bytes)?),
+            (2, Raw::Bytes(bytes)) if union.ends_with("Bool") => one = Some(schema(bytes)?),
+            (2, Raw::Bytes(bytes)) if union.ends_with("StringArray") => list.push(text(bytes)?.into()),
+            (2, Raw::Bytes(bytes)) => list.push(schema(bytes)?),
+            _ => {}
+        }
+    }
+    Ok(one.or(allows.map(Value::Bool)).unwrap_or(Value::Array(list)))
 }
 
 /// The first field's value.

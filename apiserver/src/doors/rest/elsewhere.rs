@@ -1,0 +1,64 @@
+//! Requests that another server answers. Whether the caller may ask is decided here, as for every request.
+
+use std::time::Instant;
+
+use http::{Method, Request, Response, header::UPGRADE};
+use hyper::body::Incoming;
+use kubelab_api::Error;
+
+use super::{path::Target, query::Query, resource::verb};
+use crate::{
+    aggregation::{proxy, remote::Remote},
+    authorization::Attributes,
+    corridor::{User, Verb},
+    doors::{Body, Doors, within_time},
+    metrics::{self, Labels},
+};
+
+pub(super) async fn serve(
+    doors: &Doors,
+    user: &User,
+    remote: &Remote,
+    target: Option<Target>,
+    query: &Query,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Error> {
+    let begin = Instant::now();
+    let asked = target.as_ref().and_then(|target| verb(request.method(), target, query).ok());
+    let method = request.method().as_str().to_ascii_lowercase();
+    match &target {
+        Some(target) => {
+            let attributes = Attributes {
+                subresource: &target.subresource,
+                namespace: &target.namespace,
+                name: &target.name,
+                field_selector: query.get("fieldSelector").unwrap_or_default(),
+                ..Attributes::resource(
+                    user,
+                    asked.map_or(method.as_str(), |verb| verb.name()),
+                    &target.group,
+                    &target.resource,
+                )
+            };
+            doors.corridor.authorize(&attributes).await?;
+        }
+        None => doors.corridor.authorize_path(user, &method, request.uri().path())?,
+    }
+    let _place =
+        doors.limits.enter(asked.unwrap_or(if request.method() == Method::GET { Verb::Get } else { Verb::Create }))?;
+    let lasting = asked == Some(Verb::Watch) || request.headers().contains_key(UPGRADE);
+    let state = doors.aggregator.store().local();
+    let answer = async { Ok(proxy::forward(remote, &state, user, request).await) };
+    let answered = if lasting { answer.await } else { within_time(query.timeout()?, answer).await };
+    let code = answered.as_ref().map_or_else(Error::code, |response| response.status().as_u16());
+    // What other servers serve has no bound here, so only the group is a label.
+    let labels = Labels {
+        verb: asked.map_or("", metrics::verb),
+        group: remote.group.clone(),
+        version: remote.version.clone(),
+        component: metrics::COMPONENT,
+        ..Labels::default()
+    };
+    doors.metrics.answered(labels, code, begin.elapsed());
+    answered
+}
