@@ -12,15 +12,20 @@
 //! | [`patch`] | JSON merge patch and strategic merge patch |
 //! | [`meta`] | owners, conditions and other things that all objects have |
 //! | [`pod`] | what a pod's fields say about it |
+//! | [`custom`] | the resources that a CustomResourceDefinition brings |
+//! | [`structural`] | schemas of custom resources: valid, pruned and defaulted values |
+//! | [`jsonpath`] | the paths by which columns, scales and selectable fields look into an object |
 //! | [`hash`] | the hashes in generated names |
 //! | [`well_known`] | labels, taints and annotations with a meaning |
 //!
 //! Invariant: nothing here reads a clock, a socket or a file.
 
+pub mod custom;
 pub mod error;
 pub mod field;
 pub mod hash;
 pub mod intstr;
+pub mod jsonpath;
 pub mod meta;
 pub mod name;
 pub mod patch;
@@ -28,6 +33,7 @@ pub mod pod;
 pub mod quantity;
 pub mod resource;
 pub mod selector;
+pub mod structural;
 pub mod well_known;
 
 pub use error::{Error, Reason};
