@@ -14,6 +14,7 @@
 //! | [`authentication`], [`authorization`] | who asks, and whether he may |
 //! | [`bootstrap`] | what every cluster has from the start |
 //! | [`discovery`], [`openapi`] | what is served, and how it looks |
+//! | [`cel`] | the expression language of policies and validation rules |
 //! | [`metrics`] | what is counted |
 //!
 //! Invariant: a door never touches the store, and nothing about one kind stands outside its room in the registry.
@@ -24,6 +25,7 @@ pub mod admission;
 pub mod authentication;
 pub mod authorization;
 pub mod bootstrap;
+pub mod cel;
 pub mod corridor;
 pub mod discovery;
 pub mod doors;
