@@ -18,6 +18,7 @@
 //! | [`node_ipam`] | Node → its range of pod addresses |
 //! | [`pod_gc`] | Pods that nobody else removes |
 //! | [`garbage_collector`] | whatever belongs to objects that are gone |
+//! | [`custom_resource_definition`] | definitions that are being deleted, and all their objects |
 //! | [`namespace`] | Namespaces that are being deleted, and all in them |
 //! | [`service_account`] | Namespace → its ServiceAccount `default` |
 //! | [`root_ca_publisher`] | Namespace → its ConfigMap `kube-root-ca.crt` |
@@ -34,6 +35,7 @@
 
 pub mod cluster_role_aggregation;
 pub mod context;
+pub mod custom_resource_definition;
 pub mod deployment;
 pub mod endpoint_slice;
 pub mod endpoints;

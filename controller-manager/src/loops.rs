@@ -7,8 +7,9 @@ use tokio::task::JoinSet;
 use tracing::Instrument;
 
 use crate::{
-    Context, cluster_role_aggregation, deployment, endpoint_slice, endpoints, garbage_collector, namespace, node_ipam,
-    node_lifecycle, pod_gc, replica_set, root_ca_publisher, service_account, taint_eviction, token,
+    Context, cluster_role_aggregation, custom_resource_definition, deployment, endpoint_slice, endpoints,
+    garbage_collector, namespace, node_ipam, node_lifecycle, pod_gc, replica_set, root_ca_publisher, service_account,
+    taint_eviction, token,
 };
 
 /// One control loop.
@@ -37,6 +38,10 @@ pub const LOOPS: &[Loop] = &[
         start: |context| Box::pin(root_ca_publisher::run(context)),
     },
     Loop { name: "garbage-collector-controller", start: |context| Box::pin(garbage_collector::run(context)) },
+    Loop {
+        name: "custom-resource-definition-controller",
+        start: |context| Box::pin(custom_resource_definition::run(context)),
+    },
     Loop { name: "namespace-controller", start: |context| Box::pin(namespace::run(context)) },
     Loop { name: "pod-garbage-collector-controller", start: |context| Box::pin(pod_gc::run(context)) },
     Loop { name: "serviceaccount-token-controller", start: |context| Box::pin(token::run(context)) },

@@ -9,6 +9,7 @@
 //! | [`bad_input`] | what is wrong is refused in upstream's words, and nothing is stored |
 //! | [`clients`] | the `kube` crate's client and watcher |
 //! | [`commands`] | kubectl's commands, old and new |
+//! | [`custom`] | custom resources: their definitions, kubectl, an operator |
 //! | [`life`] | `kubelab`'s own commands, and its errors |
 //! | [`survival`] | processes are killed under load and nothing that was acknowledged is lost |
 
@@ -19,6 +20,7 @@ mod application;
 mod bad_input;
 mod clients;
 mod commands;
+mod custom;
 mod harness;
 mod life;
 mod survival;

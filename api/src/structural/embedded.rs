@@ -113,12 +113,7 @@ pub fn validate(
     }
 }
 
-fn validate_resource(
-    value: &Value,
-    path: &Path,
-    check: &dyn Fn(&ObjectMeta, &Path, &mut Errors),
-    errors: &mut Errors,
-) {
+fn validate_resource(value: &Value, path: &Path, check: &dyn Fn(&ObjectMeta, &Path, &mut Errors), errors: &mut Errors) {
     for field in ["apiVersion", "kind"] {
         let path = path.child(field);
         match value.get(field) {

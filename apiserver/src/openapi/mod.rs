@@ -7,6 +7,7 @@ mod schemas;
 
 use std::{
     collections::BTreeMap,
+    hash::{DefaultHasher, Hash, Hasher},
     io::{Read, Write},
     sync::{Arc, Mutex, PoisonError},
 };
@@ -44,8 +45,17 @@ const VERSION: &str = "v1.37.0";
 /// The documents that were asked for.
 #[derive(Default)]
 pub struct OpenApi {
-    documents: Mutex<BTreeMap<String, Bytes>>,
+    documents: Mutex<BTreeMap<String, Document>>,
 }
+
+/// A document, and what it was made of.
+struct Document {
+    of: u64,
+    packed: Bytes,
+}
+
+/// At most so many documents are kept; definitions may bring groups without end.
+const MAX_DOCUMENTS: usize = 256;
 
 impl OpenApi {
     /// Answers `/openapi/v2`, `/openapi/v3` and what is below; `None` for every other path.
@@ -57,7 +67,7 @@ impl OpenApi {
     ) -> Option<Result<Response<Body>, Error>> {
         let resources = registry.resources();
         if path == "/openapi/v3" || path == "/openapi/v3/" {
-            return Some(Ok(send(headers, JSON, &index(&resources))));
+            return Some(Ok(send(headers, JSON, &index(registry, &resources))));
         }
         if path == "/openapi/v2" {
             return Some(self.swagger(registry, &resources, headers));
@@ -70,7 +80,8 @@ impl OpenApi {
             if !clauses(header(headers)).iter().any(|clause| clause.allows(JSON)) {
                 return Err(not_acceptable(JSON));
             }
-            let packed = self.packed(path, || document(registry, &of).to_string().into_bytes());
+            let made_of = sources(registry, &of);
+            let packed = self.packed(path, made_of, || document(registry, &of).to_string().into_bytes());
             Ok(send_packed(headers, JSON, packed))
         })
     }
@@ -81,26 +92,30 @@ impl OpenApi {
         resources: &[Arc<Resource>],
         headers: &HeaderMap,
     ) -> Result<Response<Body>, Error> {
+        let made_of = sources(registry, resources);
         for clause in clauses(header(headers)) {
             if clause.allows(JSON) {
-                let packed = self.packed("v2", || swagger(registry, resources).to_string().into_bytes());
+                let packed = self.packed("v2", made_of, || swagger(registry, resources).to_string().into_bytes());
                 return Ok(send_packed(headers, JSON, packed));
             }
             if GNOSTIC.iter().any(|known| clause.allows(known)) {
-                let packed = self.packed("gnostic", || gnostic::encode(&swagger(registry, resources)));
+                let packed = self.packed("gnostic", made_of, || gnostic::encode(&swagger(registry, resources)));
                 return Ok(send_packed(headers, GNOSTIC[1], packed));
             }
         }
         Err(not_acceptable(&format!("{JSON}, {}", GNOSTIC[0])))
     }
 
-    fn packed(&self, key: &str, make: impl FnOnce() -> Vec<u8>) -> Bytes {
+    fn packed(&self, key: &str, of: u64, make: impl FnOnce() -> Vec<u8>) -> Bytes {
         let mut documents = self.documents.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(packed) = documents.get(key) {
-            return packed.clone();
+        if let Some(document) = documents.get(key).filter(|document| document.of == of) {
+            return document.packed.clone();
         }
         let packed = Bytes::from(pack(&make()));
-        documents.insert(key.to_owned(), packed.clone());
+        if documents.len() >= MAX_DOCUMENTS {
+            documents.clear();
+        }
+        documents.insert(key.to_owned(), Document { of, packed: packed.clone() });
         packed
     }
 }
@@ -122,11 +137,11 @@ fn root(resource: &Resource) -> String {
 }
 
 /// Where the documents are. Their hash comes from what they are made of, so that none needs to be made for it.
-fn index(resources: &[Arc<Resource>]) -> Bytes {
+fn index(registry: &Registry, resources: &[Arc<Resource>]) -> Bytes {
     let mut of: BTreeMap<String, String> = BTreeMap::new();
     for resource in resources {
         let rows = of.entry(root(resource)).or_insert_with(|| env!("CARGO_PKG_VERSION").to_owned());
-        rows.push_str(&format!("{resource:?}"));
+        rows.push_str(&format!("{resource:?}{}", registry.fingerprint(resource)));
     }
     let paths: Map<String, Value> = of
         .into_iter()
@@ -137,6 +152,15 @@ fn index(resources: &[Arc<Resource>]) -> Bytes {
         })
         .collect();
     json!({ "paths": paths }).to_string().into()
+}
+
+/// Tells what documents are made of from what they were made of before.
+fn sources(registry: &Registry, resources: &[Arc<Resource>]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for resource in resources {
+        (&resource.group, &resource.version, &resource.plural, registry.fingerprint(resource)).hash(&mut hasher);
+    }
+    hasher.finish()
 }
 
 fn document(registry: &Registry, resources: &[Arc<Resource>]) -> Value {

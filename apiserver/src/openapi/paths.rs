@@ -50,7 +50,7 @@ fn add(resource: &Resource, schemas: &Schemas, paths: &mut Map<String, Value>) {
             strategic: true,
         }
     };
-    let list = format!("{}List", resource.kind);
+    let list = resource.list_kind();
     let mut above = Vec::new();
     if resource.namespaced {
         above.push(path_parameter("namespace", "object name and auth scope, such as for teams and projects"));

@@ -85,7 +85,7 @@ impl<'a> Context<'a> {
 
     /// No claims yet, for the object at this key.
     pub fn claims(&self, key: &Key) -> Claims<'a> {
-        Claims::new(self.state, key)
+        Claims::new(self.state, key).at(self.now)
     }
 }
 
@@ -147,7 +147,7 @@ pub struct Encoded {
 /// Encodes an object for the store.
 pub fn encode(context: &Context, key: &Key, object: &mut dyn AnyObject, created: bool) -> Result<Encoded, Error> {
     object.metadata_mut().resource_version = Some(String::new());
-    let value = Bytes::from(object.encode()?);
+    let value = context.handler.store(object)?;
     if value.len() > OBJECT_LIMIT {
         return Err(Error::new(Reason::Unknown, "etcdserver: request is too large"));
     }

@@ -14,8 +14,7 @@ use crate::{
 };
 
 const TYPES: [&str; 6] = ["array", "boolean", "integer", "number", "object", "string"];
-const REASONS: [&str; 4] =
-    ["FieldValueDuplicate", "FieldValueForbidden", "FieldValueInvalid", "FieldValueRequired"];
+const REASONS: [&str; 4] = ["FieldValueDuplicate", "FieldValueForbidden", "FieldValueInvalid", "FieldValueRequired"];
 
 /// Where in a schema a part of it stands.
 #[derive(Clone, Default)]
@@ -174,8 +173,7 @@ fn validate_list_type(props: &Props, path: &Path, errors: &mut Errors) {
         _ => None,
     };
     if let Some(list_type) = list_type {
-        let is_list =
-            must_be(props, "array", "must be array if x-kubernetes-list-type is specified", path, errors);
+        let is_list = must_be(props, "array", "must be array if x-kubernetes-list-type is specified", path, errors);
         if let Some(items) = items.filter(|_| is_list && list_type == "set") {
             validate_set_items(items, &path.child("items"), errors);
         }

@@ -114,11 +114,8 @@ fn metadata(props: &Props, level: Level, path: &Path, errors: &mut Errors) {
         errors.invalid(&path.child("type"), text(&metadata.type_), "must be object");
     }
     if level == Level::Root {
-        let only_names = metadata
-            .properties
-            .iter()
-            .flatten()
-            .all(|(name, _)| ["name", "generateName"].contains(&name.as_str()));
+        let only_names =
+            metadata.properties.iter().flatten().all(|(name, _)| ["name", "generateName"].contains(&name.as_str()));
         let rest = Props {
             type_: None,
             default: None,
@@ -219,12 +216,22 @@ fn complete(values: &Props, outside: Option<&Props>, path: &Path, values_path: &
         .flatten()
         .enumerate()
         .map(|(index, part)| (part, values_path.child("allOf").index(index)))
-        .chain(values.any_of.iter().flatten().enumerate().map(|(index, part)| {
-            (part, values_path.child("anyOf").index(index))
-        }))
-        .chain(values.one_of.iter().flatten().enumerate().map(|(index, part)| {
-            (part, values_path.child("oneOf").index(index))
-        }))
+        .chain(
+            values
+                .any_of
+                .iter()
+                .flatten()
+                .enumerate()
+                .map(|(index, part)| (part, values_path.child("anyOf").index(index))),
+        )
+        .chain(
+            values
+                .one_of
+                .iter()
+                .flatten()
+                .enumerate()
+                .map(|(index, part)| (part, values_path.child("oneOf").index(index))),
+        )
         .chain(values.not.as_deref().map(|not| (not, values_path.child("not"))));
     for (part, part_path) in junctors {
         complete_nested(part, outside, path, &part_path, errors);

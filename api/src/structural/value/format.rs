@@ -9,7 +9,10 @@ use std::{
 use regex::Regex;
 
 use super::types;
-use crate::structural::{Schema, pattern::{compile, compile_within}};
+use crate::structural::{
+    Schema,
+    pattern::{compile, compile_within},
+};
 
 /// Formats of texts.
 const OF_TEXT: [&str; 26] = [
@@ -127,9 +130,8 @@ static HOSTNAME: Lazy = LazyLock::new(|| {
     )
     .ok()
 });
-static TIME: Lazy = LazyLock::new(|| {
-    compile("^([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](.[0-9]+)?(z|([+-][0-9]{2}:[0-9]{2}))$").ok()
-});
+static TIME: Lazy =
+    LazyLock::new(|| compile("^([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](.[0-9]+)?(z|([+-][0-9]{2}:[0-9]{2}))$").ok());
 static DURATION: Lazy = LazyLock::new(|| compile(r"(\d+)\s*([A-Za-zµ]+)").ok());
 static GO_DURATION: Lazy =
     LazyLock::new(|| compile(r"^[+-]?(?:0|(?:(?:\d+\.?\d*|\.\d+)(?:ns|us|µs|μs|ms|s|m|h))+)$").ok());

@@ -134,9 +134,7 @@ fn check_text(text: &str, schema: &Schema, name: &str, outcome: &mut Outcome) {
     let too_short = values.min_length.filter(|min| length < *min);
     let unlike = values.pattern.as_ref().filter(|pattern| !pattern.matches(text));
     let fault = match (too_long, too_short, unlike) {
-        (Some(max), ..) => {
-            Some(Fault::new(name, format!("should be at most {max} chars long"), Wrong::TooLong(max)))
-        }
+        (Some(max), ..) => Some(Fault::new(name, format!("should be at most {max} chars long"), Wrong::TooLong(max))),
         (_, Some(min), _) => Some(Fault::new(name, format!("should be at least {min} chars long"), other())),
         (.., Some(pattern)) => Some(Fault::new(name, format!("should match '{}'", pattern.text()), other())),
         _ => None,
@@ -187,13 +185,7 @@ fn check_list(elements: &[Value], old: Option<&Value>, schema: &Schema, name: &s
     outcome.matches += 1;
 }
 
-fn check_object(
-    fields: &Map<String, Value>,
-    old: Option<&Value>,
-    schema: &Schema,
-    name: &str,
-    outcome: &mut Outcome,
-) {
+fn check_object(fields: &Map<String, Value>, old: Option<&Value>, schema: &Schema, name: &str, outcome: &mut Outcome) {
     let values = &schema.values;
     let count = fields.len() as i64;
     if let Some(min) = values.min_properties.filter(|min| count < *min) {

@@ -79,7 +79,10 @@ fn what_was_wrong_before_may_stay_so() {
     for (new, expected) in [
         (json!({"a": 9, "list": [{"k": "y", "v": 1}, {"k": "x", "v": 9}], "atomic": [9]}), "[]"),
         (json!({"a": 8}), "a: Invalid value: 8: a in body should be less than or equal to 5"),
-        (json!({"list": [{"k": "y", "v": 9}]}), "list[0].v: Invalid value: 9: list[0].v in body should be less than or equal to 5"),
+        (
+            json!({"list": [{"k": "y", "v": 9}]}),
+            "list[0].v: Invalid value: 9: list[0].v in body should be less than or equal to 5",
+        ),
         (json!({"atomic": [9, 1]}), "atomic[0]: Invalid value: 9: atomic[0] in body should be less than or equal to 5"),
     ] {
         let mut errors = Errors::default();

@@ -43,7 +43,7 @@ pub(super) async fn serve(
         scope: metrics::scope(&target.namespace, &target.name),
         component: metrics::COMPONENT,
     };
-    let answered = match find(doors, &target) {
+    let answered = match find(doors, &target).await {
         Ok(resource) => match verb.and_then(|verb| allowed(&resource, &target, verb).map(|()| verb)) {
             Ok(verb) => pass(doors, user, resource, verb, target, query, request).await,
             Err(refusal) => Err(refusal),
@@ -59,8 +59,8 @@ pub(super) async fn serve(
     answered
 }
 
-fn find(doors: &Doors, target: &Target) -> Result<Arc<Resource>, Error> {
-    let found = doors.corridor.registry().find(&target.group, &target.version, &target.resource);
+async fn find(doors: &Doors, target: &Target) -> Result<Arc<Resource>, Error> {
+    let found = doors.corridor.registry().find_latest(&target.group, &target.version, &target.resource).await?;
     let resource = found.ok_or_else(Error::no_such_page)?;
     let known = target.subresource.is_empty() || resource.has(&target.subresource);
     let placed = match resource.namespaced {

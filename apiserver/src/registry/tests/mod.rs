@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod cost;
+mod custom;
 mod decoding;
 mod deleting;
 mod parts;
