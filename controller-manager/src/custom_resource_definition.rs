@@ -122,14 +122,12 @@ impl Loop {
 
     /// Deletes all objects of a resource; says how many are still there.
     async fn empty(&self, resource: &Resource) -> Result<usize, Error> {
-        let namespaces = |list: &[serde_json::Value]| -> Result<BTreeSet<String>, Error> {
-            list.iter()
-                .map(|object| Partial::deserialize(object).map_err(Error::internal))
-                .map(|object| Ok(object?.metadata.namespace.unwrap_or_default()))
-                .collect()
+        let namespace = |object: &serde_json::Value| {
+            let object = Partial::deserialize(object).map_err(Error::internal)?;
+            Ok::<_, Error>(object.metadata.namespace.unwrap_or_default())
         };
         let list = self.client.list_dynamic(resource, "").await?;
-        for namespace in namespaces(&list)? {
+        for namespace in list.iter().map(namespace).collect::<Result<BTreeSet<_>, _>>()? {
             // Without a name, the whole collection.
             self.client.delete_dynamic(resource, &namespace, "", DeleteOptions::default()).await?;
         }

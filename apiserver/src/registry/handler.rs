@@ -11,6 +11,7 @@ use k8s_openapi::{
 use kubelab_api::{
     Error, Resource,
     field::Errors,
+    patch,
     resource::{self, Text},
 };
 use kubelab_store::{Batch, Change, Topic};
@@ -34,6 +35,8 @@ pub struct Handler {
     pub rules: Box<dyn Rules>,
     /// The definition that it comes from, if it is a custom one.
     pub definition: Option<Arc<Definition>>,
+    /// What its objects are made of, in this version: how they merge and who owns what.
+    pub types: patch::Schema,
     /// How this version differs from the stored one; `None` where it does not.
     version: Option<Box<dyn Version>>,
 }
@@ -62,14 +65,22 @@ fn handler(
 ) -> Option<Handler> {
     let resource = resource::find(group, version, plural)?;
     let topic = rules.topic().unwrap_or_else(|| resource.topic()).into();
-    Some(Handler { resource: Arc::new(resource.clone()), topic, rules, definition: None, version: conversion })
+    // Reviews and bindings merge with nothing.
+    let types = patch::Schema::of(resource).unwrap_or_else(patch::Schema::unknown);
+    let resource = Arc::new(resource.clone());
+    Some(Handler { resource, topic, rules, definition: None, types, version: conversion })
 }
 
 impl Handler {
     /// The handler of a custom kind in one version.
-    pub fn custom(resource: Resource, definition: Arc<Definition>, rules: Box<dyn Rules>) -> Self {
+    pub fn custom(
+        resource: Resource,
+        definition: Arc<Definition>,
+        rules: Box<dyn Rules>,
+        types: patch::Schema,
+    ) -> Self {
         let topic = resource.topic().into();
-        Self { resource: Arc::new(resource), topic, rules, definition: Some(definition), version: None }
+        Self { resource: Arc::new(resource), topic, rules, types, definition: Some(definition), version: None }
     }
 
     /// An object that a client sent: decoded, in the stored version, with defaults filled in; and warnings.
@@ -94,6 +105,18 @@ impl Handler {
     pub fn encode(&self, object: &dyn AnyObject) -> Result<Bytes, Error> {
         let stored = Bytes::from(object.encode()?);
         self.present(&stored)
+    }
+
+    /// An object in the version that is served, as a JSON value without its managers.
+    pub fn value(&self, object: &dyn AnyObject) -> Result<Value, Error> {
+        let mut value = match &self.version {
+            Some(_) => serde_json::from_slice(&self.encode(object)?).map_err(Error::internal)?,
+            None => self.rules.value(object)?,
+        };
+        if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
+            metadata.remove("managedFields");
+        }
+        Ok(value)
     }
 
     /// An object in the version that is served, as this server once answered it.
@@ -144,6 +167,9 @@ pub trait Rules: Send + Sync {
     }
     fn store(&self, object: &dyn AnyObject) -> Result<Bytes, Error> {
         Ok(object.encode()?.into())
+    }
+    fn value(&self, object: &dyn AnyObject) -> Result<Value, Error> {
+        object.to_value()
     }
     fn check_creatable(&self) -> Result<(), Error> {
         Ok(())

@@ -12,6 +12,7 @@ use kubelab_api::{
     custom::{has_condition, resources},
     jsonpath::JsonPath,
     meta::is_deleting,
+    patch,
     resource::Text,
     structural::Schema,
 };
@@ -40,6 +41,8 @@ pub struct Definition {
     pub namespaced: bool,
     /// It is being deleted, and nothing new is taken.
     pub ending: bool,
+    /// A webhook makes one version of another.
+    pub by_webhook: bool,
     /// Its versions.
     pub versions: Vec<Version>,
     /// The version in which objects are stored.
@@ -104,6 +107,7 @@ pub fn handlers(crd: &CustomResourceDefinition, key: Key, modified: Revision) ->
         plural: spec.names.plural.clone(),
         namespaced: spec.scope == "Namespaced",
         ending: is_deleting(&crd.metadata) || has_condition(crd, "Terminating"),
+        by_webhook: spec.conversion.as_ref().is_some_and(|conversion| conversion.strategy == "Webhook"),
         versions: spec.versions.iter().map(|version| Version::new(&spec.group, &spec.names.kind, version)).collect(),
         storage,
     });
@@ -111,7 +115,9 @@ pub fn handlers(crd: &CustomResourceDefinition, key: Key, modified: Revision) ->
         .filter_map(|resource| {
             let version = definition.versions.iter().position(|version| version.name == resource.version)?;
             let rules = CustomRules::new(Arc::clone(&definition), version);
-            Some(Handler::custom(resource, Arc::clone(&definition), Box::new(rules)))
+            let props = serde_json::to_value(&definition.versions[version].props).ok()?;
+            let types = patch::Schema::from_structural(&props);
+            Some(Handler::custom(resource, Arc::clone(&definition), Box::new(rules), types))
         })
         .collect()
 }

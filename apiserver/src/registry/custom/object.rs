@@ -57,6 +57,10 @@ impl AnyObject for CustomObject {
         serde_json::to_vec(&self.to_value()?).map_err(Error::internal)
     }
 
+    fn to_value(&self) -> Result<Value, Error> {
+        CustomObject::to_value(self)
+    }
+
     fn duplicate(&self) -> Box<dyn AnyObject> {
         Box::new(self.clone())
     }

@@ -65,8 +65,17 @@ impl Rules for CustomRules {
     }
     fn store(&self, object: &dyn AnyObject) -> Result<Bytes, Error> {
         let mut object = typed(object).clone();
-        decode::convert(&mut object, &self.definition.versions[self.definition.storage]);
+        decode::convert(&self.definition, &mut object, &self.definition.versions[self.definition.storage])?;
         Ok(object.encode()?.into())
+    }
+    fn value(&self, object: &dyn AnyObject) -> Result<Value, Error> {
+        let object = typed(object);
+        if object.api_version == self.version().api_version {
+            return object.to_value();
+        }
+        let mut converted = object.clone();
+        decode::convert(&self.definition, &mut converted, self.version())?;
+        converted.to_value()
     }
     fn check_creatable(&self) -> Result<(), Error> {
         if !self.definition.ending {

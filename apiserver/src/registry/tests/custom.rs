@@ -212,6 +212,34 @@ async fn rules_compare_what_is_with_what_was() {
 }
 
 #[tokio::test]
+async fn configurations_are_applied_by_the_schema() {
+    let lab = Lab::start().await;
+    let mut listed = definition(json!({}));
+    let spec = &mut listed["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];
+    spec["properties"]["axes"] = json!({
+        "type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"],
+        "items": {"type": "object", "required": ["name"], "properties": {
+            "name": {"type": "string"}, "length": {"type": "integer"}}},
+    });
+    lab.create("customresourcedefinitions", "", listed).await.unwrap();
+    let apply = async |manager: &str, spec: Value| {
+        let body = Body::Patch { media_type: patch::APPLY.into(), patch: widget("a", spec).to_string().into() };
+        let mut request = Request { body, ..lab.of_version("v1", Verb::Patch, "", "a") };
+        request.options.field_manager = manager.into();
+        lab.object(request).await
+    };
+    let axis = |name: &str, length: i64| json!({"name": name, "length": length});
+    apply("one", json!({"size": "S", "axes": [axis("x", 1)]})).await.unwrap();
+    let both = apply("two", json!({"size": "S", "axes": [axis("y", 2)]})).await.unwrap();
+    assert_eq!(both["spec"]["axes"], json!([axis("x", 1), axis("y", 2)]));
+    let error = apply("two", json!({"size": "S", "axes": [axis("x", 3), axis("y", 2)]})).await.unwrap_err();
+    assert_eq!(error.code(), 409);
+    assert!(error.message.contains(".spec.axes[name=\"x\"].length"), "{error}");
+    let left = apply("one", json!({"size": "S"})).await.unwrap();
+    assert_eq!(left["spec"]["axes"], json!([axis("y", 2)]));
+}
+
+#[tokio::test]
 async fn a_strategic_merge_patch_is_refused() {
     let lab = Lab::start().await;
     lab.create("customresourcedefinitions", "", definition(json!({}))).await.unwrap();

@@ -5,9 +5,12 @@ mod cost;
 mod custom;
 mod decoding;
 mod deleting;
+mod model;
 mod parts;
 mod policy;
+mod quota;
 mod reading;
+mod security;
 mod several;
 mod writing;
 
