@@ -74,7 +74,7 @@ async fn fields_have_managers() {
         "{refused}"
     );
     let forced = deployments.patch("web-1-33", &PatchParams::apply("rust").force(), &config(4)).await.unwrap();
-    assert_eq!(forced.spec.unwrap().replicas, Some(4));
+    assert_eq!(forced.spec.replicas, Some(4));
     let status = Patch::Apply(json!({"apiVersion": "apps/v1", "kind": "Deployment", "status": {"collisionCount": 2}}));
     let applied = deployments.patch_status("web-1-33", &PatchParams::apply("rust"), &status).await.unwrap();
     assert_eq!(applied.status.unwrap().collision_count, Some(2));
