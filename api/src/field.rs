@@ -111,7 +111,12 @@ impl Errors {
 
     /// A value is malformed. Text shows in quotes, numbers bare: pass `&json!(value)`.
     pub fn invalid(&mut self, path: &Path, value: impl Into<serde_json::Value>, detail: &str) {
-        self.push(Kind::Invalid, path, with_detail(format!("Invalid value: {}", value.into()), detail));
+        self.push(Kind::Invalid, path, with_detail(format!("Invalid value: {}", shown(value.into())), detail));
+    }
+
+    /// A value is malformed, and too large to be shown.
+    pub fn invalid_unshown(&mut self, path: &Path, detail: &str) {
+        self.push(Kind::Invalid, path, with_detail("Invalid value".into(), detail));
     }
 
     /// A value is none of the allowed ones.
@@ -120,6 +125,18 @@ impl Errors {
         allowed.sort();
         let message = format!("Unsupported value: {value:?}: supported values: {}", allowed.join(", "));
         self.push(Kind::NotSupported, path, message);
+    }
+
+    /// A value is none of the allowed ones, which are told in their order.
+    pub fn not_among(&mut self, path: &Path, value: impl Into<serde_json::Value>, allowed: &[String]) {
+        let allowed: Vec<_> = allowed.iter().map(|value| format!("{value:?}")).collect();
+        let message = format!("Unsupported value: {}: supported values: {}", shown(value.into()), allowed.join(", "));
+        self.push(Kind::NotSupported, path, message);
+    }
+
+    /// A value has the wrong type.
+    pub fn type_invalid(&mut self, path: &Path, value: impl Into<serde_json::Value>, detail: &str) {
+        self.push(Kind::TypeInvalid, path, with_detail(format!("Invalid value: {}", shown(value.into())), detail));
     }
 
     /// A value stands twice.
@@ -151,6 +168,11 @@ impl Errors {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+}
+
+/// A value as errors show it. Source: `Error.ErrorBody`, for which no value is the text "null".
+fn shown(value: serde_json::Value) -> serde_json::Value {
+    if value.is_null() { "null".into() } else { value }
 }
 
 fn with_detail(message: String, detail: &str) -> String {

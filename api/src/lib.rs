@@ -14,6 +14,9 @@
 //! | [`patch`] | JSON merge patch and strategic merge patch |
 //! | [`meta`] | owners, conditions and other things that all objects have |
 //! | [`pod`] | what a pod's fields say about it |
+//! | [`custom`] | the resources that a CustomResourceDefinition brings |
+//! | [`structural`] | schemas of custom resources: valid, pruned and defaulted values |
+//! | [`jsonpath`] | the paths by which columns, scales and selectable fields look into an object |
 //! | [`pod_security`] | the Pod Security Standards |
 //! | [`quota`] | what objects use, and whether a quota allows it |
 //! | [`hash`] | the hashes in generated names |
@@ -22,11 +25,13 @@
 //! Invariant: nothing here reads a clock, a socket or a file.
 
 pub mod apply;
+pub mod custom;
 pub mod error;
 pub mod field;
 pub mod go;
 pub mod hash;
 pub mod intstr;
+pub mod jsonpath;
 pub mod meta;
 pub mod name;
 pub mod patch;
@@ -36,6 +41,7 @@ pub mod quantity;
 pub mod quota;
 pub mod resource;
 pub mod selector;
+pub mod structural;
 pub mod well_known;
 
 pub use error::{Error, Reason};

@@ -37,16 +37,18 @@ pub struct Resource {
     pub plural: Text,
     /// The singular, lower-case name: `deployment`.
     pub singular: Text,
+    /// The kind of its lists; empty for the kind with `List` appended, as it is nearly always.
+    pub list_kind: Text,
     /// Names for impatient people: `deploy`.
-    pub short_names: Cow<'static, [&'static str]>,
+    pub short_names: Vec<Text>,
     /// Groups of resources it belongs to: `all`.
-    pub categories: Cow<'static, [&'static str]>,
+    pub categories: Vec<Text>,
     /// Its objects live in a namespace.
     pub namespaced: bool,
     /// What can be asked of it.
     pub verbs: Verbs,
     /// `status`, `scale`, ….
-    pub subresources: Cow<'static, [&'static str]>,
+    pub subresources: Vec<Text>,
 }
 
 impl Resource {
@@ -73,8 +75,20 @@ impl Resource {
 
     /// It is served with this subresource.
     pub fn has(&self, subresource: &str) -> bool {
-        self.subresources.contains(&subresource)
+        self.subresources.iter().any(|known| known == subresource)
     }
+
+    /// `DeploymentList`.
+    pub fn list_kind(&self) -> String {
+        match &*self.list_kind {
+            "" => format!("{}List", self.kind),
+            own => own.to_owned(),
+        }
+    }
+}
+
+fn texts(names: &[&'static str]) -> Vec<Text> {
+    names.iter().map(|name| Cow::Borrowed(*name)).collect()
 }
 
 fn row(
@@ -91,29 +105,30 @@ fn row(
         kind: Cow::Borrowed(kind),
         plural: Cow::Borrowed(plural),
         singular: Cow::Borrowed(singular),
-        short_names: Cow::Borrowed(&[]),
-        categories: Cow::Borrowed(&[]),
+        list_kind: Cow::Borrowed(""),
+        short_names: Vec::new(),
+        categories: Vec::new(),
         namespaced,
         verbs: Verbs::All,
-        subresources: Cow::Borrowed(&[]),
+        subresources: Vec::new(),
     }
 }
 
 impl Resource {
     fn short(mut self, names: &'static [&'static str]) -> Self {
-        self.short_names = Cow::Borrowed(names);
+        self.short_names = texts(names);
         self
     }
     fn all(mut self) -> Self {
-        self.categories = Cow::Borrowed(&["all"]);
+        self.categories = texts(&["all"]);
         self
     }
     fn category(mut self, names: &'static [&'static str]) -> Self {
-        self.categories = Cow::Borrowed(names);
+        self.categories = texts(names);
         self
     }
     fn sub(mut self, names: &'static [&'static str]) -> Self {
-        self.subresources = Cow::Borrowed(names);
+        self.subresources = texts(names);
         self
     }
     fn create_only(mut self) -> Self {
@@ -360,7 +375,7 @@ pub fn named(name: &str) -> Option<&'static Resource> {
         group.is_none_or(|group| r.group == group)
             && (r.plural == name
                 || r.singular == name
-                || r.short_names.contains(&name.as_str())
+                || r.short_names.iter().any(|short| *short == name)
                 || r.kind.to_lowercase() == name)
     })
 }

@@ -92,6 +92,7 @@ pub mod finalizer {
     pub const ORPHAN: &str = "orphan";
     pub const FOREGROUND: &str = "foregroundDeletion";
     pub const KUBERNETES: &str = "kubernetes";
+    pub const CUSTOM_RESOURCE_CLEANUP: &str = "customresourcecleanup.apiextensions.k8s.io";
     pub const PVC_PROTECTION: &str = "kubernetes.io/pvc-protection";
     pub const PV_PROTECTION: &str = "kubernetes.io/pv-protection";
 }

@@ -18,6 +18,7 @@
 //! | [`node_ipam`] | Node → its range of pod addresses |
 //! | [`pod_gc`] | Pods that nobody else removes |
 //! | [`garbage_collector`] | whatever belongs to objects that are gone |
+//! | [`custom_resource_definition`] | definitions that are being deleted, and all their objects |
 //! | [`namespace`] | Namespaces that are being deleted, and all in them |
 //! | [`resource_quota`] | what is used of each ResourceQuota |
 //! | [`storage_protection`] | claims and volumes that are being deleted and used no longer |
@@ -40,6 +41,7 @@ pub mod bootstrap_token;
 pub mod certificates;
 pub mod cluster_role_aggregation;
 pub mod context;
+pub mod custom_resource_definition;
 pub mod deployment;
 pub mod endpoint_slice;
 pub mod endpoints;

@@ -7,9 +7,9 @@ use tokio::task::JoinSet;
 use tracing::Instrument;
 
 use crate::{
-    Context, bootstrap_token, certificates, cluster_role_aggregation, deployment, endpoint_slice, endpoints,
-    garbage_collector, namespace, node_ipam, node_lifecycle, pod_gc, replica_set, resource_quota, root_ca_publisher,
-    service_account, storage_protection, taint_eviction, token,
+    Context, bootstrap_token, certificates, cluster_role_aggregation, custom_resource_definition, deployment,
+    endpoint_slice, endpoints, garbage_collector, namespace, node_ipam, node_lifecycle, pod_gc, replica_set,
+    resource_quota, root_ca_publisher, service_account, storage_protection, taint_eviction, token,
 };
 
 /// One control loop.
@@ -38,6 +38,10 @@ pub const LOOPS: &[Loop] = &[
         start: |context| Box::pin(root_ca_publisher::run(context)),
     },
     Loop { name: "garbage-collector-controller", start: |context| Box::pin(garbage_collector::run(context)) },
+    Loop {
+        name: "custom-resource-definition-controller",
+        start: |context| Box::pin(custom_resource_definition::run(context)),
+    },
     Loop { name: "namespace-controller", start: |context| Box::pin(namespace::run(context)) },
     Loop { name: "resourcequota-controller", start: |context| Box::pin(resource_quota::run(context)) },
     Loop {

@@ -11,6 +11,7 @@
 //! | [`bad_input`] | what is wrong is refused in upstream's words, and nothing is stored |
 //! | [`clients`] | the `kube` crate's client and watcher |
 //! | [`commands`] | kubectl's commands, old and new |
+//! | [`custom`] | custom resources: their definitions, kubectl, an operator |
 //! | [`deletion`] | cascades, finalizers, namespaces that end; quotas and security standards |
 //! | [`life`] | `kubelab`'s own commands, and its errors |
 //! | [`policies`] | admission policies and webhooks, as kubectl meets them |
@@ -28,6 +29,7 @@ mod apply;
 mod bad_input;
 mod clients;
 mod commands;
+mod custom;
 mod deletion;
 mod harness;
 mod life;

@@ -9,7 +9,7 @@ mod schemas;
 
 use std::{
     collections::BTreeMap,
-    fmt::Write as _,
+    hash::{DefaultHasher, Hash, Hasher},
     io::{Read, Write},
     sync::{Arc, Mutex, PoisonError},
 };
@@ -20,8 +20,7 @@ use http::{
     HeaderMap, HeaderValue, Response, StatusCode,
     header::{ACCEPT, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY},
 };
-use kubelab_api::{Error, Reason, Resource, resource};
-use kubelab_store::Key;
+use kubelab_api::{Error, Reason, Resource};
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -50,8 +49,17 @@ const VERSION: &str = "v1.37.0";
 /// The documents that were asked for.
 #[derive(Default)]
 pub struct OpenApi {
-    documents: Mutex<BTreeMap<String, (String, Bytes)>>,
+    documents: Mutex<BTreeMap<String, Document>>,
 }
+
+/// A document, and what it was made of.
+struct Document {
+    of: u64,
+    packed: Bytes,
+}
+
+/// At most so many documents are kept; definitions may bring groups without end.
+const MAX_DOCUMENTS: usize = 256;
 
 impl OpenApi {
     /// Answers `/openapi/v2`, `/openapi/v3` and what is below; `None` for every other path.
@@ -83,7 +91,7 @@ impl OpenApi {
             if !clauses(header(headers)).iter().any(|clause| clause.allows(JSON)) {
                 return Err(not_acceptable(JSON));
             }
-            let made_of = fingerprint(registry, &of);
+            let made_of = sources(registry, &of);
             let packed = self.packed(path, made_of, || document(registry, &of).to_string().into_bytes());
             Ok(send_packed(headers, JSON, packed))
         })
@@ -95,7 +103,7 @@ impl OpenApi {
         resources: &[Arc<Resource>],
         headers: &HeaderMap,
     ) -> Result<Response<Body>, Error> {
-        let made_of = fingerprint(registry, resources);
+        let made_of = sources(registry, resources);
         for clause in clauses(header(headers)) {
             if clause.allows(JSON) {
                 let packed = self.packed("v2", made_of, || swagger(registry, resources).to_string().into_bytes());
@@ -109,17 +117,17 @@ impl OpenApi {
         Err(not_acceptable(&format!("{JSON}, {}", GNOSTIC[0])))
     }
 
-    /// The document as it was made last, unless it is made of something else by now.
-    fn packed(&self, key: &str, made_of: String, make: impl FnOnce() -> Vec<u8>) -> Bytes {
+    fn packed(&self, key: &str, of: u64, make: impl FnOnce() -> Vec<u8>) -> Bytes {
         let mut documents = self.documents.lock().unwrap_or_else(PoisonError::into_inner);
-        match documents.get(key) {
-            Some((known, packed)) if *known == made_of => packed.clone(),
-            _ => {
-                let packed = Bytes::from(pack(&make()));
-                documents.insert(key.to_owned(), (made_of, packed.clone()));
-                packed
-            }
+        if let Some(document) = documents.get(key).filter(|document| document.of == of) {
+            return document.packed.clone();
         }
+        let packed = Bytes::from(pack(&make()));
+        if documents.len() >= MAX_DOCUMENTS {
+            documents.clear();
+        }
+        documents.insert(key.to_owned(), Document { of, packed: packed.clone() });
+        packed
     }
 }
 
@@ -148,7 +156,7 @@ fn index(registry: &Registry, resources: &[Arc<Resource>], view: &View) -> Bytes
     let mut paths: Map<String, Value> = of
         .into_iter()
         .map(|(root, rows)| {
-            let hash = fingerprint(registry, &rows);
+            let hash = format!("{:016X}", sources(registry, &rows));
             let url = format!("/openapi/v3/{root}?hash={hash}");
             (root, json!({ "serverRelativeURL": url }))
         })
@@ -166,20 +174,13 @@ fn index(registry: &Registry, resources: &[Arc<Resource>], view: &View) -> Bytes
     json!({ "paths": paths }).to_string().into()
 }
 
-/// Names what a document is made of: the rows of its resources, and the definitions of those that are not built in.
-fn fingerprint(registry: &Registry, resources: &[Arc<Resource>]) -> String {
-    let mut rows = env!("CARGO_PKG_VERSION").to_owned();
-    let state = registry.store().local();
-    for row in resources {
-        // Writing to a String cannot fail.
-        let _ = write!(rows, "{row:?}");
-        if resource::find(&row.group, &row.version, &row.plural).is_none() {
-            let name = format!("{}.{}", row.plural, row.group);
-            let definition = state.get(&Key::new("apiextensions.k8s.io/customresourcedefinitions", name));
-            let _ = write!(rows, "{:?}", definition.map(|definition| definition.modified));
-        }
+/// Tells what documents are made of from what they were made of before.
+fn sources(registry: &Registry, resources: &[Arc<Resource>]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for resource in resources {
+        (&resource.group, &resource.version, &resource.plural, registry.fingerprint(resource)).hash(&mut hasher);
     }
-    etag(rows.as_bytes()).replace('"', "")
+    hasher.finish()
 }
 
 fn document(registry: &Registry, resources: &[Arc<Resource>]) -> Value {

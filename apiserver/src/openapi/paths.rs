@@ -82,7 +82,7 @@ fn add(
         tag: format!("{group}_{}", resource.version),
         built_in: resource::find(&resource.group, &resource.version, &resource.plural).is_some(),
     };
-    let list = format!("{}List", resource.kind);
+    let list = resource.list_kind();
     let (scope, below) = match resource.namespaced {
         true => ("Namespaced", format!("/namespaces/{{namespace}}/{}", resource.plural)),
         false => ("", format!("/{}", resource.plural)),

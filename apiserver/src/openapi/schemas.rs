@@ -77,14 +77,14 @@ impl Schemas {
             let place = |kind: &str| [&resource.group, &resource.version, kind].map(|part: &str| part.to_owned());
             kinds.insert(place(&resource.kind), of_kind.clone());
             if resource.verbs == kubelab_api::resource::Verbs::All {
-                let list = format!("{of_kind}List");
+                let list = of_kind.replace(&*resource.kind, &resource.list_kind());
                 lists.push((list.clone(), list_schema(&of_kind, resource, &list_meta, dialect)));
-                let kind = format!("{}List", resource.kind);
+                let kind = resource.list_kind();
                 named.push((list.clone(), gvk(&resource.group, &resource.version, &kind)));
                 kinds.insert(place(&kind), list);
             }
             for part in resource.subresources.iter() {
-                let (of_part, gvk) = match *part {
+                let (of_part, gvk) = match &**part {
                     "scale" => (generator.subschema_for::<Scale>(), gvk("autoscaling", "v1", "Scale")),
                     "binding" => (generator.subschema_for::<Binding>(), gvk("", "v1", "Binding")),
                     "eviction" => (generator.subschema_for::<Eviction>(), gvk("policy", "v1", "Eviction")),
@@ -166,7 +166,7 @@ fn list_schema(of_kind: &str, resource: &Resource, list_meta: &str, dialect: Dia
     let mut metadata = dialect.reference(list_meta);
     metadata["description"] = "Standard list metadata.".into();
     json!({
-        "description": format!("{}List is a list of {} objects.", resource.kind, resource.kind),
+        "description": format!("{} is a list of {}", resource.list_kind(), resource.kind),
         "type": "object",
         "properties": {
             "apiVersion": { "description": "APIVersion is the version of this representation.", "type": "string" },

@@ -1,6 +1,7 @@
 //! Things of which there is one of each in the cluster, such as a Service's address: claimed in the transaction that
 //! writes the object that needs it, so that two apiservers never give it twice.
 
+use jiff::Timestamp;
 use kubelab_store::{Key, Precondition, State, Write};
 
 /// What a write claims and gives back. A claim is a key of an internal topic; it is taken with the precondition that
@@ -11,12 +12,20 @@ pub struct Claims<'a> {
     taken: Vec<Key>,
     released: Vec<Key>,
     random: u64,
+    now: Timestamp,
 }
 
 impl<'a> Claims<'a> {
     /// No claims yet, for an object with this key.
     pub fn new(state: &'a State, owner: &Key) -> Self {
-        Self { state, owner: owner.to_string(), taken: Vec::new(), released: Vec::new(), random: rand::random() }
+        Self {
+            state,
+            owner: owner.to_string(),
+            taken: Vec::new(),
+            released: Vec::new(),
+            random: rand::random(),
+            now: Timestamp::UNIX_EPOCH,
+        }
     }
 
     /// Begins to look for something free where this number says, so that a plan made again finds the same.
@@ -29,6 +38,24 @@ impl<'a> Claims<'a> {
     pub fn start(&self, range: std::ops::Range<u32>) -> u32 {
         let span = range.end.saturating_sub(range.start).max(1);
         range.start + u32::try_from(self.random % u64::from(span)).unwrap_or_default()
+    }
+
+    /// The same, for a write at this time.
+    #[must_use]
+    pub fn at(self, now: Timestamp) -> Self {
+        Self { now, ..self }
+    }
+
+    /// When the object is written.
+    pub fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// It is held by this object, as far as this state knows.
+    pub fn is_own(&self, pool: &str, item: &str) -> bool {
+        let key = Self::key(pool, item);
+        let held = self.state.get(&key).is_some_and(|entry| entry.value == self.owner.as_bytes());
+        self.taken.contains(&key) || (held && !self.released.contains(&key))
     }
 
     fn key(pool: &str, item: &str) -> Key {

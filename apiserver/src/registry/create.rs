@@ -22,6 +22,7 @@ pub fn plan(context: &Context) -> Result<Plan, Error> {
 /// Makes this object live.
 pub fn create(context: &Context, mut object: Box<dyn AnyObject>, mut warnings: Vec<String>) -> Result<Plan, Error> {
     let (handler, rules) = (context.handler, &context.handler.rules);
+    rules.check_creatable()?;
     let (resource, namespace) = (&handler.resource, context.request.namespace.as_str());
     if resource.namespaced && namespace.is_empty() {
         return Err(Error::bad_request("an empty namespace may not be set during creation"));

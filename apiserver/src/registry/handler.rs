@@ -8,12 +8,18 @@ use k8s_openapi::{
     Resource as _,
     schemars::{Schema, SchemaGenerator},
 };
-use kubelab_api::{Error, Resource, field::Errors, patch, resource};
-use kubelab_store::Topic;
+use kubelab_api::{
+    Error, Resource,
+    field::Errors,
+    patch,
+    resource::{self, Text},
+};
+use kubelab_store::{Batch, Change, Topic};
 use serde_json::Value;
 
 use super::{
     claims::Claims,
+    custom::definition::Definition,
     decode::{self, Validation},
     kind::{Column, Kind, NameRule, Object, Scale},
     object::AnyObject,
@@ -27,6 +33,8 @@ pub struct Handler {
     pub topic: Topic,
     /// What its kind decides.
     pub rules: Box<dyn Rules>,
+    /// The definition that it comes from, if it is a custom one.
+    pub definition: Option<Arc<Definition>>,
     /// What its objects are made of, in this version: how they merge and who owns what.
     pub types: patch::Schema,
     /// How this version differs from the stored one; `None` where it does not.
@@ -59,10 +67,22 @@ fn handler(
     let topic = rules.topic().unwrap_or_else(|| resource.topic()).into();
     // Reviews and bindings merge with nothing.
     let types = patch::Schema::of(resource).unwrap_or_else(patch::Schema::unknown);
-    Some(Handler { resource: Arc::new(resource.clone()), topic, rules, types, version: conversion })
+    let resource = Arc::new(resource.clone());
+    Some(Handler { resource, topic, rules, definition: None, types, version: conversion })
 }
 
 impl Handler {
+    /// The handler of a custom kind in one version.
+    pub fn custom(
+        resource: Resource,
+        definition: Arc<Definition>,
+        rules: Box<dyn Rules>,
+        types: patch::Schema,
+    ) -> Self {
+        let topic = resource.topic().into();
+        Self { resource: Arc::new(resource), topic, rules, types, definition: Some(definition), version: None }
+    }
+
     /// An object that a client sent: decoded, in the stored version, with defaults filled in; and warnings.
     pub fn decode(&self, json: &[u8], validation: Validation) -> Result<(Box<dyn AnyObject>, Vec<String>), Error> {
         let (mut object, warnings) = match &self.version {
@@ -77,7 +97,7 @@ impl Handler {
     pub fn present(&self, stored: &Bytes) -> Result<Bytes, Error> {
         match &self.version {
             Some(version) => version.present(stored),
-            None => Ok(stored.clone()),
+            None => self.rules.present(stored),
         }
     }
 
@@ -91,7 +111,7 @@ impl Handler {
     pub fn value(&self, object: &dyn AnyObject) -> Result<Value, Error> {
         let mut value = match &self.version {
             Some(_) => serde_json::from_slice(&self.encode(object)?).map_err(Error::internal)?,
-            None => object.to_value()?,
+            None => self.rules.value(object)?,
         };
         if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
             metadata.remove("managedFields");
@@ -105,6 +125,22 @@ impl Handler {
             Some(version) => Ok(version.decode(&self.resource, served, Validation::Ignore)?.0),
             None => self.rules.read(served),
         }
+    }
+
+    /// The definition that this comes from was changed by what has happened, or is gone.
+    pub fn is_outdated(&self, happened: Result<Batch, kubelab_store::Error>) -> bool {
+        let (Some(from), Ok(batch)) = (&self.definition, happened) else { return true };
+        batch.events.iter().filter(|event| event.key == from.key).any(|event| match &event.change {
+            Change::Put { after, .. } => {
+                decode::metadata(&after.value).and_then(|meta| meta.generation) != Some(from.generation)
+            }
+            Change::Delete { .. } => true,
+        })
+    }
+
+    /// An object as it is stored.
+    pub fn store(&self, object: &dyn AnyObject) -> Result<Bytes, Error> {
+        self.rules.store(object)
     }
 
     /// The cells of the printed columns of an object in the version that is served.
@@ -126,6 +162,18 @@ impl Handler {
 pub trait Rules: Send + Sync {
     /// The topic of the resource in the stored version.
     fn topic(&self) -> Option<String>;
+    fn present(&self, stored: &Bytes) -> Result<Bytes, Error> {
+        Ok(stored.clone())
+    }
+    fn store(&self, object: &dyn AnyObject) -> Result<Bytes, Error> {
+        Ok(object.encode()?.into())
+    }
+    fn value(&self, object: &dyn AnyObject) -> Result<Value, Error> {
+        object.to_value()
+    }
+    fn check_creatable(&self) -> Result<(), Error> {
+        Ok(())
+    }
     fn read(&self, stored: &[u8]) -> Result<Box<dyn AnyObject>, Error>;
     fn decode(
         &self,
@@ -161,13 +209,13 @@ pub trait Rules: Send + Sync {
     fn validate_update(&self, new: &dyn AnyObject, old: &dyn AnyObject, errors: &mut Errors);
     fn validate_status_update(&self, new: &dyn AnyObject, old: &dyn AnyObject, errors: &mut Errors);
     fn warnings(&self, object: &dyn AnyObject) -> Vec<String>;
-    fn columns(&self) -> &'static [Column];
+    fn columns(&self) -> &[Column];
     fn cells(&self, object: &dyn AnyObject, now: Timestamp) -> Vec<Value>;
-    fn fields(&self, object: &dyn AnyObject) -> Vec<(&'static str, String)>;
-    fn field_names(&self) -> Vec<&'static str>;
+    fn fields(&self, object: &dyn AnyObject) -> Vec<(Text, String)>;
+    fn field_names(&self) -> Vec<Text>;
     fn index(&self, object: &dyn AnyObject) -> Option<String>;
     fn index_field(&self) -> &'static str;
-    fn scale(&self, object: &dyn AnyObject) -> Option<Scale>;
+    fn scale(&self, object: &dyn AnyObject) -> Result<Scale, Error>;
     fn set_replicas(&self, object: &mut dyn AnyObject, replicas: i32);
     fn ttl_seconds(&self, object: &dyn AnyObject) -> Option<u32>;
     fn note(&self, new: &dyn AnyObject, old: Option<&dyn AnyObject>) -> String;
@@ -280,17 +328,17 @@ impl<K: Kind> Rules for Erased<K> {
     fn warnings(&self, object: &dyn AnyObject) -> Vec<String> {
         K::warnings(typed(object))
     }
-    fn columns(&self) -> &'static [Column] {
+    fn columns(&self) -> &[Column] {
         K::COLUMNS
     }
     fn cells(&self, object: &dyn AnyObject, now: Timestamp) -> Vec<Value> {
         K::cells(typed(object), now)
     }
-    fn fields(&self, object: &dyn AnyObject) -> Vec<(&'static str, String)> {
-        K::fields(typed(object))
+    fn fields(&self, object: &dyn AnyObject) -> Vec<(Text, String)> {
+        K::fields(typed(object)).into_iter().map(|(name, value)| (Text::Borrowed(name), value)).collect()
     }
-    fn field_names(&self) -> Vec<&'static str> {
-        K::fields(&<K::Object as Default>::default()).into_iter().map(|(name, _)| name).collect()
+    fn field_names(&self) -> Vec<Text> {
+        K::fields(&<K::Object as Default>::default()).into_iter().map(|(name, _)| Text::Borrowed(name)).collect()
     }
     fn index(&self, object: &dyn AnyObject) -> Option<String> {
         K::index(typed(object))
@@ -298,8 +346,8 @@ impl<K: Kind> Rules for Erased<K> {
     fn index_field(&self) -> &'static str {
         K::INDEX_FIELD
     }
-    fn scale(&self, object: &dyn AnyObject) -> Option<Scale> {
-        K::scale(typed(object))
+    fn scale(&self, object: &dyn AnyObject) -> Result<Scale, Error> {
+        K::scale(typed(object)).ok_or_else(Error::no_such_page)
     }
     fn set_replicas(&self, object: &mut dyn AnyObject, replicas: i32) {
         K::set_replicas(typed_mut(object), replicas);

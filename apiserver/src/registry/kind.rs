@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use k8s_openapi::{Metadata, Resource, apimachinery::pkg::apis::meta::v1::ObjectMeta};
-use kubelab_api::field::Errors;
+use kubelab_api::{field::Errors, resource::Text};
 use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -53,24 +53,40 @@ pub enum NameRule {
 }
 
 /// A printed column, as `kubectl get` shows it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Column {
     /// The heading: `Ready`.
-    pub name: &'static str,
+    pub name: Text,
     /// `string`, `integer`, `boolean`, `date`. Ages are strings.
-    pub kind: &'static str,
+    pub kind: Text,
+    /// `name` for the object's name, `date-time`, …; empty for most.
+    pub format: Text,
+    /// What it shows.
+    pub description: Text,
     /// 0 is always shown, 1 with `-o wide`.
-    pub priority: u8,
+    pub priority: i32,
 }
 
 /// A column that is always shown.
 pub const fn column(name: &'static str, kind: &'static str) -> Column {
-    Column { name, kind, priority: 0 }
+    Column {
+        name: Text::Borrowed(name),
+        kind: Text::Borrowed(kind),
+        format: Text::Borrowed(""),
+        description: Text::Borrowed(""),
+        priority: 0,
+    }
 }
 
 /// A column for `-o wide`.
 pub const fn wide(name: &'static str, kind: &'static str) -> Column {
-    Column { name, kind, priority: 1 }
+    Column {
+        name: Text::Borrowed(name),
+        kind: Text::Borrowed(kind),
+        format: Text::Borrowed(""),
+        description: Text::Borrowed(""),
+        priority: 1,
+    }
 }
 
 /// The scale subresource's view of an object.

@@ -34,6 +34,7 @@ pub fn options_kind(kind: &'static str) -> Resource {
         kind: kind.into(),
         plural: "".into(),
         singular: "".into(),
+        list_kind: "".into(),
         short_names: Default::default(),
         categories: Default::default(),
         namespaced: false,

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | [`kind`] | what one kind decides for itself; `<group>/<kind>.rs` is one kind's room |
 //! | [`kinds`], [`table`], [`handler`] | the table of kinds, and each kind with its type erased |
+//! | [`custom`] | kinds that definitions bring while the server runs |
 //! | [`object`], [`decode`], [`metadata`] | an object; from a client's bytes; what all kinds have in common |
 //! | [`list`], [`watch`], [`selection`] | reading |
 //! | [`plan`], [`create`], [`update`], [`patch`], [`apply`], [`delete`] | writing |
@@ -39,6 +40,7 @@ pub mod claims;
 pub mod coordination;
 pub mod core;
 pub mod create;
+pub mod custom;
 pub mod decode;
 pub mod defaults;
 pub mod delete;
@@ -78,7 +80,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, Preconditions};
 use kubelab_api::{Error, Reason, Resource, resource};
-use kubelab_store::{Origin, Outcome, Revision, State, Store, Transaction};
+use kubelab_store::{Origin, Outcome, Precondition, Revision, Store, Transaction};
 use schemars::{Schema, SchemaGenerator};
 use serde_json::Value;
 
@@ -92,6 +94,7 @@ use crate::{
     corridor::{Answer, List, ListOptions, Request, Response, Verb},
     outside::{Aside, Outside},
 };
+use custom::tables::Tables;
 use handler::Handler;
 use kind::Column;
 use list::{Freshness, unavailable};
@@ -108,7 +111,7 @@ const DELETIONS_AT_ONCE: usize = 32;
 
 /// Every resource that is served, over the store.
 pub struct Registry {
-    table: Table,
+    tables: Tables,
     store: Store,
     admission: Chain,
     policies: Policies,
@@ -123,7 +126,7 @@ impl Registry {
     /// These kinds, over this store.
     pub fn new(table: Table, store: Store, admission: Chain, now: fn() -> Timestamp) -> Self {
         let outside = Outside::new(store.clone());
-        Self { table, store, admission, policies: Policies::default(), outside, now }
+        Self { tables: Tables::new(table, store.clone()), store, admission, policies: Policies::default(), outside, now }
     }
 
     /// Answers policies that ask for rights.
@@ -132,9 +135,9 @@ impl Registry {
         Self { policies: Policies::new(decider), ..self }
     }
 
-    /// The kinds.
-    pub fn table(&self) -> &Table {
-        &self.table
+    /// The kinds as of now.
+    pub fn table(&self) -> Arc<Table> {
+        self.tables.current()
     }
 
     /// The store below.
@@ -144,39 +147,69 @@ impl Registry {
 
     /// The resource at a path.
     pub fn find(&self, group: &str, version: &str, plural: &str) -> Option<Arc<Resource>> {
-        match self.table.find(group, version, plural) {
+        match self.table().find(group, version, plural) {
             Some(handler) => Some(Arc::clone(&handler.resource)),
             None => resource::find(group, version, plural).cloned().map(Arc::new),
         }
     }
 
+    /// The resource at a path; where this member knows none, on the latest state: another member may have just taken its
+    /// definition.
+    pub async fn find_latest(&self, group: &str, version: &str, plural: &str) -> Result<Option<Arc<Resource>>, Error> {
+        if let Some(resource) = self.find(group, version, plural) {
+            return Ok(Some(resource));
+        }
+        self.store.latest().await.map_err(unavailable)?;
+        Ok(self.find(group, version, plural))
+    }
+
     /// All resources, in discovery's order.
     pub fn resources(&self) -> Vec<Arc<Resource>> {
-        resource::BUILT_IN.iter().filter_map(|row| self.find(&row.group, &row.version, &row.plural)).collect()
+        let table = self.table();
+        let built_in = resource::BUILT_IN.iter().filter_map(|row| self.find(&row.group, &row.version, &row.plural));
+        let custom = table.custom().iter().map(|handler| Arc::clone(&handler.resource));
+        built_in.chain(custom).collect()
+    }
+
+    /// Tells what is said of a custom resource from what was said of it before; 0 for a built-in one.
+    pub fn fingerprint(&self, resource: &Resource) -> u64 {
+        let table = self.table();
+        table.get(resource).ok().and_then(|handler| handler.definition.as_ref()).map_or(0, |from| from.fingerprint)
     }
 
     /// The printed columns.
-    pub fn columns(&self, resource: &Resource) -> &'static [Column] {
-        self.table.get(resource).map_or(&[], |handler| handler.rules.columns())
+    pub fn columns(&self, resource: &Resource) -> Vec<Column> {
+        self.table().get(resource).map_or_else(|_| Vec::new(), |handler| handler.rules.columns().to_vec())
     }
 
     /// Adds the schema of a resource's objects to a collection of schemas.
     pub fn schema(&self, resource: &Resource, generator: &mut SchemaGenerator) -> Option<Schema> {
-        self.table.get(resource).ok().map(|handler| handler.schema(generator))
+        self.table().get(resource).ok().map(|handler| handler.schema(generator))
     }
 
     /// The cells of one object.
     pub fn cells(&self, resource: &Resource, json: &[u8], now: Timestamp) -> Result<Vec<Value>, Error> {
-        self.table.get(resource)?.cells(json, now)
+        self.table().get(resource)?.cells(json, now)
     }
 
     /// Answers an authorized request.
     pub async fn handle(&self, request: &Request, may: May<'_>) -> Result<Answer, Error> {
         if (&*request.resource.group, &*request.resource.plural) == ("", "bindings") {
-            let pods = self.table.find("", "v1", "pods").ok_or_else(Error::no_such_page)?;
+            let table = self.table();
+            let pods = table.find("", "v1", "pods").ok_or_else(Error::no_such_page)?;
             return self.write(pods, request, may, subresource::binding::plan).await;
         }
-        let handler = self.table.get(&request.resource)?;
+        let table = self.table();
+        let handler = table.get(&request.resource)?;
+        let mut answer = self.answer(handler, request, may).await?;
+        if let Some(from) = &handler.definition {
+            let version = from.version(&request.resource.version);
+            answer.warnings.extend(version.and_then(|version| version.warning.clone()));
+        }
+        Ok(answer)
+    }
+
+    async fn answer(&self, handler: &Arc<Handler>, request: &Request, may: May<'_>) -> Result<Answer, Error> {
         let part = request.subresource.as_str();
         if !part.is_empty() && !handler.resource.has(part) {
             return Err(Error::no_such_page());
@@ -289,28 +322,28 @@ impl Registry {
     {
         let aside = Aside::default();
         let mut draw = Draw::new((self.now)());
-        let plan_on = |state: &State, draw: Draw| {
-            aside.begin();
-            make(&Context {
-                request,
-                handler,
-                state,
-                table: &self.table,
-                admission: &self.admission,
-                policies: &self.policies,
-                may,
-                now: draw.now,
-                draw,
-                aside: &aside,
-            })
-        };
         let mut rounds = 0;
+        let mut table = self.table();
         let mut names = 0;
         let mut latest = request.options.dry_run;
         let mut state = if latest { self.store.latest().await.map_err(unavailable)? } else { self.store.local() };
         for _ in 0..ATTEMPTS {
+            // A definition that was written meanwhile may have other rules, or be gone.
+            let handler = if handler.definition.is_some() { table.get(&request.resource)? } else { handler };
             let planned = loop {
-                let planned = plan_on(&state, draw);
+                aside.begin();
+                let planned = make(&Context {
+                    request,
+                    handler,
+                    state: &state,
+                    table: &table,
+                    admission: &self.admission,
+                    policies: &self.policies,
+                    may,
+                    now: draw.now,
+                    draw,
+                    aside: &aside,
+                });
                 if !self.outside.answer(&aside, &mut rounds).await? {
                     break planned;
                 }
@@ -337,12 +370,15 @@ impl Registry {
                 Ok(plan) if !plan.writes.is_empty() => plan,
                 _ => {
                     state = self.store.latest().await.map_err(unavailable)?;
+                    table = self.table();
                     latest = true;
                     continue;
                 }
             };
-            let Plan { preconditions, writes, note, mut warnings, shown } = plan;
+            let Plan { mut preconditions, writes, note, mut warnings, shown } = plan;
             warnings.extend(aside.take_warnings());
+            let from = handler.definition.iter();
+            preconditions.extend(from.map(|from| Precondition::Modified(from.key.clone(), from.modified)));
             let transaction = Transaction { preconditions, writes, origin: self.origin(request, &note) };
             match self.store.commit(transaction).await.map_err(unavailable)? {
                 Outcome::Committed(revision) => {
@@ -351,6 +387,7 @@ impl Registry {
                 }
                 Outcome::Conflict(..) => {
                     state = self.store.latest().await.map_err(unavailable)?;
+                    table = self.table();
                     latest = true;
                 }
             }

@@ -127,7 +127,7 @@ impl<'a> Context<'a> {
 
     /// No claims yet, for the object at this key.
     pub fn claims(&self, key: &Key) -> Claims<'a> {
-        Claims::new(self.state, key).drawing(self.draw.random)
+        Claims::new(self.state, key).drawing(self.draw.random).at(self.now)
     }
 }
 
@@ -189,10 +189,10 @@ pub struct Encoded {
 /// Encodes an object for the store.
 pub fn encode(context: &Context, key: &Key, object: &mut dyn AnyObject, created: bool) -> Result<Encoded, Error> {
     object.metadata_mut().resource_version = Some(String::new());
-    let mut value = Bytes::from(object.encode()?);
+    let mut value = context.handler.store(object)?;
     // Who manages what is dropped before an object is refused for its size. Source: `endpoints/handlers/create.go`.
     if value.len() > OBJECT_LIMIT && object.metadata_mut().managed_fields.take().is_some() {
-        value = object.encode()?.into();
+        value = context.handler.store(object)?;
     }
     if value.len() > OBJECT_LIMIT {
         return Err(Error::new(Reason::Unknown, "etcdserver: request is too large"));

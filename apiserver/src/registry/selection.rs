@@ -34,7 +34,9 @@ impl Selection {
         let fields = field::Selector::from_str(&options.field_selector).map_err(refuse)?;
         let index_field = handler.rules.index_field();
         if !fields.is_everything() {
-            fields.check(&handler.rules.field_names()).map_err(refuse)?;
+            let names = handler.rules.field_names();
+            let names: Vec<&str> = names.iter().map(|name| &**name).collect();
+            fields.check(&names).map_err(refuse)?;
         }
         let namespaced = handler.resource.namespaced;
         let namespace = match fields.exact("metadata.namespace") {

@@ -11,9 +11,11 @@ use super::{
 };
 
 /// Handlers by resource.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Table {
     by_plural: HashMap<String, Vec<Arc<Handler>>>,
+    /// The handlers of custom kinds, in discovery's order.
+    custom: Vec<Arc<Handler>>,
 }
 
 impl FromIterator<Handler> for Table {
@@ -49,6 +51,20 @@ impl Table {
         let mut rows = Rows(Vec::new());
         kinds::rows(&mut rows);
         rows.0.into_iter().collect()
+    }
+
+    /// Adds the handler of a custom kind. Where a built-in one has its place, it stays there.
+    pub fn add(&mut self, handler: Arc<Handler>) {
+        let resource = &handler.resource;
+        if self.find(&resource.group, &resource.version, &resource.plural).is_none() {
+            self.by_plural.entry(resource.plural.to_string()).or_default().push(Arc::clone(&handler));
+            self.custom.push(handler);
+        }
+    }
+
+    /// The handlers of custom kinds, by group.
+    pub fn custom(&self) -> &[Arc<Handler>] {
+        &self.custom
     }
 
     /// The handler of a resource, if it is stored.

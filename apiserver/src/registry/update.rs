@@ -95,7 +95,7 @@ pub fn replace(
     metadata::validate(new.metadata(), rules.name_rule(), resource.namespaced, &mut errors);
     metadata::validate_update(new.metadata(), old.metadata(), &mut errors);
     match part {
-        "" => {
+        "" | "scale" => {
             rules.validate(&*new, &mut errors);
             rules.validate_update(&*new, old, &mut errors);
         }

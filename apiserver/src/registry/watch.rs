@@ -62,6 +62,10 @@ pub struct Watch {
     handler: Arc<Handler>,
     selection: Selection,
     stage: Stage,
+    /// Where the kind's definition is watched, if it has one.
+    definition: Option<Cursor>,
+    /// The definition is another since, or gone.
+    outdated: bool,
 }
 
 enum Stage {
@@ -116,7 +120,14 @@ impl Watch {
             (Err(error @ StoreError::Compacted { .. }), _) => Stage::Failed(refusal(error)),
             (Err(error), _) => return Err(refusal(error)),
         };
-        Ok(Self { handler, selection, stage })
+        let definition = match &handler.definition {
+            Some(from) => {
+                let scope = Scope { topic: from.key.topic.clone(), prefix: from.key.name.clone(), index: None };
+                store.watch(scope, from.modified).ok()
+            }
+            None => None,
+        };
+        Ok(Self { handler, selection, stage, definition, outdated: false })
     }
 
     /// The next changes; an empty batch after `idle` without any (time for a bookmark). `None` when the watch ends;
@@ -159,7 +170,24 @@ impl Watch {
     async fn follow(&mut self, mut cursor: Cursor, idle: Duration) -> Option<Result<WatchBatch, Error>> {
         let deadline = Instant::now() + idle;
         loop {
-            let batch = match cursor.next(deadline.saturating_duration_since(Instant::now())).await {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let next = match &mut self.definition {
+                None => cursor.next(left).await,
+                // What came before the definition changed is told, and then the watch ends.
+                Some(_) if self.outdated => match cursor.poll() {
+                    Ok(batch) if batch.events.is_empty() => return None,
+                    next => next,
+                },
+                Some(definition) => tokio::select! {
+                    biased;
+                    next = cursor.next(left) => next,
+                    changed = definition.next(left) => {
+                        self.outdated = self.handler.is_outdated(changed);
+                        continue;
+                    }
+                },
+            };
+            let batch = match next {
                 Ok(batch) => batch,
                 Err(StoreError::Stopped) => return None,
                 Err(error) => return Some(Err(refusal(error))),

@@ -21,7 +21,7 @@ pub type Uid = String;
 #[derive(Clone)]
 pub struct Node {
     /// What it is an object of.
-    pub resource: &'static Resource,
+    pub resource: Arc<Resource>,
     /// What is known of it.
     pub object: Arc<Partial>,
 }
@@ -50,14 +50,22 @@ impl Node {
 
 /// All objects, and the edges from owners to dependents. An edge may begin at an owner that is not (yet, or no longer)
 /// known: that is what the search for garbage is about.
-#[derive(Default)]
 pub struct Graph {
+    /// Every resource that a reference may mean.
+    resources: Vec<Arc<Resource>>,
     nodes: HashMap<Uid, Node>,
     dependents: HashMap<Uid, HashSet<Uid>>,
 }
 
+impl Default for Graph {
+    fn default() -> Self {
+        let resources = BUILT_IN.iter().cloned().map(Arc::new).collect();
+        Self { resources, nodes: HashMap::new(), dependents: HashMap::new() }
+    }
+}
+
 /// What an owner reference leads to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Owner {
     /// An object that is to stay.
     Solid,
@@ -66,7 +74,7 @@ pub enum Owner {
     /// Nothing: the owner is gone.
     Dangling,
     /// Nobody here knows; the apiserver must be asked.
-    Unknown(&'static Resource),
+    Unknown(Arc<Resource>),
 }
 
 /// What is to be done with an object, given what its owners are.
@@ -82,7 +90,7 @@ pub enum Verdict {
 
 impl Graph {
     /// Takes a change in, and says which objects are to be looked at because of it.
-    pub fn apply(&mut self, resource: &'static Resource, change: &Change<Partial>) -> Vec<Uid> {
+    pub fn apply(&mut self, resource: &Arc<Resource>, change: &Change<Partial>) -> Vec<Uid> {
         match change {
             Change::Added(object) => self.insert(resource, object),
             Change::Modified { old, new } if old.metadata.uid != new.metadata.uid => {
@@ -109,7 +117,7 @@ impl Graph {
         }
     }
 
-    fn insert(&mut self, resource: &'static Resource, object: &Arc<Partial>) -> Vec<Uid> {
+    fn insert(&mut self, resource: &Arc<Resource>, object: &Arc<Partial>) -> Vec<Uid> {
         let uid = uid_of(&object.metadata);
         self.refresh(resource, object);
         for owner in object.metadata.owner_references.iter().flatten() {
@@ -119,8 +127,31 @@ impl Graph {
         if concerns { vec![uid] } else { Vec::new() }
     }
 
-    fn refresh(&mut self, resource: &'static Resource, object: &Arc<Partial>) {
-        self.nodes.insert(uid_of(&object.metadata), Node { resource, object: Arc::clone(object) });
+    fn refresh(&mut self, resource: &Arc<Resource>, object: &Arc<Partial>) {
+        let node = Node { resource: Arc::clone(resource), object: Arc::clone(object) };
+        self.nodes.insert(uid_of(&object.metadata), node);
+    }
+
+    /// Knows these custom resources beside the built-in ones, and says which objects are to be looked at because their
+    /// owners are of a kind that was not known before.
+    pub fn know(&mut self, custom: Vec<Arc<Resource>>) -> Vec<Uid> {
+        let before = std::mem::replace(&mut self.resources, BUILT_IN.iter().cloned().map(Arc::new).collect());
+        self.resources.extend(custom);
+        let is_new = |reference: &OwnerReference| {
+            resource_of(&before, reference).is_none() && resource_of(&self.resources, reference).is_some()
+        };
+        self.nodes.iter().filter(|(_, node)| node.owners().iter().any(is_new)).map(|(uid, _)| uid.clone()).collect()
+    }
+
+    /// Forgets all objects of a resource that is no longer served, and says which others are to be looked at.
+    pub fn forget(&mut self, topic: &str) -> Vec<Uid> {
+        let gone: Vec<Arc<Partial>> = self
+            .nodes
+            .values()
+            .filter(|node| node.resource.topic() == topic)
+            .map(|node| Arc::clone(&node.object))
+            .collect();
+        gone.iter().flat_map(|object| self.remove(&object.metadata)).collect()
     }
 
     fn remove(&mut self, meta: &ObjectMeta) -> Vec<Uid> {
@@ -167,7 +198,7 @@ impl Graph {
 
     /// What a reference of `dependent` leads to, as far as the graph knows.
     pub fn owner(&self, dependent: &Node, reference: &OwnerReference) -> Owner {
-        let Some(resource) = resource_of(reference) else {
+        let Some(resource) = resource_of(&self.resources, reference) else {
             // What cannot be looked up cannot be known to be gone.
             tracing::debug!(kind = reference.kind, api_version = reference.api_version, "an owner of an unknown kind");
             return Owner::Solid;
@@ -177,7 +208,7 @@ impl Graph {
             // A cluster-scoped object cannot belong to one in a namespace: nobody knows in which. Upstream leaves it be.
             return Owner::Solid;
         }
-        match self.nodes.get(&reference.uid).filter(|owner| fits(owner, resource, reference, namespace)) {
+        match self.nodes.get(&reference.uid).filter(|owner| fits(owner, &resource, reference, namespace)) {
             Some(owner) if owner.waits_for_dependents() => Owner::Waiting,
             Some(_) => Owner::Solid,
             None => Owner::Unknown(resource),
@@ -228,9 +259,9 @@ pub fn uid_of(meta: &ObjectMeta) -> Uid {
 }
 
 /// The resource that a reference means, in whatever version.
-pub fn resource_of(reference: &OwnerReference) -> Option<&'static Resource> {
+fn resource_of(resources: &[Arc<Resource>], reference: &OwnerReference) -> Option<Arc<Resource>> {
     let group = reference.api_version.rsplit_once('/').map_or("", |(group, _)| group);
-    BUILT_IN.iter().find(|resource| resource.group == group && resource.kind == reference.kind)
+    resources.iter().find(|resource| resource.group == group && resource.kind == reference.kind).cloned()
 }
 
 /// A reference means an object only if its kind, its name and its namespace are right, too: a uid alone can be made up.

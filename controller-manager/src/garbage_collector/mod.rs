@@ -17,14 +17,19 @@ mod graph;
 mod tests;
 
 use std::{
+    collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use futures::future::join_all;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, OwnerReference, Preconditions};
+use k8s_openapi::{
+    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+    apimachinery::pkg::apis::meta::v1::{DeleteOptions, OwnerReference, Preconditions},
+};
 use kubelab_api::{
     Error, Reason, Resource,
+    custom::resources,
     meta::is_deleting,
     resource::{BUILT_IN, Verbs},
     well_known::finalizer::{FOREGROUND, ORPHAN},
@@ -32,7 +37,7 @@ use kubelab_api::{
 use kubelab_client::{Action, Cache, Client, Controller, Partial, Patch, Scope, controller::Key, queue::Queue};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::time::timeout;
+use tokio::{sync::Notify, time::timeout};
 
 use self::graph::{Graph, Node, Owner, Uid, Verdict, uid_of};
 use crate::Context;
@@ -44,10 +49,18 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Upstream has 20 for each of its two queues; a lab's apiservers share two cores with everything else.
 const WORKERS: usize = 10;
 
+/// What belongs to objects of a kind that is gone is collected within this time; after it the kind counts as unknown.
+const GRACE: Duration = Duration::from_secs(30);
+
 /// Runs the loop.
 pub async fn run(context: Context) {
-    let caches: Vec<(&'static Resource, Cache<Partial>)> = collected()
-        .map(|resource| (resource, Cache::start_dynamic(&context.client, resource, Scope::default())))
+    let definitions: Cache<CustomResourceDefinition> = context.caches.of();
+    let caches: Vec<(Arc<Resource>, Cache<Partial>)> = collected()
+        .map(|resource| Arc::new(resource.clone()))
+        .map(|resource| {
+            let cache = Cache::start_dynamic(&context.client, &resource, Scope::default());
+            (resource, cache)
+        })
         .collect();
     let all_synced = join_all(caches.iter().map(|(_, cache)| cache.synced()));
     if timeout(PATIENCE, all_synced).await.is_err() {
@@ -62,12 +75,12 @@ pub async fn run(context: Context) {
     for (resource, cache) in &caches {
         this.watch(resource, cache);
     }
-    Controller::new(NAME, this.queue.clone())
-        .run(WORKERS, move |key| {
-            let this = Arc::clone(&this);
-            async move { this.reconcile(key).await }
-        })
-        .await;
+    let following = Arc::clone(&this);
+    let collecting = Controller::new(NAME, this.queue.clone()).run(WORKERS, move |key| {
+        let this = Arc::clone(&this);
+        async move { this.reconcile(key).await }
+    });
+    tokio::join!(collecting, following.follow(definitions));
 }
 
 struct Loop {
@@ -78,13 +91,55 @@ struct Loop {
 }
 
 impl Loop {
-    fn watch(&self, resource: &'static Resource, cache: &Cache<Partial>) {
-        let (graph, queue) = (Arc::clone(&self.graph), self.queue.clone());
+    fn watch(&self, resource: &Arc<Resource>, cache: &Cache<Partial>) {
+        let (graph, queue, resource) = (Arc::clone(&self.graph), self.queue.clone(), Arc::clone(resource));
         cache.on_change(move |change| {
-            for uid in lock(&graph).apply(resource, change) {
+            for uid in lock(&graph).apply(&resource, change) {
                 queue.add(key(uid));
             }
         });
+    }
+
+    /// Watches custom resources as their definitions come and go.
+    async fn follow(&self, definitions: Cache<CustomResourceDefinition>) {
+        let changed = Arc::new(Notify::new());
+        let notify = Arc::clone(&changed);
+        definitions.on_change(move |_| notify.notify_one());
+        let mut watched: HashMap<String, (Arc<Resource>, Cache<Partial>)> = HashMap::new();
+        // What was served a moment ago stays known for a while: its objects' dependents are still to be collected.
+        let mut known: HashMap<String, Arc<Resource>> = HashMap::new();
+        loop {
+            let settled = timeout(GRACE, changed.notified()).await.is_err();
+            let served: HashMap<String, Arc<Resource>> = definitions
+                .list()
+                .iter()
+                .filter_map(|definition| resources(definition).into_iter().next())
+                .map(|resource| (resource.topic(), Arc::new(resource)))
+                .collect();
+            watched.retain(|topic, (resource, _)| {
+                let stays = served.get(topic).is_some_and(|now| now.version == resource.version);
+                if !stays {
+                    self.look_at(lock(&self.graph).forget(topic));
+                }
+                stays
+            });
+            if settled {
+                known.retain(|topic, _| served.contains_key(topic));
+            }
+            known.extend(served.iter().map(|(topic, resource)| (topic.clone(), Arc::clone(resource))));
+            self.look_at(lock(&self.graph).know(known.values().cloned().collect()));
+            for (topic, resource) in served {
+                watched.entry(topic).or_insert_with(|| {
+                    let cache = Cache::start_dynamic(&self.client, &resource, Scope::default());
+                    self.watch(&resource, &cache);
+                    (resource, cache)
+                });
+            }
+        }
+    }
+
+    fn look_at(&self, objects: Vec<Uid>) {
+        objects.into_iter().for_each(|uid| self.queue.add(key(uid)));
     }
 
     async fn reconcile(&self, key: Key) -> Result<Action, Error> {
@@ -135,7 +190,7 @@ impl Loop {
         for reference in node.owners() {
             let owner = lock(&self.graph).owner(node, reference);
             owners.push(match owner {
-                Owner::Unknown(resource) => self.ask_for(node, reference, resource).await?,
+                Owner::Unknown(resource) => self.ask_for(node, reference, &resource).await?,
                 known => known,
             });
         }
@@ -158,12 +213,7 @@ impl Loop {
     }
 
     /// Asks the apiserver for an owner that the graph does not know.
-    async fn ask_for(
-        &self,
-        node: &Node,
-        reference: &OwnerReference,
-        resource: &'static Resource,
-    ) -> Result<Owner, Error> {
+    async fn ask_for(&self, node: &Node, reference: &OwnerReference, resource: &Arc<Resource>) -> Result<Owner, Error> {
         let namespace = node.meta().namespace.as_deref().filter(|_| resource.namespaced).unwrap_or_default();
         let object = match self.client.get_dynamic(resource, namespace, &reference.name).await {
             Err(error) if error.reason == Reason::NotFound => return Ok(Owner::Dangling),
@@ -174,7 +224,7 @@ impl Loop {
         if object.metadata.uid.as_ref() != Some(&reference.uid) {
             return Ok(Owner::Dangling);
         }
-        let owner = Node { resource, object };
+        let owner = Node { resource: Arc::clone(resource), object };
         Ok(if owner.waits_for_dependents() { Owner::Waiting } else { Owner::Solid })
     }
 
@@ -191,7 +241,7 @@ impl Loop {
             ..Default::default()
         };
         let (namespace, name) = names(node);
-        self.client.delete_dynamic(node.resource, namespace, name, options).await
+        self.client.delete_dynamic(&node.resource, namespace, name, options).await
     }
 
     async fn set_owners(&self, node: &Node, owners: Vec<OwnerReference>) -> Result<(), Error> {
@@ -209,7 +259,7 @@ impl Loop {
         let version = &node.meta().resource_version;
         let patch = json!({"metadata": {"uid": node.meta().uid, "resourceVersion": version, field: value}});
         let (namespace, name) = names(node);
-        self.client.patch_dynamic(node.resource, namespace, name, Patch::Merge(patch)).await.map(drop)
+        self.client.patch_dynamic(&node.resource, namespace, name, Patch::Merge(patch)).await.map(drop)
     }
 }
 

@@ -14,8 +14,8 @@ use super::{
     graph::{Graph, Owner, Verdict},
 };
 
-fn resource(plural: &str) -> &'static Resource {
-    resource::named(plural).unwrap()
+fn resource(plural: &str) -> Arc<Resource> {
+    Arc::new(resource::named(plural).unwrap().clone())
 }
 
 /// An object with its name as uid.
@@ -41,7 +41,7 @@ fn deleting(finalizer: &str) -> Value {
 fn graph(objects: &[(&str, &Arc<Partial>)]) -> Graph {
     let mut graph = Graph::default();
     for (plural, object) in objects {
-        graph.apply(resource(plural), &Change::Added(Arc::clone(object)));
+        graph.apply(&resource(plural), &Change::Added(Arc::clone(object)));
     }
     graph
 }
@@ -125,16 +125,16 @@ fn foreground_deletion_goes_down_first_and_up_last() {
     meta["ownerReferences"] = json!([owned_by("Deployment", "d")]);
     let deleting_set = object("rs", meta);
     let change = Change::Modified { old: set, new: Arc::clone(&deleting_set) };
-    let mut affected = graph.apply(resource("rs"), &change);
+    let mut affected = graph.apply(&resource("rs"), &change);
     affected.sort();
     assert_eq!(affected, ["d", "rs"]);
     assert_eq!(verdict(&graph, "pod"), Verdict::Delete("Background"));
     assert!(graph.is_blocked("rs"));
     assert!(graph.may_be_in_a_circle("d"));
 
-    assert_eq!(graph.apply(resource("po"), &Change::Deleted(pod)), ["rs"], "the owner that waits is looked at");
+    assert_eq!(graph.apply(&resource("po"), &Change::Deleted(pod)), ["rs"], "the owner that waits is looked at");
     assert!(!graph.is_blocked("rs"));
-    assert_eq!(graph.apply(resource("rs"), &Change::Deleted(deleting_set)), ["d"]);
+    assert_eq!(graph.apply(&resource("rs"), &Change::Deleted(deleting_set)), ["d"]);
     assert!(!graph.is_blocked("d"));
 }
 
@@ -143,9 +143,9 @@ fn dependents_are_looked_at_when_their_owner_goes() {
     let set = object("rs", json!({}));
     let (a, b) = (object("a", owners([owned_by("ReplicaSet", "rs")])), object("b", json!({})));
     let mut graph = graph(&[("po", &a), ("po", &b), ("rs", &set)]);
-    assert_eq!(graph.apply(resource("rs"), &Change::Deleted(set)), ["a"]);
+    assert_eq!(graph.apply(&resource("rs"), &Change::Deleted(set)), ["a"]);
     let heartbeat = Change::Modified { old: Arc::clone(&b), new: object("b", json!({"resourceVersion": "7"})) };
-    assert!(graph.apply(resource("po"), &heartbeat).is_empty(), "nothing that matters changed");
+    assert!(graph.apply(&resource("po"), &heartbeat).is_empty(), "nothing that matters changed");
     assert_eq!(graph.get("b").unwrap().meta().resource_version.as_deref(), Some("7"));
 }
 
@@ -155,7 +155,7 @@ fn an_object_made_anew_is_another() {
     let pod = object("pod", owners([owned_by("ReplicaSet", "rs")]));
     let mut graph = graph(&[("rs", &set), ("po", &pod)]);
     let again = Change::Modified { old: set, new: object("rs", json!({"uid": "rs-2"})) };
-    assert_eq!(graph.apply(resource("rs"), &again), ["pod"]);
+    assert_eq!(graph.apply(&resource("rs"), &again), ["pod"]);
     assert_eq!(verdict(&graph, "pod"), Verdict::Delete("Background"));
 }
 
@@ -168,6 +168,29 @@ fn dependents_that_do_not_block_do_not_hold_up() {
     let graph = graph(&[("rs", &owner), ("po", &pod)]);
     assert!(!graph.is_blocked("rs"));
     assert_eq!(graph.dependents("rs").count(), 1);
+}
+
+#[test]
+fn custom_objects_own_and_are_owned_once_their_kind_is_known() {
+    let widgets = Arc::new(Resource {
+        group: "example.com".into(),
+        kind: "Widget".into(),
+        plural: "widgets".into(),
+        version: "v1".into(),
+        ..(*resource("po")).clone()
+    });
+    let mut reference = owned_by("Widget", "w");
+    reference["apiVersion"] = json!("example.com/v1");
+    let pod = object("pod", owners([reference]));
+    let mut graph = graph(&[("po", &pod)]);
+    assert_eq!(verdict(&graph, "pod"), Verdict::Keep, "a kind that is not known");
+    assert_eq!(graph.know(vec![Arc::clone(&widgets)]), ["pod"]);
+    assert_eq!(verdict(&graph, "pod"), Verdict::Delete("Background"), "the kind is known, the owner is not there");
+    let widget = object("w", json!({}));
+    graph.apply(&widgets, &Change::Added(widget));
+    assert_eq!(verdict(&graph, "pod"), Verdict::Keep);
+    assert_eq!(graph.forget("example.com/widgets"), ["pod"]);
+    assert_eq!(verdict(&graph, "pod"), Verdict::Delete("Background"));
 }
 
 #[test]

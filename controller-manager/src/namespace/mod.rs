@@ -10,10 +10,11 @@ use std::{sync::Arc, time::Duration};
 
 use k8s_openapi::{
     api::core::v1::{Namespace, NamespaceStatus, Pod},
+    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
     apimachinery::pkg::apis::meta::v1::{DeleteOptions, ObjectMeta, Preconditions},
 };
 use kubelab_api::{
-    Error, Reason, Resource,
+    Error, Reason, Resource, custom,
     meta::is_deleting,
     resource::{BUILT_IN, Verbs},
     well_known::finalizer::KUBERNETES,
@@ -98,12 +99,22 @@ impl Loop {
 
     async fn empty(&self, namespace: &str) -> Findings {
         let mut findings = Findings::default();
+        // A definition may be newer than any mirror of it.
+        let definitions = match self.client.list::<CustomResourceDefinition>("").await {
+            Ok(definitions) => definitions,
+            Err(error) => {
+                findings.failures.push(format!("customresourcedefinitions.apiextensions.k8s.io: {error}"));
+                return findings;
+            }
+        };
+        let custom = definitions.iter().filter_map(|definition| custom::resources(definition).into_iter().next());
+        let custom: Vec<Resource> = custom.filter(|resource| resource.namespaced).collect();
         let (pods, others): (Vec<_>, Vec<_>) = contents().partition(|resource| *resource.plural == *"pods");
         for resource in pods {
             self.empty_of(resource, namespace, &mut findings).await;
         }
         if findings.is_empty() {
-            for resource in others {
+            for resource in others.into_iter().chain(&custom) {
                 self.empty_of(resource, namespace, &mut findings).await;
             }
         }

@@ -51,8 +51,9 @@ impl Objects {
         Ok(Asker { user, caller: Caller::of(headers), connection: Arc::clone(connection), headers: headers_to_record })
     }
 
-    fn resource(&self, target: &Target) -> Result<Arc<Resource>, Error> {
-        let found = self.0.corridor.registry().find(&target.group, &target.version, &target.resource);
+    async fn resource(&self, target: &Target) -> Result<Arc<Resource>, Error> {
+        let registry = self.0.corridor.registry();
+        let found = registry.find_latest(&target.group, &target.version, &target.resource).await?;
         found
             .filter(|resource| target.subresource.is_empty() || resource.has(&target.subresource))
             .ok_or_else(Error::no_such_page)
@@ -68,7 +69,7 @@ impl Objects {
         options: Options,
     ) -> Result<(Outcome, Option<Ending>), Status> {
         let target = target.ok_or_else(|| Status::invalid_argument("a request needs a target"))?;
-        let resource = self.resource(&target).map_err(|error| status::of(&error))?;
+        let resource = self.resource(&target).await.map_err(|error| status::of(&error))?;
         let mut caller = asker.caller;
         if let Some(cause) = cause {
             caller.cause = cause.revision;

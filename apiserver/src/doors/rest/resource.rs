@@ -54,7 +54,7 @@ pub(super) async fn serve(
         component: metrics::COMPONENT,
         dry_run: if query.get("dryRun").is_some() { "All" } else { "" },
     };
-    let answered = match find(doors, &target) {
+    let answered = match find(doors, &target).await {
         Ok(resource) if stream::is_stream(&resource, &target.subresource) => {
             labels.verb = if target.subresource == "log" { "GET" } else { "CONNECT" };
             stream::serve(doors, user, resource, target, query, request).await
@@ -76,8 +76,8 @@ pub(super) async fn serve(
     answered
 }
 
-fn find(doors: &Doors, target: &Target) -> Result<Arc<Resource>, Error> {
-    let found = doors.corridor.registry().find(&target.group, &target.version, &target.resource);
+async fn find(doors: &Doors, target: &Target) -> Result<Arc<Resource>, Error> {
+    let found = doors.corridor.registry().find_latest(&target.group, &target.version, &target.resource).await?;
     let resource = found.ok_or_else(Error::no_such_page)?;
     let known = target.subresource.is_empty() || resource.has(&target.subresource);
     let placed = match resource.namespaced {

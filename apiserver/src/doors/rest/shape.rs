@@ -44,7 +44,10 @@ pub struct Shape {
 
 impl Shape {
     fn definitions(&self) -> Value {
-        table::definitions(if self.foreign { table::PLAIN } else { self.corridor.registry().columns(&self.resource) })
+        if self.foreign {
+            return table::definitions(table::PLAIN);
+        }
+        table::definitions(&self.corridor.registry().columns(&self.resource))
     }
 
     fn cells(&self, json: &[u8]) -> Vec<Value> {
@@ -73,8 +76,8 @@ impl Shape {
     fn head(&self, metadata: &Value, columns: bool) -> String {
         match self.accepted.form {
             Form::Object => format!(
-                r#"{{"kind":"{}List","apiVersion":"{}","metadata":{metadata},"items":["#,
-                self.resource.kind,
+                r#"{{"kind":"{}","apiVersion":"{}","metadata":{metadata},"items":["#,
+                self.resource.list_kind(),
                 self.resource.api_version()
             ),
             Form::Table => format!(

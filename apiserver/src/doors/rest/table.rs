@@ -4,7 +4,10 @@
 use kubelab_api::Error;
 use serde_json::{Value, json};
 
-use crate::{doors::outline::metadata, registry::kind::Column};
+use crate::{
+    doors::outline::metadata,
+    registry::kind::{Column, column},
+};
 
 /// What of the object goes with its row.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,18 +36,17 @@ impl Include {
 }
 
 /// The columns of objects that have no room of their own, such as a Scale.
-pub const PLAIN: &[Column] =
-    &[Column { name: "Name", kind: "string", priority: 0 }, Column { name: "Created At", kind: "date", priority: 0 }];
+pub const PLAIN: &[Column] = &[column("Name", "string"), column("Created At", "date")];
 
 /// The definitions that head a table.
 pub fn definitions(columns: &[Column]) -> Value {
     let define = |column: &Column| {
-        let format = if column.name == "Name" { "name" } else { "" };
+        let format = if column.format.is_empty() && column.name == "Name" { "name" } else { &*column.format };
         json!({
             "name": column.name,
             "type": column.kind,
             "format": format,
-            "description": "",
+            "description": column.description,
             "priority": column.priority,
         })
     };
@@ -82,7 +84,7 @@ pub fn write_row(cells: &[Value], include: Include, meta_version: &str, json: &[
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::registry::kind::{column, wide};
+    use crate::registry::kind::wide;
 
     const POD: &[u8] =
         br#"{"kind":"Pod","metadata":{"name":"a","labels":{"x":"}"},"resourceVersion":"7"},"spec":{"n":1}}"#;

@@ -7,7 +7,7 @@ use kubelab_api::field::{Errors, Path};
 use serde_json::Value;
 
 use crate::registry::{
-    cells::{NAME, cells, name, since, since_micro, text},
+    cells::{cells, name, since, since_micro, text},
     kind::{Column, Kind, column, wide},
 };
 
@@ -28,7 +28,7 @@ pub const COLUMNS: &[Column] = &[
     column("Message", "string"),
     wide("First Seen", "string"),
     wide("Count", "string"),
-    Column { priority: 1, ..NAME },
+    wide("Name", "string"),
 ];
 
 impl Kind for EventKind {

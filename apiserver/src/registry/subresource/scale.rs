@@ -35,7 +35,7 @@ pub fn of(handler: &Handler, json: &Bytes) -> Result<Bytes, Error> {
 }
 
 fn scale(handler: &Handler, object: &dyn AnyObject) -> Result<Scale, Error> {
-    let scale = handler.rules.scale(object).ok_or_else(Error::no_such_page)?;
+    let scale = handler.rules.scale(object)?;
     let meta = object.metadata();
     Ok(Scale {
         metadata: ObjectMeta {
@@ -111,7 +111,10 @@ fn change(context: &Context, stored: &Stored, wanted: Scale, warnings: Vec<Strin
         return Err(Error::invalid(&resource, &request.name, &errors));
     }
     let mut object = stored.object.duplicate();
-    object.metadata_mut().resource_version.clone_from(&wanted.metadata.resource_version);
+    // Without a version, the scale that is there is meant, whatever the kind says of its whole objects.
+    if wanted.metadata.resource_version.as_ref().is_some_and(|version| !version.is_empty()) {
+        object.metadata_mut().resource_version.clone_from(&wanted.metadata.resource_version);
+    }
     context.handler.rules.set_replicas(&mut *object, replicas);
     update::replace(context, stored, object, warnings)
 }

@@ -24,7 +24,8 @@ async fn plans_are_cheap() {
     let object = config("a", json!({"text": "x".repeat(700), "mode": "fast", "level": "7"}));
     let stored = lab.create("configmaps", "default", object.clone()).await.unwrap();
     let state = lab.registry.store().local();
-    let handler = lab.registry.table().find("", "v1", "configmaps").unwrap();
+    let table = lab.registry.table();
+    let handler = table.find("", "v1", "configmaps").unwrap();
     let (may, now) = (&|_: Verb| Ok(()), Timestamp::now());
     let mut fresh = object;
     fresh["metadata"]["name"] = "b".into();
@@ -39,7 +40,7 @@ async fn plans_are_cheap() {
                 request: &request,
                 handler,
                 state: &state,
-                table: lab.registry.table(),
+                table: &table,
                 admission: &lab.registry.admission,
                 policies: &lab.registry.policies,
                 may,

@@ -3,6 +3,7 @@
 
 mod applying;
 mod cost;
+mod custom;
 mod decoding;
 mod deleting;
 mod model;
