@@ -15,7 +15,7 @@ use kubelab_api::{
 use serde_json::json;
 use uuid::Uuid;
 
-use super::kind::NameRule;
+use super::{kind::NameRule, validation::canonical_ip};
 
 /// All annotations of an object together. Source: `TotalAnnotationSizeLimitB`.
 const ANNOTATIONS_LIMIT: usize = 256 * 1024;
@@ -255,7 +255,7 @@ fn check_name(rule: NameRule, name: &str, prefix: bool) -> Vec<String> {
     match rule {
         NameRule::Subdomain => name::dns1123_subdomain(name),
         NameRule::Label => name::dns1123_label(name),
-        NameRule::Label1035 => name::dns1035_label(name),
+        NameRule::Ip => canonical_ip(name),
         NameRule::PathSegment => Vec::new(),
     }
 }
