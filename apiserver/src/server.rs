@@ -116,11 +116,12 @@ async fn accept(
 
 async fn connection(stream: TcpStream, tls: TlsAcceptor, doors: Arc<Doors>) -> anyhow::Result<()> {
     stream.set_nodelay(true)?;
+    let peer = stream.peer_addr().ok().map(|address| address.ip());
     let stream =
         timeout(HANDSHAKE, tls.accept(stream)).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
     let certificate =
         stream.get_ref().1.peer_certificates().and_then(|chain| chain.first()).map(|leaf| leaf.clone().into_owned());
-    let about = Arc::new(Connection { certificate });
+    let about = Arc::new(Connection { certificate, peer });
     let shutdown = doors.shutdown.clone();
     let service = hyper::service::service_fn(move |request| {
         let (doors, about) = (Arc::clone(&doors), Arc::clone(&about));

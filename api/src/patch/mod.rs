@@ -83,7 +83,7 @@ mod tests {
                 let what = format!("{}: {}", path.display(), case["what"]);
                 let resource = resource::named(case["kind"].as_str().unwrap()).unwrap();
                 let schema = Schema::of(resource).unwrap();
-                let patched = strategic::apply(case["original"].clone(), case["patch"].clone(), schema);
+                let patched = strategic::apply(case["original"].clone(), case["patch"].clone(), &schema);
                 match case.get("error") {
                     Some(error) => assert_eq!(patched.unwrap_err().to_string(), error.as_str().unwrap(), "{what}"),
                     None => {

@@ -23,6 +23,9 @@ use crate::{
 /// `k8s.io/apiserver/pkg/storage/cacher`.
 const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
 
+/// And one so long before the watch ends, to resume from. Source: `nextBookmarkTime`.
+const BOOKMARK_BEFORE_END: Duration = Duration::from_secs(2);
+
 /// A watch without a timeout of its own lasts this long, and up to twice as long, so that not all end at once.
 /// Source: `--min-request-timeout`.
 const MIN_LIFE: Duration = Duration::from_secs(1800);
@@ -35,7 +38,8 @@ struct Lines {
     awaits_initial: bool,
     first: bool,
     ends: Instant,
-    next_bookmark: Instant,
+    /// `None` once the last one is due no more.
+    next_bookmark: Option<Instant>,
     shutdown: CancellationToken,
     over: bool,
     _watching: Watching,
@@ -61,12 +65,18 @@ pub fn body(
         awaits_initial: options.send_initial_events == Some(true),
         first: true,
         ends: now + life,
-        next_bookmark: now + BOOKMARK_EVERY,
+        next_bookmark: next_bookmark(now, now + life),
         shutdown,
         over: false,
         _watching: watching,
     };
     StreamBody::new(frames(lines)).boxed_unsync()
+}
+
+/// In a minute, or shortly before the end.
+fn next_bookmark(now: Instant, ends: Instant) -> Option<Instant> {
+    let last = ends.checked_sub(BOOKMARK_BEFORE_END).filter(|last| *last > now)?;
+    Some(last.min(now + BOOKMARK_EVERY))
 }
 
 fn frames(lines: Lines) -> impl Stream<Item = Result<Frame<Bytes>, BoxError>> + Send {
@@ -75,8 +85,9 @@ fn frames(lines: Lines) -> impl Stream<Item = Result<Frame<Bytes>, BoxError>> + 
             if lines.over {
                 return None;
             }
+            let idle = lines.next_bookmark.map_or(BOOKMARK_EVERY, |at| at.saturating_duration_since(Instant::now()));
             let next = tokio::select! {
-                next = lines.watch.next(BOOKMARK_EVERY) => next?,
+                next = lines.watch.next(idle) => next?,
                 () = tokio::time::sleep_until(lines.ends) => return None,
                 () = lines.shutdown.cancelled() => return None,
             };
@@ -104,10 +115,14 @@ impl Lines {
         }
         let initial = self.awaits_initial && batch.synced;
         self.awaits_initial &= !batch.synced;
-        let due = Instant::now() >= self.next_bookmark;
-        if self.bookmarks && (initial || due) {
+        let now = Instant::now();
+        let due = self.next_bookmark.is_some_and(|at| now >= at);
+        // Before the initial state is complete there is nothing to resume from.
+        if self.bookmarks && batch.revision > 0 && (initial || due) {
             self.shape.write_bookmark(batch.revision, initial, self.first, &mut out);
-            self.next_bookmark = Instant::now() + BOOKMARK_EVERY;
+        }
+        if initial || due {
+            self.next_bookmark = next_bookmark(now, self.ends);
         }
         out
     }
@@ -116,4 +131,18 @@ impl Lines {
 fn failure(error: &Error) -> Vec<u8> {
     let status = serde_json::to_string(&error.to_status()).unwrap_or_default();
     format!("{{\"type\":\"ERROR\",\"object\":{status}}}\n").into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bookmarks_come_each_minute_and_before_the_end() {
+        let now = Instant::now();
+        let after = |seconds| Duration::from_secs(seconds);
+        for (life, wanted) in [(1_800, Some(60)), (30, Some(28)), (3, Some(1)), (2, None), (1, None)] {
+            assert_eq!(next_bookmark(now, now + after(life)), wanted.map(|at| now + after(at)), "{life}");
+        }
+    }
 }

@@ -4,9 +4,12 @@
 mod cost;
 mod decoding;
 mod deleting;
+mod model;
 mod parts;
 mod policy;
+mod quota;
 mod reading;
+mod security;
 mod several;
 mod writing;
 
