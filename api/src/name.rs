@@ -58,7 +58,11 @@ pub fn dns1123_subdomain_with_underscore(value: &str) -> Vec<String> {
         [] => false,
         [only] => *only != b'-' && is_inner(*only),
         [first, inner @ .., last] => {
-            *first != b'-' && is_inner(*first) && inner.iter().all(|byte| is_inner(*byte)) && is_label_byte(*last) && *last != b'-'
+            *first != b'-'
+                && is_inner(*first)
+                && inner.iter().all(|byte| is_inner(*byte))
+                && is_label_byte(*last)
+                && *last != b'-'
         }
     };
     if !value.split('.').all(is_label) {

@@ -163,9 +163,9 @@ fn cidr_wrongs(value: &str) -> Option<&'static str> {
         Ok(block) if block.trunc() != block => Some("must not have bits set beyond the prefix length"),
         Ok(_) => None,
         Err(_) => {
-            let plain = value.split_once('/').map(|(address, length)| {
-                format!("{}/{}", without_zeros(address), without_zeros(length))
-            });
+            let plain = value
+                .split_once('/')
+                .map(|(address, length)| format!("{}/{}", without_zeros(address), without_zeros(length)));
             match plain.and_then(|plain| plain.parse::<IpNet>().ok()) {
                 Some(_) => Some("must not have leading 0s in IP or prefix length"),
                 None => Some("must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"),

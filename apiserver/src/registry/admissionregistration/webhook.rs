@@ -4,7 +4,9 @@
 use std::collections::BTreeSet;
 
 use k8s_openapi::{
-    api::admissionregistration::v1::{MutatingWebhook, RuleWithOperations, ServiceReference, ValidatingWebhook, WebhookClientConfig},
+    api::admissionregistration::v1::{
+        MutatingWebhook, RuleWithOperations, ServiceReference, ValidatingWebhook, WebhookClientConfig,
+    },
     apimachinery::pkg::apis::meta::v1::LabelSelector,
 };
 use kubelab_api::{

@@ -13,7 +13,10 @@ use serde_json::Value;
 use super::workload;
 use crate::registry::{
     cells::{self, AGE, CONTAINERS, IMAGES, NAME, cells, list, template_containers, text},
-    core::{persistent_volume_claim::{default_claim, spec_warnings}, pod},
+    core::{
+        persistent_volume_claim::{default_claim, spec_warnings},
+        pod,
+    },
     defaults::{self, each, missing},
     kind::{Column, Kind, Scale, age, column},
     status::spec_and_status,

@@ -77,11 +77,7 @@ impl Kind for HorizontalPodAutoscalerKind {
         }
     }
 
-    fn validate_status_update(
-        new: &HorizontalPodAutoscaler,
-        _old: &HorizontalPodAutoscaler,
-        errors: &mut Errors,
-    ) {
+    fn validate_status_update(new: &HorizontalPodAutoscaler, _old: &HorizontalPodAutoscaler, errors: &mut Errors) {
         let Some(status) = &new.status else { return };
         let path = Path::new("status");
         nonnegative(status.current_replicas, &path.child("currentReplicas"), errors);

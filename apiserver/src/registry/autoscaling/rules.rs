@@ -2,9 +2,7 @@
 //! `pkg/apis/autoscaling/validation/validation.go`.
 
 use k8s_openapi::{
-    api::autoscaling::v2::{
-        CrossVersionObjectReference, HPAScalingRules, MetricIdentifier, MetricSpec, MetricTarget,
-    },
+    api::autoscaling::v2::{CrossVersionObjectReference, HPAScalingRules, MetricIdentifier, MetricSpec, MetricTarget},
     apimachinery::pkg::api::resource::Quantity as Amount,
 };
 use kubelab_api::{

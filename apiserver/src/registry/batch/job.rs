@@ -104,7 +104,8 @@ pub fn validate_spec(spec: &JobSpec, path: &Path, errors: &mut Errors) {
     policies::failure(spec, &path.child("podFailurePolicy"), errors);
     policies::success(spec, &path.child("successPolicy"), errors);
     if let Some(policy) = &spec.pod_replacement_policy {
-        let allowed = if spec.pod_failure_policy.is_some() { &["Failed"][..] } else { &["Failed", "TerminatingOrFailed"] };
+        let allowed =
+            if spec.pod_failure_policy.is_some() { &["Failed"][..] } else { &["Failed", "TerminatingOrFailed"] };
         choice(policy, allowed, &path.child("podReplacementPolicy"), errors);
     }
     let template_path = path.child("template");

@@ -117,7 +117,8 @@ fn counts(status: &JobStatus, before: &JobStatus, path: &Path, errors: &mut Erro
         }
         let some = status.uncounted_terminated_pods.as_ref();
         let some = some.filter(|pods| !list(&pods.failed).is_empty() || !list(&pods.succeeded).is_empty());
-        if let Some(pods) = some.filter(|_| became || status.uncounted_terminated_pods != before.uncounted_terminated_pods)
+        if let Some(pods) =
+            some.filter(|_| became || status.uncounted_terminated_pods != before.uncounted_terminated_pods)
         {
             let path = path.child("uncountedTerminatedPods");
             errors.invalid(&path, json(pods), "must be empty for finished job");

@@ -3,7 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use k8s_openapi::api::batch::v1::{JobSpec, PodFailurePolicyOnExitCodesRequirement, PodFailurePolicyRule, SuccessPolicyRule};
+use k8s_openapi::api::batch::v1::{
+    JobSpec, PodFailurePolicyOnExitCodesRequirement, PodFailurePolicyRule, SuccessPolicyRule,
+};
 use kubelab_api::field::{Errors, Path};
 
 use crate::registry::{
@@ -173,7 +175,8 @@ pub(super) fn indexes(said: &str, completions: i32) -> Result<i32, String> {
             [one] => (number(one)?, None),
             [first, end] => (number(first)?, Some(number(end)?)),
             _ => {
-                let rule = "violates the requirement that an index interval can have at most two parts separated by '-'";
+                let rule =
+                    "violates the requirement that an index interval can have at most two parts separated by '-'";
                 return Err(format!("the fragment {part:?} {rule}"));
             }
         };

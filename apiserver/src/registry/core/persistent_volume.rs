@@ -92,7 +92,8 @@ pub fn validate_spec(spec: &PersistentVolumeSpec, name: &str, inline: bool, path
         }
     }
     sources(spec, name, path, errors);
-    if spec.host_path.as_ref().is_some_and(|source| source.path.trim_end_matches('/').is_empty()) && policy == "Recycle" {
+    if spec.host_path.as_ref().is_some_and(|source| source.path.trim_end_matches('/').is_empty()) && policy == "Recycle"
+    {
         errors.forbidden(&at, "may not be 'recycle' for a hostPath mount of '/'");
     }
     if let Some(class) = spec.storage_class_name.as_ref().filter(|class| !class.is_empty()) {
@@ -167,7 +168,12 @@ fn sources(spec: &PersistentVolumeSpec, name: &str, path: &Path, errors: &mut Er
             }
         }
         "csi" => {
-            let secrets = ["controllerPublishSecretRef", "controllerExpandSecretRef", "nodePublishSecretRef", "nodeExpandSecretRef"];
+            let secrets = [
+                "controllerPublishSecretRef",
+                "controllerExpandSecretRef",
+                "nodePublishSecretRef",
+                "nodeExpandSecretRef",
+            ];
             for field in secrets.into_iter().filter(|field| said.get(*field).is_some()) {
                 source::secret_reference(&said[field], &path_of_source.child(field), errors);
             }
@@ -176,7 +182,11 @@ fn sources(spec: &PersistentVolumeSpec, name: &str, path: &Path, errors: &mut Er
             let secret = said.get("secretRef");
             let fields = if first == "iscsi" { &["name"][..] } else { &["name", "namespace"] };
             for field in fields.iter().filter(|_| secret.is_some()) {
-                required(said["secretRef"][*field].as_str().unwrap_or_default(), &path_of_source.child("secretRef").child(field), errors);
+                required(
+                    said["secretRef"][*field].as_str().unwrap_or_default(),
+                    &path_of_source.child("secretRef").child(field),
+                    errors,
+                );
             }
             let portal = said["targetPortal"].as_str().unwrap_or_default();
             if said.get("initiatorName").is_some() && name.len() + 1 + portal.len() > 64 {

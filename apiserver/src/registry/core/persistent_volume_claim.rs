@@ -122,8 +122,8 @@ pub fn validate_spec(spec: &PersistentVolumeClaimSpec, path: &Path, errors: &mut
     if let (Some(source), Some(reference)) = (&spec.data_source, &spec.data_source_ref) {
         // Upstream shows the path as the value.
         let shown = path.child("dataSource").to_string();
-        let same = (&source.api_group, &source.kind, &source.name)
-            == (&reference.api_group, &reference.kind, &reference.name);
+        let same =
+            (&source.api_group, &source.kind, &source.name) == (&reference.api_group, &reference.kind, &reference.name);
         if !text(&reference.namespace).is_empty() {
             errors.invalid(path, shown, "may not be specified when dataSourceRef.namespace is specified");
         } else if !same {
@@ -160,9 +160,8 @@ fn validate_change(new: &PersistentVolumeClaim, old: &PersistentVolumeClaim, err
     if text(&before.volume_name).is_empty() {
         fixed.volume_name.clone_from(&rest.volume_name);
     }
-    let legacy = |claim: &PersistentVolumeClaim| {
-        kubelab_api::meta::annotation(&claim.metadata, BETA_CLASS).map(str::to_owned)
-    };
+    let legacy =
+        |claim: &PersistentVolumeClaim| kubelab_api::meta::annotation(&claim.metadata, BETA_CLASS).map(str::to_owned);
     let (legacy_now, legacy_before) = (legacy(new), legacy(old));
     let upgraded = before.storage_class_name.is_none()
         && legacy_before.is_some()
@@ -198,9 +197,8 @@ fn validate_change(new: &PersistentVolumeClaim, old: &PersistentVolumeClaim, err
                       bound claims";
         errors.forbidden(&path, &format!("{detail}\n{difference}"));
     }
-    let size = |amount: Option<Amount>| {
-        amount.and_then(|amount| amount.0.parse::<Quantity>().ok()).unwrap_or(Quantity::ZERO)
-    };
+    let size =
+        |amount: Option<Amount>| amount.and_then(|amount| amount.0.parse::<Quantity>().ok()).unwrap_or(Quantity::ZERO);
     let capacity = old.status.as_ref().and_then(|status| status.capacity.as_ref()?.get("storage").cloned());
     let wanted = size(storage(spec));
     if wanted < size(storage(before)) && wanted <= size(capacity) {

@@ -55,7 +55,10 @@ impl Kind for ReplicationControllerKind {
     }
 
     fn warnings(controller: &ReplicationController) -> Vec<String> {
-        workload::create_warnings(&controller.metadata, controller.spec.as_ref().and_then(|spec| spec.template.as_ref()))
+        workload::create_warnings(
+            &controller.metadata,
+            controller.spec.as_ref().and_then(|spec| spec.template.as_ref()),
+        )
     }
 
     fn validate(controller: &ReplicationController, errors: &mut Errors) {

@@ -104,8 +104,16 @@ fn amounts(amounts: Option<&Amounts>, path: &Path, errors: &mut Errors) {
 fn fits(scope: &str, resource: &str) -> bool {
     let of_pods = matches!(
         resource,
-        "pods" | "cpu" | "memory" | "ephemeral-storage" | "requests.cpu" | "requests.memory"
-            | "requests.ephemeral-storage" | "limits.cpu" | "limits.memory" | "limits.ephemeral-storage"
+        "pods"
+            | "cpu"
+            | "memory"
+            | "ephemeral-storage"
+            | "requests.cpu"
+            | "requests.memory"
+            | "requests.ephemeral-storage"
+            | "limits.cpu"
+            | "limits.memory"
+            | "limits.ephemeral-storage"
     );
     match scope {
         "BestEffort" => resource == "pods",

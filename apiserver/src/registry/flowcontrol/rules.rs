@@ -11,8 +11,7 @@ use crate::registry::{
     validation::{choice, form, json, required},
 };
 
-const VERBS: [&str; 9] =
-    ["create", "delete", "deletecollection", "get", "list", "patch", "proxy", "update", "watch"];
+const VERBS: [&str; 9] = ["create", "delete", "deletecollection", "get", "list", "patch", "proxy", "update", "watch"];
 
 pub(super) fn validate(rules: &PolicyRulesWithSubjects, path: &Path, errors: &mut Errors) {
     for (i, subject) in rules.subjects.iter().enumerate() {
@@ -40,8 +39,7 @@ pub(super) fn validate(rules: &PolicyRulesWithSubjects, path: &Path, errors: &mu
         let at = path.child("namespaces");
         let namespaces = list(&rule.namespaces);
         if namespaces.is_empty() && !rule.cluster_scope.unwrap_or_default() {
-            errors
-                .required(&at, "resource rules that are not cluster scoped must supply at least one namespace");
+            errors.required(&at, "resource rules that are not cluster scoped must supply at least one namespace");
         } else if has_wildcard(namespaces) {
             alone(namespaces, "namespaces", &at, errors);
         } else {

@@ -72,7 +72,8 @@ impl Generator {
         for (field, of) in schema["properties"].as_object().unwrap() {
             let wanted = required.contains(&field.as_str().into()) || depth > 0 && self.random.random_ratio(2, 3);
             // An object inside an object has a type of its own, which is not for the client to choose.
-            let of_type = matches!(field.as_str(), "apiVersion" | "kind") && schema["properties"]["metadata"].is_object();
+            let of_type =
+                matches!(field.as_str(), "apiVersion" | "kind") && schema["properties"]["metadata"].is_object();
             // The youngest field of v1.37 has no number in protobuf yet.
             if wanted && !of_type && field != "runningInUserNamespace" {
                 object.insert(field.clone(), self.value(of, depth.saturating_sub(1)));

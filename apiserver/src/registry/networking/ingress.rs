@@ -15,8 +15,8 @@ use serde_json::Value;
 
 use crate::registry::{
     cells::{self, AGE, NAME, NONE, cells, list, text, text_or},
-    kind::{Column, Kind, age, column},
     core::service,
+    kind::{Column, Kind, age, column},
     validation::{choice, form, ip, json, port, required_form},
 };
 
@@ -52,7 +52,9 @@ impl Kind for IngressKind {
         let none = IngressSpec::default();
         let spec = ingress.spec.as_ref().unwrap_or(&none);
         match (&spec.default_backend, list(&spec.rules)) {
-            (None, []) => errors.invalid(&path, json(&spec.rules), "either `defaultBackend` or `rules` must be specified"),
+            (None, []) => {
+                errors.invalid(&path, json(&spec.rules), "either `defaultBackend` or `rules` must be specified")
+            }
             (None, _) => {}
             (Some(backend), _) => validate_backend(backend, &path.child("defaultBackend"), errors),
         }
@@ -102,8 +104,7 @@ impl Kind for IngressKind {
     fn warnings(ingress: &Ingress) -> Vec<String> {
         let mut warnings = Vec::new();
         if kubelab_api::meta::annotation(&ingress.metadata, LEGACY).is_some() {
-            warnings
-                .push(format!("annotation {LEGACY:?} is deprecated, please use 'spec.ingressClassName' instead"));
+            warnings.push(format!("annotation {LEGACY:?} is deprecated, please use 'spec.ingressClassName' instead"));
         }
         warnings
     }

@@ -14,9 +14,9 @@ use serde_json::Value;
 
 use crate::registry::{
     cells::{self, AGE, NAME, cells, list, text},
+    core::service::warnings,
     defaults::{self, each},
     kind::{Column, Kind, age, column},
-    core::service::warnings,
     validation::{choice, cidr, json, port, port_or_name},
 };
 

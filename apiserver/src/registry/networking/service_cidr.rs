@@ -35,7 +35,8 @@ impl Kind for ServiceCIDRKind {
             [one, other] => {
                 let is_v4 = |block: &str| block.parse::<IpNet>().ok().map(|block| block.addr().is_ipv4());
                 if !matches!((is_v4(one), is_v4(other)), (Some(one), Some(other)) if one != other) {
-                    let detail = "may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/64";
+                    let detail =
+                        "may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/64";
                     return errors.invalid(&path, shown, detail);
                 }
             }

@@ -1,5 +1,18 @@
 #![allow(clippy::unwrap_used)]
-macro_rules! assert_eq { ($a:expr, $b:expr $(,)?) => { match (&$a, &$b) { (a, b) => if *a != *b { println!("SOFT {}:{}\n got {:?}\nwant {:?}", file!(), line!(), a, b); } } }; ($a:expr, $b:expr, $($x:tt)+) => { assert_eq!($a, $b) }; }
+macro_rules! assert_eq {
+    ($a:expr, $b:expr $(,)?) => {
+        match (&$a, &$b) {
+            (a, b) => {
+                if *a != *b {
+                    println!("SOFT {}:{}\n got {:?}\nwant {:?}", file!(), line!(), a, b);
+                }
+            }
+        }
+    };
+    ($a:expr, $b:expr, $($x:tt)+) => {
+        assert_eq!($a, $b)
+    };
+}
 
 use serde_json::{Value, json};
 
@@ -41,10 +54,10 @@ fn bad_rules_and_bindings_are_refused_in_upstreams_words() {
         new_errors::<RoleBindingKind>(json!({"roleRef": {"kind": "X", "name": ""},
             "subjects": [{"kind": "ServiceAccount", "name": "a"}, {"kind": "Robot", "name": "r"}]})),
         [
-            "roleRef.kind: Unsupported value: \"X\": supported values: \"ClusterRole\", \"Role\"",
+            "roleRef.kind: Unsupported value: \"X\": supported values: \"Role\", \"ClusterRole\"",
             "roleRef.name: Required value",
             "subjects[0].namespace: Required value",
-            "subjects[1].kind: Unsupported value: \"Robot\": supported values: \"Group\", \"ServiceAccount\", \"User\"",
+            "subjects[1].kind: Unsupported value: \"Robot\": supported values: \"ServiceAccount\", \"User\", \"Group\"",
         ]
     );
     assert_eq!(

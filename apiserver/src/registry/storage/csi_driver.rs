@@ -9,9 +9,9 @@ use serde_json::Value;
 
 use crate::registry::{
     cells::{self, AGE, NAME, UNSET, cells, list},
+    core::pod::validation::source::csi_driver,
     defaults::missing,
     kind::{Column, Kind, age, column},
-    core::pod::validation::source::csi_driver,
     validation::{choice, immutable},
 };
 

@@ -12,8 +12,8 @@ use serde_json::Value;
 
 use crate::registry::{
     cells::{self, AGE, NAME, cells, list},
-    kind::{Column, Kind, age, column},
     core::pod::validation::source::csi_driver,
+    kind::{Column, Kind, age, column},
     validation::{IMMUTABLE, json, nonnegative, required},
 };
 

@@ -14,9 +14,9 @@ use serde_json::Value;
 
 use crate::registry::{
     cells::{self, AGE, NAME, cells, list, text},
+    core::pod::warnings::old_label,
     defaults::missing,
     kind::{Column, Kind, age, column},
-    core::pod::warnings::old_label,
     validation::{choice, immutable, label_key},
 };
 

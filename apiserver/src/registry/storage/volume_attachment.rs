@@ -10,9 +10,9 @@ use serde_json::Value;
 
 use crate::registry::{
     cells::{self, AGE, NAME, cells, text},
+    core::{persistent_volume::validate_spec, pod::validation::source::csi_driver},
     kind::{Column, Kind, age, column},
     status::spec_and_status,
-    core::{persistent_volume::validate_spec, pod::validation::source::csi_driver},
     validation::{form, immutable},
 };
 

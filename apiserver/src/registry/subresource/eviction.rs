@@ -141,12 +141,13 @@ fn why_not(name: &str, status: &PodDisruptionBudgetStatus) -> String {
     let said = conditions
         .filter(|condition| condition.type_ == "DisruptionAllowed" && condition.status == "False")
         .find(|condition| !condition.message.is_empty());
-    let (desired, current) =
-        (status.desired_healthy.unwrap_or_default(), status.current_healthy.unwrap_or_default());
+    let (desired, current) = (status.desired_healthy.unwrap_or_default(), status.current_healthy.unwrap_or_default());
     match said {
         Some(failed) if failed.reason == "SyncFailed" => {
             let message = &failed.message;
-            format!("The disruption budget {name} does not allow evicting pods currently because it failed sync: {message}")
+            format!(
+                "The disruption budget {name} does not allow evicting pods currently because it failed sync: {message}"
+            )
         }
         _ if current <= desired => {
             format!("The disruption budget {name} needs {desired} healthy pods and has {current} currently")
@@ -177,8 +178,10 @@ mod tests {
 
     #[test]
     fn a_budget_says_why_it_allows_nothing() {
-        let condition = |reason: &str| json!([{"type": "DisruptionAllowed", "status": "False", "reason": reason, "message": "m",
-            "lastTransitionTime": "2026-01-01T00:00:00Z"}]);
+        let condition = |reason: &str| {
+            json!([{"type": "DisruptionAllowed", "status": "False", "reason": reason, "message": "m",
+            "lastTransitionTime": "2026-01-01T00:00:00Z"}])
+        };
         for (status, message) in [
             (json!({"desiredHealthy": 2, "currentHealthy": 1}), "needs 2 healthy pods and has 1 currently"),
             (

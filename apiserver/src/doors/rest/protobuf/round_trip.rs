@@ -6,7 +6,11 @@ use prost::encoding::{WireType, encode_key, encode_varint};
 use rand::{SeedableRng, rngs::StdRng};
 
 use super::*;
-use crate::registry::{decode::Validation, kinds::round_trip::{difference, example}, table::Table};
+use crate::registry::{
+    decode::Validation,
+    kinds::round_trip::{difference, example},
+    table::Table,
+};
 
 fn bytes(number: u32, bytes: &[u8], out: &mut Vec<u8>) {
     encode_key(number, WireType::LengthDelimited, out);

@@ -1,5 +1,18 @@
 #![allow(clippy::unwrap_used)]
-macro_rules! assert_eq { ($a:expr, $b:expr $(,)?) => { match (&$a, &$b) { (a, b) => if *a != *b { println!("SOFT {}:{}\n got {:?}\nwant {:?}", file!(), line!(), a, b); } } }; ($a:expr, $b:expr, $($x:tt)+) => { assert_eq!($a, $b) }; }
+macro_rules! assert_eq {
+    ($a:expr, $b:expr $(,)?) => {
+        match (&$a, &$b) {
+            (a, b) => {
+                if *a != *b {
+                    println!("SOFT {}:{}\n got {:?}\nwant {:?}", file!(), line!(), a, b);
+                }
+            }
+        }
+    };
+    ($a:expr, $b:expr, $($x:tt)+) => {
+        assert_eq!($a, $b)
+    };
+}
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
@@ -194,10 +207,16 @@ fn a_bad_pod_is_refused_in_upstreams_words() {
         (
             container(json!({"resources": {"limits": {"disk": "1", "memory": "-1"}}})),
             vec![
+                "spec.containers[0].resources.limits[disk]: Invalid value: \"disk\": must be a standard resource type or \
+                 fully qualified"
+                    .into(),
                 "spec.containers[0].resources.limits[disk]: Invalid value: \"disk\": must be a standard resource for \
                  containers"
                     .into(),
                 "spec.containers[0].resources.limits[memory]: Invalid value: \"-1\": must be greater than or equal to 0"
+                    .into(),
+                "spec.containers[0].resources.requests[disk]: Invalid value: \"disk\": must be a standard resource type or \
+                 fully qualified"
                     .into(),
                 "spec.containers[0].resources.requests[disk]: Invalid value: \"disk\": must be a standard resource for \
                  containers"

@@ -73,16 +73,17 @@ pub fn warnings(spec: &PodSpec, meta: Option<&ObjectMeta>, path: Option<&Path>) 
     let secrets: Vec<_> = list(&spec.image_pull_secrets).iter().map(|secret| secret.name.as_str()).collect();
     twice("imagePullSecrets", "name", "name", secrets.clone());
     for (i, _) in secrets.iter().enumerate().filter(|(_, name)| name.is_empty()) {
-        warnings.push(format!("{}: invalid empty name \"\"", path_of_spec.child("imagePullSecrets").index(i).child("name")));
+        warnings.push(format!(
+            "{}: invalid empty name \"\"",
+            path_of_spec.child("imagePullSecrets").index(i).child("name")
+        ));
     }
     fractions(spec.overhead.as_ref(), &path_of_spec.child("overhead"), &mut warnings);
     let profile = spec.security_context.as_ref().and_then(|context| context.seccomp_profile.as_ref());
     let key = "seccomp.security.alpha.kubernetes.io/pod";
     if profile.is_none() && said(key) {
-        warnings.push(format!(
-            "{}: non-functional in v1.27+; use the \"seccompProfile\" field instead",
-            annotation(key)
-        ));
+        warnings
+            .push(format!("{}: non-functional in v1.27+; use the \"seccompProfile\" field instead", annotation(key)));
     }
     containers::warnings(spec, &said, &annotation, path.is_some(), &path_of_spec, &mut warnings);
     if spec.termination_grace_period_seconds.is_some_and(|seconds| seconds < 0) {

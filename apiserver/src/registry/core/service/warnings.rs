@@ -18,9 +18,7 @@ pub fn address(path: &Path, value: &str, warnings: &mut Vec<String>) {
         && let Some(v4) = v6.to_ipv4_mapped()
     {
         let v4 = v4.to_string();
-        warnings.push(format!(
-            "{path}: non-standard IP address {value:?} is invalid: use {v4:?}"
-        ));
+        warnings.push(format!("{path}: non-standard IP address {value:?} is invalid: use {v4:?}"));
     } else if address.is_ipv6() && plain != value {
         warnings.push(format!("{path}: IPv6 address {value:?} should be in RFC 5952 canonical format ({plain:?})"));
     }

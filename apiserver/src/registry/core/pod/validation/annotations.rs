@@ -89,7 +89,8 @@ pub(super) fn profiles_agree(annotations: Option<&Annotations>, spec: &PodSpec, 
         agree("seccomp", annotation, &profile.type_, &profile.localhost_profile, &path, errors);
     }
     let of_pod = spec.security_context.as_ref().and_then(|context| context.app_armor_profile.as_ref());
-    let lists = [("initContainers", spec.init_containers.as_deref().unwrap_or_default()), ("containers", &spec.containers)];
+    let lists =
+        [("initContainers", spec.init_containers.as_deref().unwrap_or_default()), ("containers", &spec.containers)];
     for (field, containers) in lists {
         for (i, container) in containers.iter().enumerate() {
             let path = path.child(field).index(i).child("securityContext");

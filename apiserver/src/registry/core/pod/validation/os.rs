@@ -5,11 +5,7 @@ use k8s_openapi::api::core::v1::{Container, PodSpec};
 use kubelab_api::field::{Errors, Path};
 use serde_json::Value;
 
-use crate::registry::{
-    cells::list,
-    core::pod::ephemeral,
-    validation::json,
-};
+use crate::registry::{cells::list, core::pod::ephemeral, validation::json};
 
 /// All containers with their paths.
 fn containers(spec: &PodSpec, path: &Path) -> Vec<(Container, Path)> {

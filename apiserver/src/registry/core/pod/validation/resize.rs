@@ -45,7 +45,8 @@ pub fn ephemeral_containers_update(new: &Pod, old: &Pod, errors: &mut Errors) {
             }
             Some(after) if *after != before => {
                 let difference = difference("core.EphemeralContainer", &json(&before), &json(after));
-                let detail = format!("existing ephemeral containers {:?} may not be changed\n{difference}", before.name);
+                let detail =
+                    format!("existing ephemeral containers {:?} may not be changed\n{difference}", before.name);
                 errors.forbidden(&path, &detail);
             }
             Some(_) => {}

@@ -48,7 +48,8 @@ pub(super) fn host_users(spec: &PodSpec, path: &Path, errors: &mut Errors) {
     if spec.host_users != Some(false) {
         return;
     }
-    for (field, shared) in [("hostNetwork", spec.host_network), ("HostPID", spec.host_pid), ("HostIPC", spec.host_ipc)] {
+    for (field, shared) in [("hostNetwork", spec.host_network), ("HostPID", spec.host_pid), ("HostIPC", spec.host_ipc)]
+    {
         if shared == Some(true) {
             errors.forbidden(&path.child(field), "when `pod.Spec.HostUsers` is false");
         }
@@ -109,7 +110,8 @@ fn sysctls(sysctls: &[Sysctl], spec: &PodSpec, path: &Path, errors: &mut Errors)
             ("hostIPC", spec.host_ipc, &["kernel.shm", "kernel.msg", "fs.mqueue."][..]),
         ];
         for (field, shared, prefixes) in of_node {
-            let is_its = prefixes.iter().any(|prefix| dotted.starts_with(prefix)) || field == "hostIPC" && dotted == "kernel.sem";
+            let is_its = prefixes.iter().any(|prefix| dotted.starts_with(prefix))
+                || field == "hostIPC" && dotted == "kernel.sem";
             if shared == Some(true) && is_its {
                 errors.invalid(&path, name, &format!("may not be specified when '{field}' is true"));
             }

@@ -42,7 +42,12 @@ pub fn status_update(new: &Pod, old: &Pod, errors: &mut Errors) {
         ("containerStatuses", &status.container_statuses, &before.container_statuses, policy),
         ("initContainerStatuses", &status.init_container_statuses, &before.init_container_statuses, policy),
         // Nobody restarts an ephemeral container.
-        ("ephemeralContainerStatuses", &status.ephemeral_container_statuses, &before.ephemeral_container_statuses, "Never"),
+        (
+            "ephemeralContainerStatuses",
+            &status.ephemeral_container_statuses,
+            &before.ephemeral_container_statuses,
+            "Never",
+        ),
     ] {
         transitions(spec, policy, list(new), list(old), &path.child(field), errors);
     }

@@ -5,11 +5,7 @@ use std::collections::BTreeSet;
 use k8s_openapi::api::core::v1::Volume;
 use kubelab_api::field::Path;
 
-use crate::registry::{
-    cells::list,
-    core::persistent_volume_claim::spec_warnings,
-    validation::json,
-};
+use crate::registry::{cells::list, core::persistent_volume_claim::spec_warnings, validation::json};
 
 /// Sources that are or were going to be removed.
 pub const OLD_SOURCES: &[(&str, &str)] = &[
@@ -55,7 +51,8 @@ fn hidden_by_tokens(volumes: &[Volume], path: &Path, warnings: &mut Vec<String>)
             ];
             let mut files: Vec<_> = Vec::new();
             for (field, items) in items {
-                files.extend(items.iter().enumerate().map(|(j, item)| (path.child(field).index(j), item.path.as_str())));
+                files
+                    .extend(items.iter().enumerate().map(|(j, item)| (path.child(field).index(j), item.path.as_str())));
             }
             if let Some(downward) = &source.downward_api {
                 let items = list(&downward.items).iter().enumerate();
