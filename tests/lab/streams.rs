@@ -79,7 +79,7 @@ fn logs_are_read_in_every_way() {
         let (time, text) = stamped.split_once(' ').unwrap();
         assert_eq!((time.len(), text), ("2026-11-27T10:00:00.000000000Z".len(), "from one\n"));
 
-        assert!(kubectl.run("logs crasher").contains("about to fail"));
+        kubectl.wait_until("logs crasher", |text| text.contains("about to fail"));
         kubectl.wait_until("logs crasher --previous", |text| text.contains("about to fail"));
         let refused = kubectl.fail("logs web --previous", "");
         assert_eq!(

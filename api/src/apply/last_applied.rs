@@ -22,15 +22,16 @@ pub(super) fn fields(ground: Ground, live: &Value) -> Option<Set> {
 
 /// Writes the applied configuration into the annotation, where the object has it.
 pub(super) fn refresh(object: &mut Value, config: &Value) {
-    let Some(annotations) = object["metadata"]["annotations"].as_object_mut() else { return };
+    const PLACE: &str = "/metadata/annotations";
+    let Some(annotations) = object.pointer_mut(PLACE).and_then(Value::as_object_mut) else { return };
     if annotations.get(ANNOTATION).and_then(Value::as_str).is_none_or(str::is_empty) {
         return;
     }
     let mut config = config.clone();
-    if let Some(annotations) = config["metadata"]["annotations"].as_object_mut() {
+    if let Some(annotations) = config.pointer_mut(PLACE).and_then(Value::as_object_mut) {
         annotations.remove(ANNOTATION);
         if annotations.is_empty()
-            && let Some(metadata) = config["metadata"].as_object_mut()
+            && let Some(metadata) = config.get_mut("metadata").and_then(Value::as_object_mut)
         {
             metadata.remove("annotations");
         }

@@ -142,7 +142,8 @@ pub fn apply(
         })?;
     }
     let mine = updater::identity(ground, writer.name, Operation::Apply, writer.subresource);
-    let before = managers.clone();
+    // What to begin with again, where client-side apply made the conflicts.
+    let before = if writer.name == KUBECTL { managers.clone() } else { Vec::new() };
     let outcome = match updater::apply(ground, live, config, &mut managers, &mine, force) {
         Err(Failure::Conflicts(conflicts)) if writer.name == KUBECTL => {
             match live.and_then(|live| last_applied::fields(ground, live)) {

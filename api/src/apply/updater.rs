@@ -73,21 +73,25 @@ fn shift(
     let mut others: Vec<(String, Option<(Set, Set)>)> = Vec::new();
     let mut conflicts = Vec::new();
     let mut kept = Vec::with_capacity(managers.len());
-    for manager in managers.iter() {
+    for mut manager in std::mem::take(managers) {
         let identity = &manager.identity;
         if mine.is_some_and(|mine| mine.is(identity)) {
-            kept.push(manager.clone());
+            kept.push(manager);
             continue;
         }
         let (changed, removed) = if identity.api_version == ground.api_version {
             (&changed, &comparison.removed)
         } else {
-            if !others.iter().any(|(version, _)| *version == identity.api_version) {
-                others.push((identity.api_version.clone(), compared_in(ground, old, new, &identity.api_version)?));
-            }
-            let (_, sets) = others.iter().find(|(version, _)| *version == identity.api_version).unwrap_or(&others[0]);
+            let at = match others.iter().position(|(version, _)| *version == identity.api_version) {
+                Some(at) => at,
+                None => {
+                    let compared = compared_in(ground, old, new, &identity.api_version)?;
+                    others.push((identity.api_version.clone(), compared));
+                    others.len() - 1
+                }
+            };
             // Nobody can say what the fields of a version that is gone were.
-            let Some((changed, removed)) = sets else { continue };
+            let Some((changed, removed)) = &others[at].1 else { continue };
             (changed, removed)
         };
         let taken = manager.fields.intersection(changed);
@@ -95,9 +99,14 @@ fn shift(
             let conflict = |path| Conflict { manager: identity.clone(), path };
             conflicts.extend(taken.paths().into_iter().map(conflict));
         }
-        let fields = manager.fields.difference(&taken).difference(removed);
-        if !fields.is_empty() {
-            kept.push(Manager { fields, ..manager.clone() });
+        if !taken.is_empty() {
+            manager.fields = manager.fields.difference(&taken);
+        }
+        if !removed.is_empty() {
+            manager.fields = manager.fields.difference(removed);
+        }
+        if !manager.fields.is_empty() {
+            kept.push(manager);
         }
     }
     if !conflicts.is_empty() {

@@ -42,8 +42,8 @@ fn kinds_use_what_they_use() {
     lost.metadata.deletion_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(NOW));
     lost.metadata.deletion_grace_period_seconds = Some(30);
     let later = |seconds| NOW + jiff::SignedDuration::from_secs(seconds);
-    assert_eq!(Item::Pod(&lost).usage(later(30)).contains_key("pods"), true);
-    assert_eq!(Item::Pod(&lost).usage(later(31)).contains_key("pods"), false);
+    assert!(Item::Pod(&lost).usage(later(30)).contains_key("pods"));
+    assert!(!Item::Pod(&lost).usage(later(31)).contains_key("pods"));
 
     let service = |spec: Value| serde_json::from_value::<Service>(json!({"spec": spec})).unwrap();
     let ports = json!([{"port": 80, "nodePort": 30080}, {"port": 81}]);

@@ -13,7 +13,7 @@
 //! | [`pod_security`] | pods keep to the standard that their namespace's labels name |
 //! | [`priority`] | a priority class becomes a number |
 //! | [`default_tolerations`] | pods outlast a short absence of their node |
-//! | [`certificate_requestor`] | certificate requests say who made them |
+//! | [`certificate_requestor`] | certificate requests say who made them, and when they were decided |
 //! | [`default_storage_class`] | claims get a storage class |
 //! | [`storage_protection`] | claims and volumes that are used cannot vanish |
 //! | [`claim_resize`] | claims grow only where their storage class lets them |

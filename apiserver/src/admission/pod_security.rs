@@ -112,28 +112,30 @@ fn evaluate(
 
 /// Of what may change, only images and the old seccomp annotations matter. Source: `isSignificantPodUpdate`.
 fn is_significant(new: &Pod, old: &Pod) -> bool {
-    type Images<'a> = BTreeMap<&'a str, Option<&'a str>>;
     let annotation = |pod: &Pod, key: &str| pod.metadata.annotations.as_ref().and_then(|all| all.get(key).cloned());
-    let images = |pod: &'_ Pod| -> Vec<(String, Option<String>)> {
-        let spec = pod.spec.iter();
-        let containers = spec.flat_map(|spec| spec.init_containers.iter().flatten().chain(&spec.containers));
-        containers.map(|container| (container.name.clone(), container.image.clone())).collect()
-    };
-    fn ephemeral(pod: &Pod) -> Images<'_> {
-        let containers = pod.spec.iter().flat_map(|spec| spec.ephemeral_containers.iter().flatten());
-        containers.map(|container| (container.name.as_str(), container.image.as_deref())).collect()
-    }
-    let (now, before) = (images(new), images(old));
-    let (more, earlier) = (ephemeral(new), ephemeral(old));
     let seccomp = |name: &str| {
         let key = format!("{SECCOMP_CONTAINER}{name}");
         annotation(new, &key) != annotation(old, &key)
     };
+    let (now, before) = (images(new), images(old));
+    let (more, earlier) = (ephemeral_images(new), ephemeral_images(old));
     annotation(new, SECCOMP_POD) != annotation(old, SECCOMP_POD)
         || now != before
-        || more.iter().any(|(name, image)| earlier.get(name) != Some(image))
-        || now.iter().any(|(name, _)| seccomp(name))
-        || more.keys().any(|name| seccomp(name))
+        || more.iter().any(|container| !earlier.contains(container))
+        || now.iter().chain(&more).any(|(name, _)| seccomp(name))
+}
+
+type Images<'a> = Vec<(&'a str, Option<&'a str>)>;
+
+fn images(pod: &Pod) -> Images<'_> {
+    let spec = pod.spec.iter();
+    let containers = spec.flat_map(|spec| spec.init_containers.iter().flatten().chain(&spec.containers));
+    containers.map(|container| (container.name.as_str(), container.image.as_deref())).collect()
+}
+
+fn ephemeral_images(pod: &Pod) -> Images<'_> {
+    let containers = pod.spec.iter().flat_map(|spec| spec.ephemeral_containers.iter().flatten());
+    containers.map(|container| (container.name.as_str(), container.image.as_deref())).collect()
 }
 
 /// Labels must be right, and whoever makes them stricter hears which pods do not keep to them.

@@ -120,21 +120,17 @@ fn merged(all: &[Toleration]) -> Vec<Toleration> {
 }
 
 fn includes(large: &Toleration, small: &Toleration) -> bool {
-    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    let text = |text: &'_ Option<String>| text.clone().unwrap_or_default();
+    if large == small {
+        return true;
+    }
     let exists = large.operator.as_deref() == Some("Exists");
+    let keys = text(&small.key) == text(&large.key) || (text(&large.key).is_empty() && exists);
+    let effects = text(&small.effect) == text(&large.effect) || text(&large.effect).is_empty();
     let shorter = large.effect.as_deref() == Some("NoExecute")
         && large.toleration_seconds.is_some_and(|large| small.toleration_seconds.is_none_or(|small| small > large));
-    if large == small {
-        true
-    } else if text(&small.key) != text(&large.key) && !(text(&large.key).is_empty() && exists) {
-        false
-    } else if text(&small.effect) != text(&large.effect) && !text(&large.effect).is_empty() {
-        false
-    } else if shorter {
-        false
-    } else {
-        exists || (small.operator.as_deref().unwrap_or("Equal") == "Equal" && text(&small.value) == text(&large.value))
-    }
+    let equal = small.operator.as_deref().unwrap_or("Equal") == "Equal" && text(&small.value) == text(&large.value);
+    keys && effects && !shorter && (exists || equal)
 }
 
 #[cfg(test)]

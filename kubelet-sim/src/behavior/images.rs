@@ -161,7 +161,7 @@ pub fn userland(image: &str) -> Userland {
 pub fn greeting(image: &str, now: Timestamp) -> Vec<String> {
     let reference = Reference::parse(image);
     let (name, version) = (reference.last_parts(1), reference.tag);
-    let lines = match name {
+    match name {
         "nginx" | "nginx-unprivileged" | "hello" => {
             let time = now.strftime("%Y/%m/%d %H:%M:%S");
             vec![
@@ -187,8 +187,7 @@ pub fn greeting(image: &str, now: Timestamp) -> Vec<String> {
             "This message shows that your installation appears to be working correctly.".to_owned(),
         ],
         _ => Vec::new(),
-    };
-    lines
+    }
 }
 
 /// What a container of this image does without a command.

@@ -77,7 +77,7 @@ pub fn exec(runtime: &dyn Runtime, start: ExecStart, sent: Streaming<ExecRequest
         stderr: if start.stderr { Output::Pipe(out, Fd::Stderr) } else { Output::Null },
     };
     let run = runtime.exec(&start.pod_uid, &start.container, session).map_err(not_found)?;
-    let feeding = Task(tokio::spawn(feed(sent, Some(input))).abort_handle());
+    let feeding = Task(tokio::spawn(feed(sent, Some(input), None)).abort_handle());
     // Whatever is left to be shown comes before the status: the run drops its outputs first.
     let status = stream::once(run).map(|status| Some(Reply::ExitCode(status)));
     let output = ReceiverStream::new(chunks).map(|chunk| Some(reply(chunk)));
@@ -146,8 +146,9 @@ impl Drop for Task {
     }
 }
 
-/// Brings what is sent to a program's input.
-async fn feed(mut sent: Streaming<ExecRequest>, mut input: Option<mpsc::Sender<Bytes>>) {
+/// Brings what is sent to a program's input. `held` is let go of when there is no more.
+async fn feed(mut sent: Streaming<ExecRequest>, mut input: Option<mpsc::Sender<Bytes>>, held: Option<Box<dyn Send>>) {
+    let mut held = held;
     while let Ok(Some(message)) = sent.message().await {
         match message.step {
             Some(Step::Stdin(data)) => {
@@ -158,11 +159,15 @@ async fn feed(mut sent: Streaming<ExecRequest>, mut input: Option<mpsc::Sender<B
                     input = None;
                 }
             }
-            Some(Step::StdinClosed(_)) => input = None,
+            Some(Step::StdinClosed(_)) => {
+                input = None;
+                held = None;
+            }
             // Programs here draw nothing that depends on the terminal's size.
             _ => {}
         }
     }
+    drop(held);
 }
 
 /// Connects to a container's own program.
@@ -179,12 +184,8 @@ pub fn attach(runtime: &Arc<dyn Runtime>, start: ExecStart, sent: Streaming<Exec
         }
     };
     // However the task ends, by the client's end or by being cut short, whoever was attached has left.
-    let leaving = Leaving(Some(left));
-    let task = async move {
-        let _leaving = leaving;
-        feed(sent, input).await;
-    };
-    let feeding = Task(tokio::spawn(task).abort_handle());
+    let leaving: Box<dyn Send> = Box::new(Leaving(Some(left)));
+    let feeding = Task(tokio::spawn(feed(sent, input, Some(leaving))).abort_handle());
     let wants = move |fd| match fd {
         Fd::Stdout => start.stdout,
         Fd::Stderr => start.stderr || start.tty,

@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 
 use super::{
     script::parse,
-    streams::{Streams, pipe},
+    streams::{Input, Streams, pipe},
     world::World,
 };
 
@@ -221,7 +221,8 @@ impl Shell {
         let mut stages = Vec::new();
         let mut stdin = streams.stdin.clone();
         for (at, command) in commands.iter().enumerate() {
-            let mut own = Streams { stdin: stdin.clone(), ..streams.clone() };
+            // Nobody else keeps a pipe's end, so that its writer hears when its reader is gone.
+            let mut own = Streams { stdin: std::mem::replace(&mut stdin, Input::empty()), ..streams.clone() };
             if at + 1 < commands.len() {
                 (own.stdout, stdin) = pipe();
             }

@@ -133,7 +133,10 @@ impl Shell {
                 WordPiece::EscapeSequence(text) => {
                     // A line that goes on is nothing at all.
                     let text = text.strip_prefix('\\').unwrap_or(&text);
-                    return if text == "\n" { () } else { fields.push(text, true) };
+                    if text != "\n" {
+                        fields.push(text, true);
+                    }
+                    return;
                 }
                 WordPiece::DoubleQuotedSequence(pieces) | WordPiece::GettextDoubleQuotedSequence(pieces) => {
                     fields.begun = true;

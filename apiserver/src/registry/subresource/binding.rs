@@ -23,11 +23,11 @@ const EXPECTED: Expected = Expected { group: "", version: "v1", kind: "Binding" 
 pub fn plan(context: &Context) -> Result<Plan, Error> {
     let (mut binding, warnings) = decode::decode_body::<Binding>(&EXPECTED, context.json()?, context.validation()?)?;
     let request = context.request;
-    let given = binding.metadata.name.as_deref().unwrap_or_default();
+    let given = binding.metadata.name.clone().unwrap_or_default();
     if !request.name.is_empty() && !given.is_empty() && given != request.name {
         return Err(Error::bad_request("name in URL does not match name in Binding object"));
     }
-    let name = if request.name.is_empty() { given } else { &request.name };
+    let name = if request.name.is_empty() { &given } else { &request.name };
     validate(&binding, name)?;
 
     let mut stored = context.existing(name)?;

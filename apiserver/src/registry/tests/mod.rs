@@ -1,6 +1,7 @@
 //! The verbs over a real store of one member.
 #![allow(clippy::unwrap_used)]
 
+mod applying;
 mod cost;
 mod decoding;
 mod deleting;

@@ -1,10 +1,9 @@
 //! Pulling images and starting containers.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use k8s_openapi::api::core::v1::{Container as ContainerSpec, Pod};
 use kubelab_client::clock;
-use std::sync::Arc;
 use tokio::task::JoinSet;
 
 use super::{Process, Program, Setup, Simulated, Timer};

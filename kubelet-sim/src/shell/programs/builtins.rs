@@ -1,7 +1,7 @@
 //! What only a shell itself can do.
 
 use super::{Call, exit, number};
-use crate::shell::evaluate::{Outcome, Stop, Variable};
+use crate::shell::evaluate::{Outcome, Stop};
 
 /// Their names.
 pub const KNOWN: &[&str] = &[
@@ -50,7 +50,7 @@ pub async fn run(call: &mut Call<'_>) -> Option<Outcome> {
         "export" | "local" | "readonly" | "declare" => {
             for argument in arguments.iter().filter(|argument| !argument.starts_with('-')) {
                 let (name, value) = argument.split_once('=').map_or((argument.as_str(), None), |(n, v)| (n, Some(v)));
-                let variable = shell.variables.entry(name.to_owned()).or_insert_with(Variable::default);
+                let variable = shell.variables.entry(name.to_owned()).or_default();
                 variable.exported |= call.name == "export";
                 if let Some(value) = value {
                     variable.value = value.to_owned();

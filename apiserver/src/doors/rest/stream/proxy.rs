@@ -11,7 +11,7 @@ use http::{
     Request, Response, StatusCode, Uri,
     header::{CONTENT_TYPE, HOST, LOCATION, UPGRADE},
 };
-use http_body_util::{BodyExt, Full};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use k8s_openapi::api::core::v1::{Node, Pod, Service};
@@ -81,8 +81,9 @@ pub async fn serve(stream: Stream, request: Request<Incoming>) -> Result<Respons
         let shutdown = stream.doors.shutdown.clone();
         tokio::spawn(async move {
             let (Ok(client), Ok(server)) = (client.await, server.await) else { return };
+            let (mut client, mut server) = (TokioIo::new(client), TokioIo::new(server));
             tokio::select! {
-                _ = copy_bidirectional(&mut TokioIo::new(client), &mut TokioIo::new(server)) => {}
+                _ = copy_bidirectional(&mut client, &mut server) => {}
                 () = shutdown.cancelled() => {}
             }
         });
@@ -113,7 +114,8 @@ fn passed_on(request: Request<Incoming>, rest: &str, prefix: &str, to: SocketAdd
     let host = head.headers.get(HOST).cloned();
     head.uri = format!("{path}{query}").parse::<Uri>().map_err(|error| Error::bad_request(error.to_string()))?;
     head.version = http::Version::HTTP_11;
-    headers::strip(&mut head.headers, head.headers.contains_key(UPGRADE));
+    let is_upgrade = head.headers.contains_key(UPGRADE);
+    headers::strip(&mut head.headers, is_upgrade);
     headers::forwarded(&mut head.headers, host, &format!("{prefix}{path}"));
     let host = if to.port() == 80 { to.ip().to_string() } else { to.to_string() };
     head.headers.insert(HOST, host.parse().map_err(Error::internal)?);
@@ -153,7 +155,7 @@ async fn page(stream: &Stream, name: &Name, rest: &str, request: &Request<Incomi
     let reply = stream.doors.nodes.client(&node)?.page(asked).await;
     let reply = reply.map_err(|status| unavailable(unreachable(&status)))?.into_inner();
     let status = u16::try_from(reply.status).ok().and_then(|status| StatusCode::from_u16(status).ok());
-    let mut response = Response::new(answer::full(Full::new(reply.body).into_inner()));
+    let mut response = Response::new(answer::full(reply.body));
     *response.status_mut() = status.unwrap_or(StatusCode::BAD_GATEWAY);
     if let Ok(value) = reply.content_type.parse() {
         response.headers_mut().insert(CONTENT_TYPE, value);

@@ -63,7 +63,7 @@ pub fn endpoints(service: &Service, slices: &[EndpointSlice], port: &str) -> Res
     for slice in slices {
         let numbers = slice.ports.iter().flatten().filter(|port| port.name.as_deref().unwrap_or_default() == wanted);
         let Some(number) = numbers.filter_map(|port| u16::try_from(port.port?).ok()).next() else { continue };
-        for endpoint in &slice.endpoints {
+        for endpoint in slice.endpoints.iter().flatten() {
             let ready = endpoint.conditions.as_ref().and_then(|conditions| conditions.ready).unwrap_or(true);
             let address = endpoint.addresses.first().and_then(|address| address.parse().ok());
             if let (true, Some(address), Some(node)) = (ready, address, &endpoint.node_name) {
