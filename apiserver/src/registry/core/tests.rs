@@ -1,19 +1,5 @@
 //! The core group's smaller kinds.
 #![allow(clippy::unwrap_used)]
-macro_rules! assert_eq {
-    ($a:expr, $b:expr $(,)?) => {
-        match (&$a, &$b) {
-            (a, b) => {
-                if *a != *b {
-                    println!("SOFT {}:{}\n got {:?}\nwant {:?}", file!(), line!(), a, b);
-                }
-            }
-        }
-    };
-    ($a:expr, $b:expr, $($x:tt)+) => {
-        assert_eq!($a, $b)
-    };
-}
 
 use jiff::Timestamp;
 use serde_json::{Value, json};

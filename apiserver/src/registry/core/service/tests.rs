@@ -1,18 +1,4 @@
 #![allow(clippy::unwrap_used)]
-macro_rules! assert_eq {
-    ($a:expr, $b:expr $(,)?) => {
-        match (&$a, &$b) {
-            (a, b) => {
-                if *a != *b {
-                    println!("SOFT {}:{}\n got {:?}\nwant {:?}", file!(), line!(), a, b);
-                }
-            }
-        }
-    };
-    ($a:expr, $b:expr, $($x:tt)+) => {
-        assert_eq!($a, $b)
-    };
-}
 
 use k8s_openapi::api::core::v1::Service;
 use serde_json::{Value, json};
