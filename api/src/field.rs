@@ -119,10 +119,21 @@ impl Errors {
         self.push(Kind::Invalid, path, with_detail("Invalid value".into(), detail));
     }
 
-    /// A value is none of the allowed ones.
+    /// A value is malformed, and too large to be shown. Source: `OmitValueType`.
+    pub fn invalid_unshown(&mut self, path: &Path, detail: &str) {
+        self.push(Kind::Invalid, path, with_detail("Invalid value".into(), detail));
+    }
+
+    /// A value that is no text is none of the allowed ones.
+    pub fn value_not_supported(&mut self, path: &Path, value: impl Into<serde_json::Value>, allowed: &[&str]) {
+        let allowed: Vec<_> = allowed.iter().map(|value| format!("{value:?}")).collect();
+        let message = format!("Unsupported value: {}: supported values: {}", value.into(), allowed.join(", "));
+        self.push(Kind::NotSupported, path, message);
+    }
+
+    /// A value is none of the allowed ones, which are told in this order: upstream sorts some of its lists, not all.
     pub fn not_supported(&mut self, path: &Path, value: &str, allowed: &[&str]) {
-        let mut allowed: Vec<_> = allowed.iter().map(|value| format!("{value:?}")).collect();
-        allowed.sort();
+        let allowed: Vec<_> = allowed.iter().map(|value| format!("{value:?}")).collect();
         let message = format!("Unsupported value: {value:?}: supported values: {}", allowed.join(", "));
         self.push(Kind::NotSupported, path, message);
     }
@@ -207,7 +218,7 @@ mod tests {
         errors.invalid(&spec.child("replicas"), -1, "must be greater than or equal to 0");
         assert_eq!(errors.to_string(), "spec.replicas: Invalid value: -1: must be greater than or equal to 0");
         errors.required(&spec.child("containers").index(0).child("name"), "");
-        errors.not_supported(&spec.child("type"), "X", &["NodePort", "ClusterIP"]);
+        errors.not_supported(&spec.child("type"), "X", &["ClusterIP", "NodePort"]);
         assert_eq!(
             errors.to_string(),
             "[spec.replicas: Invalid value: -1: must be greater than or equal to 0, \

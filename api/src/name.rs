@@ -46,6 +46,33 @@ fn subdomain_counted_in(value: &str, too_many: fn(usize) -> String) -> Vec<Strin
     wrong
 }
 
+/// An RFC 1123 subdomain whose labels may hold underscores, as those of service records do: `_http._tcp.example.com`.
+pub fn dns1123_subdomain_with_underscore(value: &str) -> Vec<String> {
+    const FORM: &str = r"[a-z0-9_]([-_a-z0-9]*[a-z0-9])?(\.[a-z0-9_]([-_a-z0-9]*[a-z0-9])?)*";
+    let mut wrong = Vec::new();
+    if value.len() > SUBDOMAIN_MAX {
+        wrong.push(too_many_characters(SUBDOMAIN_MAX));
+    }
+    let is_inner = |byte: u8| is_label_byte(byte) || byte == b'_';
+    let is_label = |label: &str| match label.as_bytes() {
+        [] => false,
+        [only] => *only != b'-' && is_inner(*only),
+        [first, inner @ .., last] => {
+            *first != b'-'
+                && is_inner(*first)
+                && inner.iter().all(|byte| is_inner(*byte))
+                && is_label_byte(*last)
+                && *last != b'-'
+        }
+    };
+    if !value.split('.').all(is_label) {
+        let rule = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-', '_' or '.', \
+                    and must start and end with an alphanumeric character";
+        wrong.push(not_matching(rule, FORM, &["example.com"]));
+    }
+    wrong
+}
+
 /// An RFC 1123 subdomain that may begin with `*.`: `*.example.com`.
 pub fn wildcard_dns1123_subdomain(value: &str) -> Vec<String> {
     let mut wrong = Vec::new();
@@ -320,6 +347,12 @@ mod tests {
                 wildcard_dns1123_subdomain,
                 &["*.a.b"],
                 &["*", "*.", "a.*.b", "*.*.a", "*a.b"],
+            ),
+            (
+                "dns1123_subdomain_with_underscore",
+                dns1123_subdomain_with_underscore,
+                &["a", "_http._tcp.a-b.c", "_"],
+                &["", "a_", "-a", "a..b", "A"],
             ),
             ("dns1035_label", dns1035_label, &["a", "a-1"], &["", "1a", "-a", "a.b", &long(64)]),
             (

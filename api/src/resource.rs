@@ -266,7 +266,9 @@ pub static BUILT_IN: LazyLock<Vec<Resource>> = LazyLock::new(|| {
         .sub(&["approval", "status"]),
         row(NETWORKING, "v1", "IngressClass", "ingressclasses", "ingressclass", CLUSTER),
         row(NETWORKING, "v1", "Ingress", "ingresses", "ingress", NAMESPACED).short(&["ing"]).sub(STATUS),
+        row(NETWORKING, "v1", "IPAddress", "ipaddresses", "ipaddress", CLUSTER).short(&["ip"]),
         row(NETWORKING, "v1", "NetworkPolicy", "networkpolicies", "networkpolicy", NAMESPACED).short(&["netpol"]),
+        row(NETWORKING, "v1", "ServiceCIDR", "servicecidrs", "servicecidr", CLUSTER).sub(STATUS),
         row("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets", "poddisruptionbudget", NAMESPACED)
             .short(&["pdb"])
             .sub(STATUS),
@@ -279,6 +281,8 @@ pub static BUILT_IN: LazyLock<Vec<Resource>> = LazyLock::new(|| {
         row(STORAGE, "v1", "CSIStorageCapacity", "csistoragecapacities", "csistoragecapacity", NAMESPACED),
         row(STORAGE, "v1", "StorageClass", "storageclasses", "storageclass", CLUSTER).short(&["sc"]),
         row(STORAGE, "v1", "VolumeAttachment", "volumeattachments", "volumeattachment", CLUSTER).sub(STATUS),
+        row(STORAGE, "v1", "VolumeAttributesClass", "volumeattributesclasses", "volumeattributesclass", CLUSTER)
+            .short(&["vac"]),
         row(
             ADMISSION,
             "v1",

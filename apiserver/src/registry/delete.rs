@@ -311,7 +311,7 @@ mod tests {
         assert_eq!(
             error,
             Err("DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Unsupported value: \"Backwards\": \
-                 supported values: \"Background\", \"Foreground\", \"Orphan\", \"nil\""
+                 supported values: \"Foreground\", \"Background\", \"Orphan\", \"nil\""
                 .into())
         );
     }

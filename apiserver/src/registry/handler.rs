@@ -208,7 +208,11 @@ pub trait Rules: Send + Sync {
     fn validate_create(&self, object: &dyn AnyObject, errors: &mut Errors);
     fn validate_update(&self, new: &dyn AnyObject, old: &dyn AnyObject, errors: &mut Errors);
     fn validate_status_update(&self, new: &dyn AnyObject, old: &dyn AnyObject, errors: &mut Errors);
+    fn validate_part(&self, _part: &str, _new: &dyn AnyObject, _old: &dyn AnyObject, _errors: &mut Errors) {}
     fn warnings(&self, object: &dyn AnyObject) -> Vec<String>;
+    fn update_warnings(&self, new: &dyn AnyObject, _old: &dyn AnyObject) -> Vec<String> {
+        self.warnings(new)
+    }
     fn columns(&self) -> &[Column];
     fn cells(&self, object: &dyn AnyObject, now: Timestamp) -> Vec<Value>;
     fn fields(&self, object: &dyn AnyObject) -> Vec<(Text, String)>;
@@ -325,8 +329,14 @@ impl<K: Kind> Rules for Erased<K> {
     fn validate_status_update(&self, new: &dyn AnyObject, old: &dyn AnyObject, errors: &mut Errors) {
         K::validate_status_update(typed(new), typed(old), errors);
     }
+    fn validate_part(&self, part: &str, new: &dyn AnyObject, old: &dyn AnyObject, errors: &mut Errors) {
+        K::validate_part(part, typed(new), typed(old), errors);
+    }
     fn warnings(&self, object: &dyn AnyObject) -> Vec<String> {
         K::warnings(typed(object))
+    }
+    fn update_warnings(&self, new: &dyn AnyObject, old: &dyn AnyObject) -> Vec<String> {
+        K::update_warnings(typed(new), typed(old))
     }
     fn columns(&self) -> &[Column] {
         K::COLUMNS

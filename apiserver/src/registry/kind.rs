@@ -44,10 +44,10 @@ impl<T> Object for T where
 pub enum NameRule {
     /// RFC 1123 subdomain: most kinds.
     Subdomain,
-    /// RFC 1123 label: Namespace, ….
+    /// RFC 1123 label: Namespace, Service (since v1.36), ….
     Label,
-    /// RFC 1035 label: Service (until v1.34; now also RFC 1123).
-    Label1035,
+    /// An IP address in its canonical form: IPAddress.
+    Ip,
     /// Any path segment: RBAC's kinds.
     PathSegment,
 }
@@ -141,9 +141,18 @@ pub trait Kind: Send + Sync + 'static {
     /// What is wrong with this change of status.
     fn validate_status_update(_new: &Self::Object, _old: &Self::Object, _errors: &mut Errors) {}
 
-    /// Warnings for the caller about a new or updated object.
+    /// What is wrong with this change of another part (`resize`, `ephemeralcontainers`, `finalize`, `approval`), beyond
+    /// [`Kind::validate`].
+    fn validate_part(_part: &str, _new: &Self::Object, _old: &Self::Object, _errors: &mut Errors) {}
+
+    /// Warnings for the caller about a new object.
     fn warnings(_object: &Self::Object) -> Vec<String> {
         Vec::new()
+    }
+
+    /// Warnings for the caller about this change; the same as about a new object for most kinds.
+    fn update_warnings(new: &Self::Object, _old: &Self::Object) -> Vec<String> {
+        Self::warnings(new)
     }
 
     /// The printed columns; the first is `Name`.

@@ -67,7 +67,9 @@ pub fn rows<V: Visitor>(v: &mut V) {
 
     v.row::<networking::ingress_class::IngressClassKind>("networking.k8s.io", "v1", "ingressclasses");
     v.row::<networking::ingress::IngressKind>("networking.k8s.io", "v1", "ingresses");
+    v.row::<networking::ip_address::IPAddressKind>("networking.k8s.io", "v1", "ipaddresses");
     v.row::<networking::network_policy::NetworkPolicyKind>("networking.k8s.io", "v1", "networkpolicies");
+    v.row::<networking::service_cidr::ServiceCIDRKind>("networking.k8s.io", "v1", "servicecidrs");
 
     v.row::<policy::pod_disruption_budget::PodDisruptionBudgetKind>("policy", "v1", "poddisruptionbudgets");
 
@@ -81,6 +83,11 @@ pub fn rows<V: Visitor>(v: &mut V) {
     v.row::<storage::csi_storage_capacity::CSIStorageCapacityKind>("storage.k8s.io", "v1", "csistoragecapacities");
     v.row::<storage::storage_class::StorageClassKind>("storage.k8s.io", "v1", "storageclasses");
     v.row::<storage::volume_attachment::VolumeAttachmentKind>("storage.k8s.io", "v1", "volumeattachments");
+    v.row::<storage::volume_attributes_class::VolumeAttributesClassKind>(
+        "storage.k8s.io",
+        "v1",
+        "volumeattributesclasses",
+    );
 
     let admission = "admissionregistration.k8s.io";
     v.row::<admissionregistration::mutating_admission_policy::MutatingAdmissionPolicyKind>(
@@ -148,6 +155,10 @@ pub fn questions<V: Visitor>(v: &mut V) {
     v.row::<authorization::SubjectAccessReviewKind>(group, "v1", "subjectaccessreviews");
 }
 
+#[cfg(test)]
+mod cases;
+#[cfg(test)]
+pub(crate) mod round_trip;
 #[cfg(test)]
 mod small;
 

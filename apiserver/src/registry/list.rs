@@ -320,7 +320,7 @@ mod tests {
         for (version, version_match, wrong) in [
             ("", "Exact", "resourceVersionMatch is forbidden unless resourceVersion is provided"),
             ("0", "Exact", "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\""),
-            ("1", "Newest", "Unsupported value: \"Newest\": supported values: \"\", \"Exact\", \"NotOlderThan\""),
+            ("1", "Newest", "Unsupported value: \"Newest\": supported values: \"Exact\", \"NotOlderThan\", \"\""),
         ] {
             let message = refused(&options(version, version_match, 0), false);
             assert!(message.contains(wrong), "{message}");

@@ -14,7 +14,7 @@ use kubelab_api::{
 };
 use serde_json::json;
 
-use super::{kind::NameRule, plan::Draw};
+use super::{kind::NameRule, plan::Draw, validation::canonical_ip};
 
 /// All annotations of an object together. Source: `TotalAnnotationSizeLimitB`.
 const ANNOTATIONS_LIMIT: usize = 256 * 1024;
@@ -262,7 +262,7 @@ fn check_name(rule: NameRule, name: &str, prefix: bool) -> Vec<String> {
     match rule {
         NameRule::Subdomain => name::dns1123_subdomain(name),
         NameRule::Label => name::dns1123_label(name),
-        NameRule::Label1035 => name::dns1035_label(name),
+        NameRule::Ip => canonical_ip(name),
         NameRule::PathSegment => Vec::new(),
     }
 }

@@ -100,7 +100,10 @@ pub fn replace(
             rules.validate_update(&*new, old, &mut errors);
         }
         "status" => rules.validate_status_update(&*new, old, &mut errors),
-        _ => rules.validate(&*new, &mut errors),
+        part => {
+            rules.validate(&*new, &mut errors);
+            rules.validate_part(part, &*new, old, &mut errors);
+        }
     }
     if errors.is_empty() && part.is_empty() {
         rules.claim(Some(&mut *new), Some(old), &mut claims, &mut errors);
@@ -109,7 +112,7 @@ pub fn replace(
         return Err(Error::invalid(resource, &context.request.name, &errors));
     }
     if part.is_empty() {
-        warnings.extend(rules.warnings(&*new));
+        warnings.extend(rules.update_warnings(&*new, old));
     }
     dynamic::validate(context, &attributes, Some(&*new), Some(old))?;
     let effects = attributes.into_effects();

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use ipnet::IpNet;
 use k8s_openapi::{
     apimachinery::pkg::{apis::meta::v1::LabelSelector, util::intstr::IntOrString},
     serde::Serialize,
@@ -109,17 +110,78 @@ pub fn immutable<T: Serialize + PartialEq>(new: &T, old: &T, path: &Path, errors
 
 /// An IP address.
 pub fn ip(value: &str, path: &Path, errors: &mut Errors) -> Option<IpAddr> {
-    let parsed = value.parse().ok();
-    if parsed.is_none() {
-        errors.invalid(path, value, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)");
+    let wrong = ip_wrongs(value);
+    wrong.iter().for_each(|wrong| errors.invalid(path, value, wrong));
+    if wrong.is_empty() { value.parse().ok() } else { None }
+}
+
+/// What is wrong with an IP address. Source: `parseIP`.
+fn ip_wrongs(value: &str) -> Vec<String> {
+    match value.parse::<IpAddr>() {
+        Ok(IpAddr::V6(v6)) if v6.to_ipv4_mapped().is_some() => {
+            vec!["must not be an IPv4-mapped IPv6 address".into()]
+        }
+        Ok(_) => Vec::new(),
+        Err(_) if without_zeros(value).parse::<Ipv4Addr>().is_ok() => vec!["must not have leading 0s".into()],
+        Err(_) => vec!["must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)".into()],
     }
-    parsed
+}
+
+/// The numbers of an address as older programs read them.
+fn without_zeros(address: &str) -> String {
+    let plain = |number: &str| match number.trim_start_matches('0') {
+        "" if !number.is_empty() => "0".to_owned(),
+        rest => rest.to_owned(),
+    };
+    address.split('.').map(plain).collect::<Vec<_>>().join(".")
+}
+
+/// What is wrong with an IP address that may be written in one way only. Source: `IsValidIP`.
+pub fn canonical_ip(value: &str) -> Vec<String> {
+    let wrong = ip_wrongs(value);
+    match value.parse::<IpAddr>() {
+        Ok(address) if wrong.is_empty() && address.to_string() != value => {
+            vec![format!("must be in canonical form ({:?})", address.to_string())]
+        }
+        _ => wrong,
+    }
 }
 
 /// An address block.
 pub fn cidr(value: &str, path: &Path, errors: &mut Errors) {
-    if value.parse::<ipnet::IpNet>().is_err() {
-        errors.invalid(path, value, "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)");
+    for wrong in cidr_wrongs(value) {
+        errors.invalid(path, value, wrong);
+    }
+}
+
+/// What is wrong with an address block. Source: `parseCIDR`.
+fn cidr_wrongs(value: &str) -> Option<&'static str> {
+    match value.parse::<IpNet>() {
+        Ok(IpNet::V6(block)) if block.addr().to_ipv4_mapped().is_some() => {
+            Some("must not have an IPv4-mapped IPv6 address")
+        }
+        Ok(block) if block.trunc() != block => Some("must not have bits set beyond the prefix length"),
+        Ok(_) => None,
+        Err(_) => {
+            let plain = value
+                .split_once('/')
+                .map(|(address, length)| format!("{}/{}", without_zeros(address), without_zeros(length)));
+            match plain.and_then(|plain| plain.parse::<IpNet>().ok()) {
+                Some(_) => Some("must not have leading 0s in IP or prefix length"),
+                None => Some("must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"),
+            }
+        }
+    }
+}
+
+/// An address block that may be written in one way only. Source: `IsValidCIDR`.
+pub fn canonical_cidr(value: &str, path: &Path, errors: &mut Errors) {
+    cidr(value, path, errors);
+    if let Ok(block) = value.parse::<IpNet>()
+        && cidr_wrongs(value).is_none()
+        && block.to_string() != value
+    {
+        errors.invalid(path, value, &format!("must be in canonical form ({:?})", block.to_string()));
     }
 }
 
@@ -149,10 +211,43 @@ pub fn label_key(value: &str, path: &Path, errors: &mut Errors) {
     form(value, name::label_key, path, errors);
 }
 
+/// A name below a domain: `example.com/controller`. Source: `IsDomainPrefixedPath`.
+pub fn domain_prefixed_path(value: &str, path: &Path, errors: &mut Errors) {
+    const FORM: &str = r"[A-Za-z0-9/\-._~%!$&'()*+,;=:]+";
+    match value.split_once('/') {
+        _ if value.is_empty() => errors.required(path, ""),
+        Some((domain, rest)) if !domain.is_empty() && !rest.is_empty() => {
+            for wrong in name::dns1123_subdomain(domain) {
+                errors.invalid(path, domain, &wrong);
+            }
+            let fits = |c: char| c.is_ascii_alphanumeric() || "/-._~%!$&'()*+,;=:".contains(c);
+            if !rest.chars().all(fits) {
+                errors.invalid(path, rest, &format!("Invalid path (regex used for validation is '{FORM}')"));
+            }
+        }
+        _ => errors.invalid(path, value, "must be a domain-prefixed path (such as \"acme.io/foo\")"),
+    }
+}
+
 /// The selector has no requirements at all.
 pub fn is_empty(selector: &LabelSelector) -> bool {
     selector.match_labels.as_ref().is_none_or(|labels| labels.is_empty())
         && selector.match_expressions.as_ref().is_none_or(Vec::is_empty)
+}
+
+/// What differs, field by field, as `-` before and `+` after.
+pub fn difference(kind: &str, old: &Value, new: &Value) -> String {
+    let (Value::Object(old), Value::Object(new)) = (old, new) else { return String::new() };
+    let mut lines = vec![format!("  {kind}{{"), "  \t... // identical fields".to_owned()];
+    let mut fields: Vec<_> = old.keys().chain(new.keys()).collect();
+    fields.sort();
+    fields.dedup();
+    for field in fields.into_iter().filter(|field| old.get(*field) != new.get(*field)) {
+        lines.extend(old.get(field).map(|value| format!("- \t{field}: {value},")));
+        lines.extend(new.get(field).map(|value| format!("+ \t{field}: {value},")));
+    }
+    lines.push("  }\n".into());
+    lines.join("\n")
 }
 
 #[cfg(test)]

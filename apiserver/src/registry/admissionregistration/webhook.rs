@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use k8s_openapi::{
     api::admissionregistration::v1::{
-        MatchCondition, MutatingWebhook, RuleWithOperations, ValidatingWebhook, WebhookClientConfig,
+        MatchCondition, MutatingWebhook, RuleWithOperations, ServiceReference, ValidatingWebhook, WebhookClientConfig,
     },
     apimachinery::pkg::apis::meta::v1::LabelSelector,
 };
@@ -18,7 +18,7 @@ use kubelab_api::{
 use crate::registry::{
     cells::{list, text},
     defaults::{each, missing},
-    validation::{choice, required, required_choice},
+    validation::{choice, json, required},
 };
 
 /// A webhook of either kind.
@@ -107,30 +107,9 @@ fn validate_one(webhook: &Webhook<'_>, path: &Path, errors: &mut Errors) {
             errors.invalid(&name_path, webhook.name, detail);
         }
     }
-    if webhook.review_versions.is_empty() {
-        errors.required(&path.child("admissionReviewVersions"), "must specify one of v1, v1beta1");
-    } else if !webhook.review_versions.iter().any(|version| matches!(version.as_str(), "v1" | "v1beta1")) {
-        let detail = "must include at least one of v1, v1beta1";
-        errors.invalid(&path.child("admissionReviewVersions"), serde_json::json!(webhook.review_versions), detail);
-    }
+    validate_review_versions(webhook.review_versions, &path.child("admissionReviewVersions"), errors);
     for (i, rule) in webhook.rules.iter().enumerate() {
-        let path = path.child("rules").index(i);
-        let lists = [
-            ("operations", list(&rule.operations)),
-            ("apiGroups", list(&rule.api_groups)),
-            ("apiVersions", list(&rule.api_versions)),
-            ("resources", list(&rule.resources)),
-        ];
-        for (field, _) in lists.iter().filter(|(_, values)| values.is_empty()) {
-            errors.required(&path.child(field), "");
-        }
-        for (i, operation) in list(&rule.operations).iter().enumerate() {
-            let operations = ["*", "CONNECT", "CREATE", "DELETE", "UPDATE"];
-            choice(operation, &operations, &path.child("operations").index(i), errors);
-        }
-        if let Some(scope) = &rule.scope {
-            choice(scope, &["*", "Cluster", "Namespaced"], &path.child("scope"), errors);
-        }
+        validate_rule(rule, &path.child("rules").index(i), errors);
     }
     if let Some(policy) = webhook.failure_policy {
         choice(policy, &["Fail", "Ignore"], &path.child("failurePolicy"), errors);
@@ -138,7 +117,10 @@ fn validate_one(webhook: &Webhook<'_>, path: &Path, errors: &mut Errors) {
     if let Some(policy) = webhook.match_policy {
         choice(policy, &["Equivalent", "Exact"], &path.child("matchPolicy"), errors);
     }
-    required_choice(webhook.side_effects, &["None", "NoneOnDryRun"], &path.child("sideEffects"), errors);
+    match webhook.side_effects {
+        "" => errors.required(&path.child("sideEffects"), "must specify one of None, NoneOnDryRun"),
+        effects => choice(effects, &["None", "NoneOnDryRun"], &path.child("sideEffects"), errors),
+    }
     if let Some(seconds) = webhook.timeout_seconds.filter(|seconds| !(1..=30).contains(seconds)) {
         let detail = "the timeout value must be between 1 and 30 seconds";
         errors.invalid(&path.child("timeoutSeconds"), seconds, detail);
@@ -152,16 +134,150 @@ fn validate_one(webhook: &Webhook<'_>, path: &Path, errors: &mut Errors) {
     let path = path.child("clientConfig");
     match (text(&webhook.client.url), &webhook.client.service) {
         ("", None) => errors.required(&path, "exactly one of url or service is required"),
-        (url, None) => {
-            if !url.starts_with("https://") {
-                let detail = "'https' is the only allowed URL scheme; desired format: https://host[/path]";
-                errors.invalid(&path.child("url"), url, detail);
+        (url, None) => validate_url(url, &path.child("url"), errors),
+        ("", Some(service)) => validate_service(service, &path.child("service"), errors),
+        (_, Some(_)) => errors.required(&path, "exactly one of url or service is required"),
+    }
+}
+
+const REVIEW_VERSIONS: [&str; 2] = ["v1", "v1beta1"];
+
+/// Source: `validateAdmissionReviewVersions`.
+fn validate_review_versions(versions: &[String], path: &Path, errors: &mut Errors) {
+    if versions.is_empty() {
+        return errors.required(path, "must specify one of v1, v1beta1");
+    }
+    let mut seen = BTreeSet::new();
+    for (i, version) in versions.iter().enumerate() {
+        if !seen.insert(version.as_str()) {
+            errors.invalid(&path.index(i), version.as_str(), "duplicate version");
+            continue;
+        }
+        for wrong in name::dns1035_label(version) {
+            errors.invalid(&path.index(i), version.as_str(), &wrong);
+        }
+    }
+    if !REVIEW_VERSIONS.iter().any(|version| seen.contains(version)) {
+        errors.invalid(path, json(&versions), "must include at least one of v1, v1beta1");
+    }
+}
+
+/// Source: `validateRuleWithOperations`.
+fn validate_rule(rule: &RuleWithOperations, path: &Path, errors: &mut Errors) {
+    let lists = [
+        ("operations", list(&rule.operations), "operations"),
+        ("apiGroups", list(&rule.api_groups), "API groups"),
+        ("apiVersions", list(&rule.api_versions), "API versions"),
+    ];
+    for (field, values, what) in lists {
+        let path = path.child(field);
+        if values.is_empty() {
+            errors.required(&path, "");
+        }
+        if values.len() > 1 && values.iter().any(|value| value == "*") {
+            errors.invalid(&path, json(&values), &format!("if '*' is present, must not specify other {what}"));
+        }
+        for (i, value) in values.iter().enumerate() {
+            match field {
+                "operations" => {
+                    choice(value, &["*", "CONNECT", "CREATE", "DELETE", "UPDATE"], &path.index(i), errors);
+                }
+                "apiVersions" => required(value, &path.index(i), errors),
+                _ => {}
             }
         }
-        ("", Some(service)) => {
-            required(&service.name, &path.child("service").child("name"), errors);
-            required(&service.namespace, &path.child("service").child("namespace"), errors);
+    }
+    validate_resources(list(&rule.resources), &path.child("resources"), errors);
+    if let Some(scope) = &rule.scope {
+        choice(scope, &["*", "Cluster", "Namespaced"], &path.child("scope"), errors);
+    }
+}
+
+/// Source: `validateResources`.
+fn validate_resources(resources: &[String], path: &Path, errors: &mut Errors) {
+    if resources.is_empty() {
+        errors.required(path, "");
+    }
+    let (mut of_any, mut any_of) = (BTreeSet::new(), BTreeSet::new());
+    for (i, resource) in resources.iter().enumerate() {
+        required(resource, &path.index(i), errors);
+        let Some((whole, part)) = resource.split_once('/') else { continue };
+        if any_of.contains(whole) {
+            let detail = format!("if '{whole}/*' is present, must not specify {resource}");
+            errors.invalid(&path.index(i), resource.as_str(), &detail);
         }
-        (_, Some(_)) => errors.required(&path, "exactly one of url or service is required"),
+        if of_any.contains(part) {
+            let detail = format!("if '*/{part}' is present, must not specify {resource}");
+            errors.invalid(&path.index(i), resource.as_str(), &detail);
+        }
+        if part == "*" {
+            any_of.insert(whole);
+        }
+        if whole == "*" {
+            of_any.insert(part);
+        }
+    }
+    let has = |wanted: &str| resources.iter().any(|resource| resource == wanted);
+    if resources.len() > 1 && has("*/*") {
+        errors.invalid(path, json(&resources), "if '*/*' is present, must not specify other resources");
+    }
+    if has("*") && resources.iter().any(|resource| resource != "*" && !resource.contains('/')) {
+        let detail = "if '*' is present, must not specify other resources without subresources";
+        errors.invalid(path, json(&resources), detail);
+    }
+}
+
+/// Source: `ValidateWebhookURL`.
+fn validate_url(url: &str, path: &Path, errors: &mut Errors) {
+    const FORM: &str = "; desired format: https://host[/path]";
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let (rest, fragment) = rest.split_once('#').unwrap_or((rest, ""));
+    let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let authority = if scheme.is_empty() { "" } else { rest.split('/').next().unwrap_or_default() };
+    let (user, host) = authority.rsplit_once('@').unwrap_or(("", authority));
+    if scheme != "https" {
+        errors.invalid(path, scheme, &format!("'https' is the only allowed URL scheme{FORM}"));
+    }
+    if host.is_empty() {
+        errors.invalid(path, host, &format!("host must be specified{FORM}"));
+    }
+    for (part, detail) in [
+        (user, "user information is not permitted in the URL"),
+        (fragment, "fragments are not permitted in the URL"),
+        (query, "query parameters are not permitted in the URL"),
+    ] {
+        if !part.is_empty() {
+            errors.invalid(path, part, detail);
+        }
+    }
+}
+
+/// Source: `ValidateWebhookService`.
+fn validate_service(service: &ServiceReference, path: &Path, errors: &mut Errors) {
+    required(&service.name, &path.child("name"), errors);
+    required(&service.namespace, &path.child("namespace"), errors);
+    let port = service.port.unwrap_or_default();
+    let wrong = name::port_number(port.into());
+    if !wrong.is_empty() {
+        errors.invalid(&path.child("port"), port, &format!("port is not valid: {}", wrong.join(",")));
+    }
+    let (url, path) = (text(&service.path), path.child("path"));
+    match url {
+        "" | "/" => return,
+        "//" => return errors.invalid(&path, url, "segment[0] may not be empty"),
+        _ => {}
+    }
+    if !url.starts_with('/') {
+        errors.invalid(&path, url, "must start with a '/'");
+    }
+    let inner = url.get(1..).unwrap_or_default();
+    for (i, segment) in inner.strip_suffix('/').unwrap_or(inner).split('/').enumerate() {
+        if segment.is_empty() {
+            errors.invalid(&path, url, &format!("segment[{i}] may not be empty"));
+            continue;
+        }
+        for wrong in name::dns1123_subdomain(segment) {
+            errors.invalid(&path, url, &format!("segment[{i}]: {wrong}"));
+        }
     }
 }

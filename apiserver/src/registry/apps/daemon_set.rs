@@ -112,8 +112,31 @@ impl Kind for DaemonSetKind {
         immutable(&new.spec.selector, &old.spec.selector, &Path::new("spec").child("selector"), errors);
     }
 
+    fn validate_status_update(new: &DaemonSet, old: &DaemonSet, errors: &mut Errors) {
+        let Some(status) = &new.status else { return };
+        let path = Path::new("status");
+        for (field, count) in [
+            ("currentNumberScheduled", Some(status.current_number_scheduled)),
+            ("numberMisscheduled", Some(status.number_misscheduled)),
+            ("desiredNumberScheduled", Some(status.desired_number_scheduled)),
+            ("numberReady", Some(status.number_ready)),
+            ("updatedNumberScheduled", status.updated_number_scheduled),
+            ("numberAvailable", status.number_available),
+            ("numberUnavailable", status.number_unavailable),
+        ] {
+            nonnegative(count, &path.child(field), errors);
+        }
+        nonnegative(status.observed_generation, &path.child("observedGeneration"), errors);
+        let before = old.status.as_ref().and_then(|status| status.collision_count);
+        workload::not_decremented(status.collision_count, before, &path, errors);
+    }
+
     fn warnings(set: &DaemonSet) -> Vec<String> {
         workload::warnings(Some(&set.spec.template))
+    }
+
+    fn update_warnings(new: &DaemonSet, old: &DaemonSet) -> Vec<String> {
+        workload::update_warnings(Some(&new.spec.template), Some(&old.spec.template))
     }
 
     const COLUMNS: &'static [Column] = &[

@@ -95,16 +95,17 @@ impl Kind for DeploymentKind {
         ];
         workload::counts(("replicas", status.replicas.unwrap_or_default()), &parts, &path, errors);
         nonnegative(status.unavailable_replicas, &path.child("unavailableReplicas"), errors);
+        workload::available_are_ready(status.available_replicas, status.ready_replicas, &path, errors);
         let before = old.status.as_ref().and_then(|status| status.collision_count);
-        // `None` is less than any number.
-        if status.collision_count < before {
-            let now = status.collision_count.map_or(Value::Null, Value::from);
-            errors.invalid(&path.child("collisionCount"), now, "cannot be decremented");
-        }
+        workload::not_decremented(status.collision_count, before, &path, errors);
     }
 
     fn warnings(deployment: &Deployment) -> Vec<String> {
-        workload::warnings(Some(&deployment.spec.template))
+        workload::create_warnings(&deployment.metadata, Some(&deployment.spec.template))
+    }
+
+    fn update_warnings(new: &Deployment, old: &Deployment) -> Vec<String> {
+        workload::update_warnings(Some(&new.spec.template), Some(&old.spec.template))
     }
 
     const COLUMNS: &'static [Column] = &[

@@ -66,10 +66,15 @@ impl Kind for ReplicaSetKind {
         ];
         workload::counts(("replicas", status.replicas), &parts, &path, errors);
         nonnegative(status.observed_generation, &path.child("observedGeneration"), errors);
+        workload::available_are_ready(status.available_replicas, status.ready_replicas, &path, errors);
     }
 
     fn warnings(set: &ReplicaSet) -> Vec<String> {
-        workload::warnings(set.spec.template.as_ref())
+        workload::create_warnings(&set.metadata, set.spec.template.as_ref())
+    }
+
+    fn update_warnings(new: &ReplicaSet, old: &ReplicaSet) -> Vec<String> {
+        workload::update_warnings(new.spec.template.as_ref(), old.spec.template.as_ref())
     }
 
     const COLUMNS: &'static [Column] = &[

@@ -6,17 +6,21 @@ use k8s_openapi::api::{
     apps::v1::{StatefulSet, StatefulSetSpec},
     core::v1::{PersistentVolumeClaimVolumeSource, PodTemplateSpec, Volume},
 };
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kubelab_api::field::{Errors, Path};
 use serde_json::Value;
 
 use super::workload;
 use crate::registry::{
-    cells::{self, AGE, CONTAINERS, IMAGES, NAME, cells, template_containers, text},
-    core::{persistent_volume_claim::default_claim, pod},
+    cells::{self, AGE, CONTAINERS, IMAGES, NAME, cells, list, template_containers, text},
+    core::{
+        persistent_volume_claim::{default_claim, spec_warnings},
+        pod,
+    },
     defaults::{self, each, missing},
     kind::{Column, Kind, Scale, age, column},
     status::spec_and_status,
-    validation::{json, nonnegative},
+    validation::{at_most_100_percent, int_or_percent, json, nonnegative},
 };
 
 /// StatefulSet.
@@ -74,15 +78,25 @@ impl Kind for StatefulSetKind {
             let path = path.child("updateStrategy");
             match (text(&strategy.type_), &strategy.rolling_update) {
                 ("RollingUpdate", rolling) => {
+                    let path = path.child("rollingUpdate");
                     let partition = rolling.as_ref().and_then(|rolling| rolling.partition);
-                    nonnegative(partition, &path.child("rollingUpdate").child("partition"), errors);
+                    nonnegative(partition, &path.child("partition"), errors);
+                    if let Some(most) = rolling.as_ref().and_then(|rolling| rolling.max_unavailable.as_ref()) {
+                        let path = path.child("maxUnavailable");
+                        int_or_percent(most, &path, errors);
+                        let zero = matches!(most, IntOrString::Int(0)) || kubelab_api::intstr::percent(most) == Some(0);
+                        if zero {
+                            errors.invalid(&path, json(most), "cannot be 0");
+                        }
+                        at_most_100_percent(most, &path, errors);
+                    }
                 }
                 ("OnDelete", None) => {}
                 ("OnDelete", Some(_)) => {
                     let detail = "only allowed for updateStrategy 'RollingUpdate'";
-                    errors.invalid(&path.child("rollingUpdate"), json(strategy), detail);
+                    errors.invalid(&path.child("rollingUpdate"), json(&strategy.rolling_update), detail);
                 }
-                (other, _) => errors.invalid(&path.child("type"), other, "must be 'RollingUpdate' or 'OnDelete'"),
+                _ => errors.invalid(&path, json(strategy), "must be 'RollingUpdate' or 'OnDelete'"),
             }
         }
         if let Some(retention) = &spec.persistent_volume_claim_retention_policy {
@@ -98,7 +112,7 @@ impl Kind for StatefulSetKind {
         nonnegative(spec.replicas, &path.child("replicas"), errors);
         nonnegative(spec.min_ready_seconds, &path.child("minReadySeconds"), errors);
         if let Some(ordinals) = &spec.ordinals {
-            nonnegative(ordinals.start, &path.child("ordinals").child("start"), errors);
+            nonnegative(ordinals.start, &path.child("ordinals.start"), errors);
         }
         workload::selector_and_template(&spec.selector, Some(&with_claims(spec)), "StatefulSet", &path, errors);
     }
@@ -120,19 +134,33 @@ impl Kind for StatefulSetKind {
         }
     }
 
-    fn validate_status_update(new: &StatefulSet, _old: &StatefulSet, errors: &mut Errors) {
+    fn validate_status_update(new: &StatefulSet, old: &StatefulSet, errors: &mut Errors) {
         let Some(status) = &new.status else { return };
+        let path = Path::new("status");
         let parts = [
             ("readyReplicas", status.ready_replicas),
             ("currentReplicas", status.current_replicas),
             ("updatedReplicas", status.updated_replicas),
             ("availableReplicas", status.available_replicas),
         ];
-        workload::counts(("replicas", status.replicas), &parts, &Path::new("status"), errors);
+        workload::counts(("replicas", status.replicas), &parts, &path, errors);
+        nonnegative(status.observed_generation, &path.child("observedGeneration"), errors);
+        workload::available_are_ready(status.available_replicas, status.ready_replicas, &path, errors);
+        let before = old.status.as_ref().and_then(|status| status.collision_count);
+        workload::not_decremented(status.collision_count, before, &path, errors);
     }
 
     fn warnings(set: &StatefulSet) -> Vec<String> {
-        workload::warnings(Some(&set.spec.template))
+        let mut warnings = workload::warnings(Some(&set.spec.template));
+        for (i, claim) in list(&set.spec.volume_claim_templates).iter().enumerate() {
+            let path = Path::new("spec").child("volumeClaimTemplates").index(i);
+            claim.spec.iter().for_each(|spec| spec_warnings(spec, &path, &mut warnings));
+        }
+        if set.spec.revision_history_limit.is_some_and(|limit| limit < 0) {
+            let words = "a negative value retains all historical revisions; a value >= 0 is recommended";
+            warnings.push(format!("spec.revisionHistoryLimit: {words}"));
+        }
+        warnings
     }
 
     const COLUMNS: &'static [Column] = &[NAME, column("Ready", "string"), AGE, CONTAINERS, IMAGES];

@@ -1,8 +1,12 @@
 //! What kinds with replicas and a pod template have in common.
 
-use k8s_openapi::{api::core::v1::PodTemplateSpec, apimachinery::pkg::apis::meta::v1::LabelSelector};
+use k8s_openapi::{
+    api::core::v1::PodTemplateSpec,
+    apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta},
+};
 use kubelab_api::{
     field::{Errors, Path},
+    name,
     selector::label::{self, Selector},
 };
 use serde_json::Value;
@@ -53,11 +57,30 @@ pub fn selector_and_template(
     }
 }
 
+/// Warnings about a new workload: its name becomes part of its pods' names, which are host names too.
+pub fn create_warnings(meta: &ObjectMeta, template: Option<&PodTemplateSpec>) -> Vec<String> {
+    let wrong = name::dns1123_label(meta.name.as_deref().unwrap_or_default());
+    let words = "metadata.name: this is used in Pod names and hostnames, which can result in surprising behavior; a DNS \
+                 label is recommended";
+    let of_name = (!wrong.is_empty()).then(|| format!("{words}: [{}]", wrong.join(" ")));
+    of_name.into_iter().chain(warnings(template)).collect()
+}
+
+/// Warnings about a change: of the pods, if they change.
+pub fn update_warnings(new: Option<&PodTemplateSpec>, old: Option<&PodTemplateSpec>) -> Vec<String> {
+    if new == old { Vec::new() } else { warnings(new) }
+}
+
 /// Warnings about a workload's pods.
 pub fn warnings(template: Option<&PodTemplateSpec>) -> Vec<String> {
-    let spec = template.and_then(|template| template.spec.as_ref());
-    let path = Path::new("spec").child("template").child("spec");
-    spec.map(|spec| pod::warnings::warnings(spec, &path)).unwrap_or_default()
+    template_warnings(template, &Path::new("spec").child("template"))
+}
+
+/// Warnings about a pod template at this path.
+pub fn template_warnings(template: Option<&PodTemplateSpec>, path: &Path) -> Vec<String> {
+    let Some(template) = template else { return Vec::new() };
+    let spec = template.spec.as_ref();
+    spec.map(|spec| pod::warnings::warnings(spec, template.metadata.as_ref(), Some(path))).unwrap_or_default()
 }
 
 /// Counts of a status: none negative, and none of the parts greater than the whole, which comes first.
@@ -71,6 +94,22 @@ pub fn counts(whole: (&str, i32), parts: &[(&str, Option<i32>)], path: &Path, er
         if let Some(count) = count.filter(|count| *count > total) {
             errors.invalid(&path.child(field), count, "cannot be greater than status.replicas");
         }
+    }
+}
+
+/// A count of collisions only grows. Source: `IsDecremented`.
+pub fn not_decremented(new: Option<i32>, old: Option<i32>, path: &Path, errors: &mut Errors) {
+    // `None` is less than any number.
+    if new < old {
+        errors.invalid(&path.child("collisionCount"), new.unwrap_or_default(), "cannot be decremented");
+    }
+}
+
+/// What is available is ready.
+pub fn available_are_ready(available: Option<i32>, ready: Option<i32>, path: &Path, errors: &mut Errors) {
+    let (available, ready) = (available.unwrap_or_default(), ready.unwrap_or_default());
+    if available > ready {
+        errors.invalid(&path.child("availableReplicas"), available, "cannot be greater than readyReplicas");
     }
 }
 

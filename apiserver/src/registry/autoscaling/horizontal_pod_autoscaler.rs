@@ -5,19 +5,16 @@ use jiff::Timestamp;
 use k8s_openapi::api::autoscaling::v2::{
     HPAScalingPolicy, HPAScalingRules, HorizontalPodAutoscaler, MetricSpec, MetricTarget, ResourceMetricSource,
 };
-use kubelab_api::{
-    field::{Errors, Path},
-    name,
-};
+use kubelab_api::field::{Errors, Path};
 use serde_json::Value;
 
-use super::metrics;
+use super::{metrics, rules};
 use crate::registry::{
     cells::{self, AGE, NAME, UNSET, cells, list},
     defaults::missing,
     kind::{Column, Kind, age, column},
     status::spec_and_status,
-    validation::{NOT_POSITIVE, required_choice, required_form},
+    validation::{NOT_POSITIVE, nonnegative},
 };
 
 /// HorizontalPodAutoscaler.
@@ -68,12 +65,23 @@ impl Kind for HorizontalPodAutoscalerKind {
             let detail = "must be greater than or equal to `minReplicas`";
             errors.invalid(&path.child("maxReplicas"), spec.max_replicas, detail);
         }
-        let target = path.child("scaleTargetRef");
-        required_form(&spec.scale_target_ref.kind, name::path_segment, &target.child("kind"), errors);
-        required_form(&spec.scale_target_ref.name, name::path_segment, &target.child("name"), errors);
+        rules::reference(&spec.scale_target_ref, &path.child("scaleTargetRef"), errors);
         for (i, metric) in list(&spec.metrics).iter().enumerate() {
-            validate_metric(metric, &path.child("metrics").index(i), errors);
+            rules::metric(metric, &path.child("metrics").index(i), errors);
         }
+        if let Some(behavior) = &spec.behavior {
+            let path = path.child("behavior");
+            for (field, rules) in [("scaleUp", &behavior.scale_up), ("scaleDown", &behavior.scale_down)] {
+                rules.iter().for_each(|said| rules::scaling(said, &path.child(field), errors));
+            }
+        }
+    }
+
+    fn validate_status_update(new: &HorizontalPodAutoscaler, _old: &HorizontalPodAutoscaler, errors: &mut Errors) {
+        let Some(status) = &new.status else { return };
+        let path = Path::new("status");
+        nonnegative(status.current_replicas, &path.child("currentReplicas"), errors);
+        nonnegative(Some(status.desired_replicas), &path.child("desiredReplicas"), errors);
     }
 
     const COLUMNS: &'static [Column] = &[
@@ -105,47 +113,5 @@ fn default_rules(rules: &mut HPAScalingRules, policies: &[HPAScalingPolicy]) {
     missing(&mut rules.select_policy, "Max".into());
     if rules.policies.is_none() {
         rules.policies = Some(policies.to_vec());
-    }
-}
-
-fn validate_metric(metric: &MetricSpec, path: &Path, errors: &mut Errors) {
-    let types = ["ContainerResource", "External", "Object", "Pods", "Resource"];
-    required_choice(&metric.type_, &types, &path.child("type"), errors);
-    let given = [
-        ("ContainerResource", "containerResource", metric.container_resource.is_some()),
-        ("External", "external", metric.external.is_some()),
-        ("Object", "object", metric.object.is_some()),
-        ("Pods", "pods", metric.pods.is_some()),
-        ("Resource", "resource", metric.resource.is_some()),
-    ];
-    for (kind, field, given) in given {
-        if kind == metric.type_ && !given {
-            errors.required(&path.child(field), "must populate information for the given metric source");
-        } else if kind != metric.type_ && given {
-            let detail = "must populate the given metric source only";
-            errors.forbidden(&path.child(field), detail);
-        }
-    }
-    let Some(resource) = &metric.resource else { return };
-    let path = path.child("resource");
-    if resource.name.is_empty() {
-        errors.required(&path.child("name"), "must specify a resource name");
-    }
-    let target = &resource.target;
-    let path = path.child("target");
-    required_choice(&target.type_, &["AverageValue", "Utilization", "Value"], &path.child("type"), errors);
-    match (&target.average_utilization, &target.average_value) {
-        (Some(_), Some(_)) => {
-            let detail = "may not set both a target raw value and a target utilization";
-            errors.forbidden(&path.child("averageValue"), detail);
-        }
-        (None, None) => {
-            let detail = "must set either a target raw value or a target utilization";
-            errors.required(&path.child("averageUtilization"), detail);
-        }
-        (Some(percent), None) if *percent < 1 => {
-            errors.invalid(&path.child("averageUtilization"), *percent, NOT_POSITIVE);
-        }
-        _ => {}
     }
 }

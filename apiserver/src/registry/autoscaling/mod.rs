@@ -2,6 +2,7 @@
 
 pub mod horizontal_pod_autoscaler;
 mod metrics;
+mod rules;
 pub mod v1;
 
 #[cfg(test)]

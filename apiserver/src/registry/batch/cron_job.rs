@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::{job, schedule};
 use crate::registry::{
+    apps::workload,
     cells::{
         self, AGE, CONTAINERS, IMAGES, NAME, NONE, SELECTOR, UNSET, cells, count, since, template_containers, text,
     },
@@ -15,7 +16,7 @@ use crate::registry::{
     defaults::{self, missing},
     kind::{Column, Kind, age, column},
     status::spec_and_status,
-    validation::{nonnegative, required_choice},
+    validation::{json, nonnegative, required_choice},
 };
 
 /// CronJob.
@@ -75,12 +76,30 @@ impl Kind for CronJobKind {
         let template = path.child("jobTemplate").child("spec");
         if let Some(job) = &spec.job_template.spec {
             job::validate_spec(job, &template, errors);
+            if let Some(selector) = &job.selector {
+                errors.invalid(&template.child("selector"), json(selector), "`selector` will be auto-generated");
+            }
             if job.manual_selector == Some(true) {
-                errors.not_supported(&template.child("manualSelector"), "true", &["nil", "false"]);
+                errors.value_not_supported(&template.child("manualSelector"), true, &["nil", "false"]);
             }
         }
         nonnegative(spec.successful_jobs_history_limit, &path.child("successfulJobsHistoryLimit"), errors);
         nonnegative(spec.failed_jobs_history_limit, &path.child("failedJobsHistoryLimit"), errors);
+    }
+
+    fn warnings(cron: &CronJob) -> Vec<String> {
+        let template = cron.spec.job_template.spec.as_ref().map(|job| &job.template);
+        let path = Path::new("spec").child("jobTemplate").child("spec").child("template");
+        let mut warnings = workload::create_warnings(&cron.metadata, None);
+        warnings.extend(workload::template_warnings(template, &path));
+        warnings
+    }
+
+    fn update_warnings(new: &CronJob, old: &CronJob) -> Vec<String> {
+        let template = |cron: &CronJob| cron.spec.job_template.spec.as_ref().map(|job| job.template.clone());
+        let path = Path::new("spec").child("jobTemplate").child("spec").child("template");
+        let (new, old) = (template(new), template(old));
+        if new == old { Vec::new() } else { workload::template_warnings(new.as_ref(), &path) }
     }
 
     const COLUMNS: &'static [Column] = &[

@@ -13,17 +13,20 @@ use k8s_openapi::{
 };
 use kubelab_api::{
     field::{Errors, Path},
+    name,
     selector::label::{self, Selector},
     well_known::label::{CONTROLLER_UID, CONTROLLER_UID_LEGACY, JOB_NAME, JOB_NAME_LEGACY},
 };
 use serde_json::Value;
 
+use super::{job_status, policies};
 use crate::registry::{
+    apps::workload,
     cells::{self, AGE, CONTAINERS, IMAGES, NAME, SELECTOR, cells, list, template_containers, text},
     core::pod,
     defaults::{each, missing},
     kind::{Column, Kind, age, column, human_duration},
-    validation::{choice, immutable, json, nonnegative},
+    validation::{choice, domain_prefixed_path, immutable, json, nonnegative},
 };
 
 /// Job.
@@ -49,7 +52,18 @@ pub fn default_spec(spec: &mut JobSpec) {
     }
 }
 
-/// What is wrong with a job's spec, without its selector.
+/// So many pods may an indexed job run at a time.
+const MAX_PARALLELISM: i32 = 100_000;
+/// So many indexes may fail.
+const MAX_FAILED: i32 = 100_000;
+/// With more completions than this, other limits are lower.
+const MANY: i32 = 100_000;
+/// The lower limit.
+const FEWER: i32 = 10_000;
+/// As long may the name of the job's controller be.
+const MAX_MANAGED_BY: usize = 63;
+
+/// What is wrong with a job's spec, without its selector. Source: `validateJobSpec`.
 pub fn validate_spec(spec: &JobSpec, path: &Path, errors: &mut Errors) {
     for (field, value) in [
         ("parallelism", spec.parallelism.map(i64::from)),
@@ -62,29 +76,43 @@ pub fn validate_spec(spec: &JobSpec, path: &Path, errors: &mut Errors) {
     ] {
         nonnegative(value, &path.child(field), errors);
     }
-    let indexed = spec.completion_mode.as_deref() == Some("Indexed");
+    if spec.max_failed_indexes.is_some() && spec.backoff_limit_per_index.is_none() {
+        errors.required(&path.child("backoffLimitPerIndex"), "when maxFailedIndexes is specified");
+    }
+    if let Some(manager) = &spec.managed_by {
+        domain_prefixed_path(manager, &path.child("managedBy"), errors);
+        if manager.len() > MAX_MANAGED_BY {
+            errors.too_long(&path.child("managedBy"), MAX_MANAGED_BY);
+        }
+    }
     if let Some(mode) = &spec.completion_mode {
         choice(mode, &["NonIndexed", "Indexed"], &path.child("completionMode"), errors);
     }
-    if indexed && spec.completions.is_none() {
-        errors.required(&path.child("completions"), "when completion mode is Indexed");
-    }
-    if spec.backoff_limit_per_index.is_some() && !indexed {
-        let detail = "requires indexed completion mode";
-        errors.invalid(&path.child("backoffLimitPerIndex"), spec.backoff_limit_per_index, detail);
-    }
-    if let Some(policy) = &spec.pod_replacement_policy {
-        let path = path.child("podReplacementPolicy");
-        choice(policy, &["Failed", "TerminatingOrFailed"], &path, errors);
-        if spec.pod_failure_policy.is_some() && policy != "Failed" {
-            errors.not_supported(&path, policy, &["Failed"]);
+    match spec.completion_mode.as_deref() {
+        Some("Indexed") => indexed(spec, path, errors),
+        None | Some("NonIndexed") => {
+            for (field, value) in
+                [("backoffLimitPerIndex", spec.backoff_limit_per_index), ("maxFailedIndexes", spec.max_failed_indexes)]
+            {
+                if let Some(value) = value {
+                    errors.invalid(&path.child(field), value, "requires indexed completion mode");
+                }
+            }
         }
+        Some(_) => {}
+    }
+    policies::failure(spec, &path.child("podFailurePolicy"), errors);
+    policies::success(spec, &path.child("successPolicy"), errors);
+    if let Some(policy) = &spec.pod_replacement_policy {
+        let allowed =
+            if spec.pod_failure_policy.is_some() { &["Failed"][..] } else { &["Failed", "TerminatingOrFailed"] };
+        choice(policy, allowed, &path.child("podReplacementPolicy"), errors);
     }
     let template_path = path.child("template");
     pod::validation::template(&spec.template, &template_path, errors);
     let restart_path = template_path.child("spec").child("restartPolicy");
     match spec.template.spec.as_ref().map_or("", |spec| text(&spec.restart_policy)) {
-        "Always" => errors.required(&restart_path, "valid values: \"OnFailure\", \"Never\""),
+        "Always" | "" => errors.required(&restart_path, "valid values: \"OnFailure\", \"Never\""),
         "OnFailure" if spec.pod_failure_policy.is_some() => {
             let detail = "only \"Never\" is supported when podFailurePolicy is specified";
             errors.invalid(&restart_path, "OnFailure", detail);
@@ -92,21 +120,33 @@ pub fn validate_spec(spec: &JobSpec, path: &Path, errors: &mut Errors) {
         "OnFailure" | "Never" => {}
         other => errors.not_supported(&restart_path, other, &["OnFailure", "Never"]),
     }
-    for (i, rule) in spec.pod_failure_policy.iter().flat_map(|policy| &policy.rules).enumerate() {
-        let path = path.child("podFailurePolicy").child("rules").index(i);
-        let actions = ["Count", "FailIndex", "FailJob", "Ignore"];
-        choice(&rule.action, &actions, &path.child("action"), errors);
-        match (&rule.on_exit_codes, list(&rule.on_pod_conditions)) {
-            (None, []) => {
-                let detail = "specifying one of OnExitCodes and OnPodConditions is required";
-                errors.invalid(&path, json(rule), detail);
-            }
-            (Some(_), [_, ..]) => {
-                let detail = "specifying both OnExitCodes and OnPodConditions is not supported";
-                errors.invalid(&path, json(rule), detail);
-            }
-            _ => {}
+}
+
+fn indexed(spec: &JobSpec, path: &Path, errors: &mut Errors) {
+    let (completions, parallelism, failed) = (spec.completions, spec.parallelism, spec.max_failed_indexes);
+    if completions.is_none() {
+        errors.required(&path.child("completions"), "when completion mode is Indexed");
+    }
+    let at_most = |value: Option<i32>, limit: i32, field: &str, when: &str, errors: &mut Errors| {
+        if let Some(value) = value.filter(|value| *value > limit) {
+            errors.invalid(&path.child(field), value, &format!("must be less than or equal to {limit}{when}"));
         }
+    };
+    at_most(parallelism, MAX_PARALLELISM, "parallelism", " when completion mode is Indexed", errors);
+    if let (Some(completions), Some(failed)) = (completions, failed)
+        && failed > completions
+    {
+        errors.invalid(&path.child("maxFailedIndexes"), failed, "must be less than or equal to completions");
+    }
+    at_most(failed, MAX_FAILED, "maxFailedIndexes", "", errors);
+    if completions.is_some_and(|completions| completions > MANY) && spec.backoff_limit_per_index.is_some() {
+        if failed.is_none() {
+            let detail = format!("must be specified when completions is above {MANY}");
+            errors.required(&path.child("maxFailedIndexes"), &detail);
+        }
+        let when = format!(" when completions are above {MANY} and used with backoff limit per index");
+        at_most(parallelism, FEWER, "parallelism", &when, errors);
+        at_most(failed, FEWER, "maxFailedIndexes", &when, errors);
     }
 }
 
@@ -169,12 +209,46 @@ impl Kind for JobKind {
         validate_spec(spec, &path, errors);
     }
 
+    fn validate_create(job: &Job, errors: &mut Errors) {
+        let Some(spec) = &job.spec else { return };
+        generated_selector(job, spec, errors);
+        let indexed = spec.completion_mode.as_deref() == Some("Indexed");
+        if let Some(completions) = spec.completions.filter(|completions| indexed && *completions > 0) {
+            let own = cells::name(&job.metadata);
+            let host = format!("{own}-{}", completions - 1);
+            if !name::dns1123_label(&host).is_empty() {
+                let detail = format!("will not able to create pod with invalid DNS label: {host}");
+                errors.invalid(&Path::new("metadata").child("name"), own, &detail);
+            }
+        }
+    }
+
+    fn validate_status_update(new: &Job, old: &Job, errors: &mut Errors) {
+        job_status::validate_update(new, old, errors);
+    }
+
+    fn warnings(job: &Job) -> Vec<String> {
+        workload::create_warnings(&job.metadata, job.spec.as_ref().map(|spec| &spec.template))
+    }
+
+    fn update_warnings(new: &Job, old: &Job) -> Vec<String> {
+        let template = |job: &Job| job.spec.as_ref().map(|spec| spec.template.clone());
+        workload::update_warnings(template(new).as_ref(), template(old).as_ref())
+    }
+
     fn validate_update(new: &Job, old: &Job, errors: &mut Errors) {
         let (Some(new), Some(before)) = (&new.spec, &old.spec) else { return };
         let path = Path::new("spec");
-        let elastic = new.completion_mode.as_deref() == Some("Indexed") && new.completions == new.parallelism;
-        if !elastic {
-            immutable(&new.completions, &before.completions, &path.child("completions"), errors);
+        let at = path.child("completions");
+        match new.completions {
+            _ if new.completion_mode.as_deref() != Some("Indexed") => {
+                immutable(&new.completions, &before.completions, &at, errors);
+            }
+            // An indexed job grows and shrinks. Source: KEP-3715.
+            Some(completions) if new.completions != before.completions && new.completions != new.parallelism => {
+                errors.invalid(&at, completions, "can only be modified in tandem with spec.parallelism");
+            }
+            _ => {}
         }
         immutable(&new.selector, &before.selector, &path.child("selector"), errors);
         let (mut template, started) =
@@ -187,6 +261,8 @@ impl Kind for JobKind {
         immutable(&new.pod_failure_policy, &before.pod_failure_policy, &path.child("podFailurePolicy"), errors);
         let per_index = &path.child("backoffLimitPerIndex");
         immutable(&new.backoff_limit_per_index, &before.backoff_limit_per_index, per_index, errors);
+        immutable(&new.managed_by, &before.managed_by, &path.child("managedBy"), errors);
+        immutable(&new.success_policy, &before.success_policy, &path.child("successPolicy"), errors);
     }
 
     const COLUMNS: &'static [Column] = &[
@@ -242,10 +318,33 @@ fn select_own_pods(spec: &mut JobSpec, name: &str, uid: &str) {
     let labels = spec.template.metadata.get_or_insert_default().labels.get_or_insert_default();
     for (key, value) in [(CONTROLLER_UID_LEGACY, uid), (CONTROLLER_UID, uid), (JOB_NAME_LEGACY, name), (JOB_NAME, name)]
     {
-        labels.insert(key.into(), value.into());
+        // What a user said instead is refused by validation.
+        labels.entry(key.into()).or_insert_with(|| value.into());
     }
     let selector = spec.selector.get_or_insert_with(LabelSelector::default);
-    selector.match_labels.get_or_insert_default().insert(CONTROLLER_UID.into(), uid.into());
+    selector.match_labels.get_or_insert_default().entry(CONTROLLER_UID.into()).or_insert_with(|| uid.into());
+}
+
+/// Source: `validateGeneratedSelector`.
+fn generated_selector(job: &Job, spec: &JobSpec, errors: &mut Errors) {
+    let Some(selector) = spec.selector.as_ref().filter(|_| spec.manual_selector != Some(true)) else { return };
+    let (name, uid) = (cells::name(&job.metadata), text(&job.metadata.uid));
+    let labels = spec.template.metadata.as_ref().and_then(|meta| meta.labels.clone()).unwrap_or_default();
+    let path = Path::new("spec").child("template").child("metadata").child("labels");
+    let mut own = BTreeMap::new();
+    for (key, value) in [(CONTROLLER_UID_LEGACY, uid), (JOB_NAME_LEGACY, name), (CONTROLLER_UID, uid), (JOB_NAME, name)]
+    {
+        own.insert(key.to_owned(), value.to_owned());
+        let detail = format!("must be '{value}'");
+        match labels.get(key) {
+            None => errors.required(&path.key(key), &detail),
+            Some(said) if said != value => errors.invalid(&path.key(key), json(&labels), &detail),
+            Some(_) => {}
+        }
+    }
+    if Selector::from_typed(Some(selector)).is_ok_and(|parsed| !parsed.matches(Some(&own))) {
+        errors.invalid(&Path::new("spec").child("selector"), json(selector), "`selector` not auto-generated");
+    }
 }
 
 /// What may change of the template while the job is suspended and has never run.

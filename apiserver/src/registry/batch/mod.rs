@@ -2,6 +2,8 @@
 
 pub mod cron_job;
 pub mod job;
+mod job_status;
+mod policies;
 pub mod schedule;
 
 #[cfg(test)]

@@ -66,8 +66,8 @@ fn bad_jobs_are_refused_in_upstreams_words() {
         (
             json!({"spec": {"podFailurePolicy": {"rules": [{"action": "Ignore"}]}}}),
             vec![
-                "spec.podFailurePolicy.rules[0]: Invalid value: {\"action\":\"Ignore\"}: specifying one of OnExitCodes \
-                 and OnPodConditions is required",
+                "spec.podFailurePolicy.rules[0]: Invalid value: specifying one of OnExitCodes and OnPodConditions is \
+                 required",
             ],
         ),
     ];

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::registry::{
     cells::{AGE, NAME, cells, name, text},
     kind::{Column, Kind, age, column},
-    validation::{NOT_POSITIVE, nonnegative},
+    validation::{NOT_POSITIVE, choice, nonnegative},
 };
 
 /// Lease.
@@ -31,6 +31,12 @@ impl Kind for LeaseKind {
             errors.invalid(&path.child("leaseDurationSeconds"), seconds, NOT_POSITIVE);
         }
         nonnegative(spec.lease_transitions, &path.child("leaseTransitions"), errors);
+        if let Some(strategy) = &spec.strategy {
+            choice(strategy, &["OldestEmulationVersion"], &path.child("strategy").child("strategy"), errors);
+        }
+        if spec.strategy.is_none() && !text(&spec.preferred_holder).is_empty() {
+            errors.forbidden(&path.child("preferredHolder"), "may only be specified if `strategy` is defined");
+        }
     }
 
     const COLUMNS: &'static [Column] = &[NAME, column("Holder", "string"), AGE];

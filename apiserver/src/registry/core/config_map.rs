@@ -43,9 +43,6 @@ impl Kind for ConfigMapKind {
         for (key, value) in binary {
             let path = Path::new("binaryData").key(key);
             form(key, name::config_map_key, &path, errors);
-            if map.data.as_ref().is_some_and(|data| data.contains_key(key)) {
-                errors.invalid(&path, key.as_str(), "duplicate of key present in data");
-            }
             size += value.0.len();
         }
         if size > MAX_SIZE {

@@ -58,10 +58,18 @@ impl Kind for EndpointsKind {
                     name => form(name, name::dns1123_label, &path.child("name"), errors),
                 }
                 port(entry.port, &path.child("port"), errors);
-                let protocols = ["TCP", "UDP", "SCTP"];
+                let protocols = ["SCTP", "TCP", "UDP"];
                 required_choice(cells::text(&entry.protocol), &protocols, &path.child("protocol"), errors);
+                if let Some(protocol) = &entry.app_protocol {
+                    form(protocol, name::label_key, &path.child("appProtocol"), errors);
+                }
             }
         }
+    }
+
+    // Source: `endpointsWarnings` in `pkg/registry/core/endpoint/strategy.go`.
+    fn warnings(_endpoints: &Endpoints) -> Vec<String> {
+        vec!["v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice".into()]
     }
 
     const COLUMNS: &'static [Column] = &[NAME, column("Endpoints", "string"), AGE];

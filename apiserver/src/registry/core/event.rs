@@ -1,14 +1,18 @@
-//! Event of the core group. Source: `printEvent` in `pkg/printers/internalversion/printers.go`,
+//! Event of the core group. Source: `legacyValidateEvent` in `pkg/apis/core/validation/events.go`, `printEvent` in `pkg/printers/internalversion/printers.go`,
 //! `pkg/registry/core/event/strategy.go`.
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Event;
-use kubelab_api::field::{Errors, Path};
+use kubelab_api::{
+    field::{Errors, Path},
+    name,
+};
 use serde_json::Value;
 
 use crate::registry::{
-    cells::{cells, name, since, since_micro, text},
+    cells::{self, cells, name, since, since_micro, text},
     kind::{Column, Kind, column, wide},
+    validation::{form, required},
 };
 
 /// Event.
@@ -37,16 +41,36 @@ impl Kind for EventKind {
     const CREATE_ON_UPDATE: bool = true;
 
     fn validate(event: &Event, errors: &mut Errors) {
+        const MAX: usize = 128;
+        const MAX_MESSAGE: usize = 1024;
         let namespace = text(&event.involved_object.namespace);
         let own = text(&event.metadata.namespace);
-        // Events about what lives in no namespace are kept in `default`, or with the system's.
-        let allowed = match namespace {
-            "" => matches!(own, "default" | "kube-system"),
-            namespace => namespace == own,
+        let allowed = match (namespace, event.event_time.is_some()) {
+            ("", false) => matches!(own, "" | "default"),
+            ("", true) => matches!(own, "default" | "kube-system"),
+            (namespace, false) => namespace == own,
+            (_, true) => true,
         };
         if !allowed {
             let path = Path::new("involvedObject").child("namespace");
             errors.invalid(&path, namespace, "does not match event.namespace");
+        }
+        if event.event_time.is_none() {
+            return;
+        }
+        let reporter = Path::new("reportingComponent");
+        required(text(&event.reporting_component), &reporter, errors);
+        form(text(&event.reporting_component), name::label_key, &reporter, errors);
+        for (field, value) in
+            [("reportingInstance", &event.reporting_instance), ("action", &event.action), ("reason", &event.reason)]
+        {
+            required(text(value), &Path::new(field), errors);
+            if text(value).len() > MAX {
+                errors.invalid(&Path::new(field), "", &format!("can have at most {MAX} characters"));
+            }
+        }
+        if text(&event.message).len() > MAX_MESSAGE {
+            errors.invalid(&Path::new("message"), "", &format!("can have at most {MAX_MESSAGE} characters"));
         }
     }
 
@@ -79,7 +103,7 @@ impl Kind for EventKind {
             first,
             // Events of the newer API have no count while they are single.
             count.filter(|count| *count != 0 || event.series.is_some()).unwrap_or(1),
-            name(&event.metadata),
+            cells::name(&event.metadata),
         ]
     }
 

@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::{LimitRange, LimitRangeItem};
 use kubelab_api::{
     Quantity,
     field::{Errors, Path},
+    name,
 };
 use serde_json::Value;
 
@@ -32,9 +33,7 @@ impl Kind for LimitRangeKind {
         let mut types = BTreeSet::new();
         for (i, item) in range.spec.iter().flat_map(|spec| &spec.limits).enumerate() {
             let path = Path::new("spec").child("limits").index(i);
-            if item.type_.is_empty() {
-                errors.required(&path.child("type"), "");
-            }
+            limit_type(&item.type_, &path.child("type"), errors);
             if !types.insert(&item.type_) {
                 errors.duplicate(&path.child("type"), item.type_.as_str());
             }
@@ -71,37 +70,91 @@ fn default_item(item: &mut LimitRangeItem) {
     item.default_request = (!requests.is_empty()).then_some(requests);
 }
 
+/// Source: `validateLimitRangeTypeName`.
+fn limit_type(kind: &str, path: &Path, errors: &mut Errors) {
+    let wrong = name::label_key(kind);
+    wrong.iter().for_each(|wrong| errors.invalid(path, kind, wrong));
+    let standard = ["Pod", "Container", "PersistentVolumeClaim"];
+    if wrong.is_empty() && !kind.contains('/') && !standard.contains(&kind) {
+        errors.invalid(path, kind, "must be a standard limit type or fully qualified");
+    }
+}
+
 fn validate_item(item: &LimitRangeItem, path: &Path, errors: &mut Errors) {
-    let fields =
-        [("max", &item.max), ("min", &item.min), ("default", &item.default), ("defaultRequest", &item.default_request)];
-    for (field, amounts) in fields {
-        for (name, amount) in amounts.iter().flatten() {
-            resources::amount(name, amount, &path.child(field).key(name), errors);
-        }
-    }
-    if item.type_ == "Pod" {
-        if item.default.is_some() {
-            errors.forbidden(&path.child("default"), "may not be specified when `type` is 'Pod'");
-        }
-        if item.default_request.is_some() {
-            errors.forbidden(&path.child("defaultRequest"), "may not be specified when `type` is 'Pod'");
-        }
-    }
-    // Each of these may not be more than the other.
-    let pairs = [
-        (("min", &item.min, "min"), ("max", &item.max, "max")),
-        (("defaultRequest", &item.default_request, "default request"), ("max", &item.max, "max")),
-        (("default", &item.default, "default"), ("max", &item.max, "max")),
-        (("defaultRequest", &item.default_request, "default request"), ("default", &item.default, "default limit")),
+    let in_pod = item.type_ == "Pod";
+    let fields = [
+        ("max", &item.max, true),
+        ("min", &item.min, true),
+        ("default", &item.default, !in_pod),
+        ("defaultRequest", &item.default_request, !in_pod),
+        ("maxLimitRequestRatio", &item.max_limit_request_ratio, true),
     ];
-    for ((field, lower, lower_name), (_, upper, upper_name)) in pairs {
-        for (name, low) in lower.iter().flatten() {
-            let Some(high) = upper.as_ref().and_then(|upper| upper.get(name)) else { continue };
-            let (Ok(low), Ok(high)) = (low.0.parse::<Quantity>(), high.0.parse::<Quantity>()) else { continue };
-            if low > high {
-                let detail = format!("{lower_name} value {low} is greater than {upper_name} value {high}");
-                errors.invalid(&path.child(field).key(name), low.to_string(), &detail);
+    for (field, amounts, allowed) in fields {
+        if !allowed && amounts.as_ref().is_some_and(|amounts| !amounts.is_empty()) {
+            errors.forbidden(&path.child(field), "may not be specified when `type` is 'Pod'");
+        }
+        for name in amounts.iter().flatten().map(|(name, _)| name).filter(|_| allowed) {
+            let path = path.child(field).key(name);
+            match item.type_.as_str() {
+                "Pod" | "Container" => resources::container_resource_name(name, &path, errors),
+                _ => drop(resources::resource_name(name, &path, errors)),
             }
         }
+    }
+    let has_storage = |amounts: &Option<Amounts>| amounts.as_ref().is_some_and(|all| all.contains_key("storage"));
+    if item.type_ == "PersistentVolumeClaim" && !has_storage(&item.min) && !has_storage(&item.max) {
+        let detail = "either minimum or maximum storage value is required, but neither was provided";
+        errors.required(&path.child("limits"), detail);
+    }
+    let names: BTreeSet<_> = fields.iter().flat_map(|(_, all, _)| all.iter().flatten()).map(|(name, _)| name).collect();
+    for name in names {
+        compare(item, name, path, errors);
+    }
+}
+
+/// How the amounts of one resource must relate to each other.
+fn compare(item: &LimitRangeItem, name: &str, path: &Path, errors: &mut Errors) {
+    let of = |amounts: &Option<Amounts>| amounts.as_ref()?.get(name)?.0.parse::<Quantity>().ok();
+    let (min, max, ratio) = (of(&item.min), of(&item.max), of(&item.max_limit_request_ratio));
+    let in_pod = item.type_ == "Pod";
+    let default = of(&item.default).filter(|_| !in_pod);
+    let request = of(&item.default_request).filter(|_| !in_pod);
+    // Which may not be more than which, on which field it is reported, and which of the two is shown.
+    let pairs = [
+        (min, max, "min", "min value", "max value", true),
+        (min, request, "defaultRequest", "min value", "default request value", false),
+        (request, max, "defaultRequest", "default request value", "max value", true),
+        (request, default, "defaultRequest", "default request value", "default limit value", true),
+        (min, default, "default", "min value", "default value", true),
+        (default, max, "default", "default value", "max value", false),
+    ];
+    for (lower, upper, field, lower_name, upper_name, shows_lower) in pairs {
+        if let (Some(low), Some(high)) = (lower, upper)
+            && low > high
+        {
+            let detail = format!("{lower_name} {low} is greater than {upper_name} {high}");
+            let shown = if shows_lower { low } else { high };
+            errors.invalid(&path.child(field).key(name), shown.to_string(), &detail);
+        }
+    }
+    let at = path.child("maxLimitRequestRatio").key(name);
+    if let Some(ratio) = ratio {
+        if ratio < Quantity::from_millis(1000) {
+            errors.invalid(&at, ratio.to_string(), &format!("ratio {ratio} is less than 1"));
+        }
+        if let (Some(min), Some(max)) = (min, max) {
+            let most = max.as_f64() / min.as_f64();
+            if ratio.as_f64() > most {
+                let detail = format!("ratio {ratio} is greater than max/min = {most:.6}");
+                errors.invalid(&at, ratio.to_string(), &detail);
+            }
+        }
+    }
+    if let (Some(default), Some(request)) = (default, request)
+        && !resources::is_overcommittable(name)
+        && default != request
+    {
+        let detail = format!("default value {default} must equal to defaultRequest value {request} in {name}");
+        errors.invalid(&path.child("defaultRequest").key(name), request.to_string(), &detail);
     }
 }

@@ -2,11 +2,17 @@
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Namespace, NamespaceStatus};
+use kubelab_api::{
+    field::{Errors, Path},
+    name,
+};
 use serde_json::Value;
 
 use crate::registry::{
-    cells::{AGE, NAME, cells, list, name, text},
+    cells::{self, AGE, NAME, cells, list, text},
     kind::{Column, Kind, NameRule, age, column},
+    metadata,
+    validation::form,
 };
 
 /// Namespace.
@@ -14,6 +20,16 @@ pub struct NamespaceKind;
 
 /// The namespace controller's claim: it empties the namespace first.
 const FINALIZER: &str = "kubernetes";
+
+/// Source: `validateFinalizerName`.
+fn validate_finalizer(finalizer: &str, path: &Path, errors: &mut Errors) {
+    form(finalizer, name::label_key, path, errors);
+    let standard = [FINALIZER, metadata::ORPHAN, metadata::FOREGROUND];
+    if !finalizer.contains('/') && !standard.contains(&finalizer) {
+        let detail = "name is neither a standard finalizer name nor is it fully qualified";
+        errors.invalid(path, finalizer, detail);
+    }
+}
 
 fn phase(namespace: &Namespace) -> &str {
     namespace.status.as_ref().map_or("", |status| text(&status.phase))
@@ -47,6 +63,23 @@ impl Kind for NamespaceKind {
         new.spec.clone_from(&old.spec);
     }
 
+    fn validate(namespace: &Namespace, errors: &mut Errors) {
+        let path = Path::new("spec").child("finalizers");
+        let finalizers = namespace.spec.as_ref().map_or(&[][..], |spec| list(&spec.finalizers));
+        finalizers.iter().for_each(|finalizer| validate_finalizer(finalizer, &path, errors));
+    }
+
+    fn validate_status_update(new: &Namespace, _old: &Namespace, errors: &mut Errors) {
+        let path = Path::new("status").child("Phase");
+        match (new.metadata.deletion_timestamp.is_some(), phase(new)) {
+            (false, "Active") | (true, "Terminating") => {}
+            (false, other) => errors.invalid(&path, other, "may only be 'Active' if `deletionTimestamp` is empty"),
+            (true, other) => {
+                errors.invalid(&path, other, "may only be 'Terminating' if `deletionTimestamp` is not empty");
+            }
+        }
+    }
+
     fn prepare_part(_part: &str, new: &mut Namespace, old: &Namespace) {
         new.status.clone_from(&old.status);
     }
@@ -62,11 +95,11 @@ impl Kind for NamespaceKind {
     const COLUMNS: &'static [Column] = &[NAME, column("Status", "string"), AGE];
 
     fn cells(namespace: &Namespace, now: Timestamp) -> Vec<Value> {
-        cells![name(&namespace.metadata), phase(namespace), age(&namespace.metadata, now)]
+        cells![cells::name(&namespace.metadata), phase(namespace), age(&namespace.metadata, now)]
     }
 
     fn fields(namespace: &Namespace) -> Vec<(&'static str, String)> {
-        vec![("status.phase", phase(namespace).to_owned()), ("name", name(&namespace.metadata).to_owned())]
+        vec![("status.phase", phase(namespace).to_owned()), ("name", cells::name(&namespace.metadata).to_owned())]
     }
 
     fn note(new: &Namespace, old: Option<&Namespace>) -> String {

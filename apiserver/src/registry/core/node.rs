@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Node, NodeStatus, Taint};
+use k8s_openapi::api::core::v1::{Node, NodeSpec, NodeStatus, Taint};
 use kubelab_api::{
     field::{Errors, Path},
     name,
@@ -44,19 +44,44 @@ impl Kind for NodeKind {
             let path = Path::new("status");
             for (field, amounts) in [("capacity", &status.capacity), ("allocatable", &status.allocatable)] {
                 for (name, amount) in amounts.iter().flatten() {
-                    resources::amount(name, amount, &path.child(field).key(name), errors);
+                    resources::amount(name, amount, &path.child(field).child(name), errors);
                 }
             }
         }
         let Some(spec) = &node.spec else { return };
-        taints(list(&spec.taints), &Path::new("spec").child("taints"), errors);
-        for (i, block) in list(&spec.pod_cidrs).iter().enumerate() {
-            cidr(block, &Path::new("spec").child("podCIDRs").index(i), errors);
+        // Upstream reports them below metadata.
+        taints(list(&spec.taints), &Path::new("metadata").child("taints"), errors);
+        pod_cidrs(list(&spec.pod_cidrs), &Path::new("spec").child("podCIDRs"), errors);
+    }
+
+    fn validate_status_update(new: &Node, _old: &Node, errors: &mut Errors) {
+        NodeKind::validate(new, errors);
+        let addresses = new.status.as_ref().map_or(&[][..], |status| list(&status.addresses));
+        for (i, address) in addresses.iter().enumerate().filter(|(i, address)| addresses[..*i].contains(address)) {
+            errors.duplicate(&Path::new("status").child("addresses").index(i), json(address));
         }
+    }
+
+    // Source: `pkg/registry/core/node/strategy.go`, `fieldIsDeprecatedWarnings`.
+    fn warnings(node: &Node) -> Vec<String> {
+        let none = NodeSpec::default();
+        let spec = node.spec.as_ref().unwrap_or(&none);
+        let mut warnings = Vec::new();
+        if spec.config_source.is_some() {
+            warnings.push("spec.configSource: the feature is removed".into());
+        }
+        if !text(&spec.external_id).is_empty() {
+            warnings.push("spec.externalID: this field is deprecated, and is unused by Kubernetes".into());
+        }
+        warnings
     }
 
     fn validate_update(new: &Node, old: &Node, errors: &mut Errors) {
         let path = Path::new("spec");
+        let external = |node: &Node| node.spec.as_ref().and_then(|spec| spec.external_id.clone()).unwrap_or_default();
+        if external(new) != external(old) {
+            errors.forbidden(&path.child("externalID"), "may not be updated");
+        }
         let (new, old) = (new.spec.clone().unwrap_or_default(), old.spec.clone().unwrap_or_default());
         if !list(&old.pod_cidrs).is_empty() && new.pod_cidrs != old.pod_cidrs {
             let detail = "node updates may not change podCIDR except from \"\" to valid";
@@ -130,6 +155,22 @@ impl Kind for NodeKind {
         said.extend(after.difference(&before).map(|taint| format!("tainted {taint}")));
         said.extend(before.difference(&after).map(|taint| format!("untainted {taint}")));
         said.join(", ")
+    }
+}
+
+/// At most one block of each family.
+fn pod_cidrs(blocks: &[String], path: &Path, errors: &mut Errors) {
+    blocks.iter().enumerate().for_each(|(i, block)| cidr(block, &path.index(i), errors));
+    if blocks.len() < 2 {
+        return;
+    }
+    let families: BTreeSet<_> = blocks.iter().map(|block| block.contains(':')).collect();
+    if families.len() != 2 || blocks.len() > 2 {
+        errors.invalid(path, json(&blocks), "may specify no more than one CIDR for each IP family");
+    }
+    let mut seen = BTreeSet::new();
+    for (i, block) in blocks.iter().enumerate().filter(|(_, block)| !seen.insert(*block)) {
+        errors.duplicate(&path.index(i), block.as_str());
     }
 }
 

@@ -4,21 +4,25 @@
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeSpec, PersistentVolumeStatus};
 use kubelab_api::{
+    Quantity,
     field::{Errors, Path},
     name,
 };
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::registry::{
     cells::{self, AGE, NAME, UNSET, cells, list, text, text_or},
     core::{
         persistent_volume_claim::{ACCESS_MODES, short_modes},
-        pod::validation::{host_path, node_selector},
-        resources,
+        pod::{
+            validation::{host_path, node_selector, source},
+            warnings::{OLD_SOURCES, node_selector_term},
+        },
+        resources::{self, Amounts},
     },
     defaults::{self, missing},
     kind::{Column, Kind, age, column, wide},
-    validation::{IMMUTABLE, choice, form, json, required},
+    validation::{IMMUTABLE, choice, difference, form, immutable, json, required},
 };
 
 /// PersistentVolume.
@@ -37,9 +41,163 @@ const NO_SOURCES: &[&str] = &[
     "volumeMode",
 ];
 
-fn source(spec: &PersistentVolumeSpec) -> Vec<(String, Value)> {
-    let Value::Object(fields) = json(spec) else { return Vec::new() };
-    fields.into_iter().filter(|(field, _)| !NO_SOURCES.contains(&field.as_str())).collect()
+fn source_of(spec: &PersistentVolumeSpec) -> Map<String, Value> {
+    let Value::Object(mut fields) = json(spec) else { return Map::new() };
+    fields.retain(|field, _| !NO_SOURCES.contains(&field.as_str()));
+    fields
+}
+
+/// What is wrong with a volume's spec; `inline` where it stands in another object. Source:
+/// `ValidatePersistentVolumeSpec`.
+pub fn validate_spec(spec: &PersistentVolumeSpec, name: &str, inline: bool, path: &Path, errors: &mut Errors) {
+    const INLINE: &str = "may not be specified in the context of inline volumes";
+    if inline {
+        if spec.claim_ref.is_some() {
+            errors.forbidden(&path.child("claimRef"), INLINE);
+        }
+        if spec.capacity.as_ref().is_some_and(|capacity| !capacity.is_empty()) {
+            errors.forbidden(&path.child("capacity"), INLINE);
+        }
+        if spec.csi.is_none() {
+            errors.required(&path.child("csi"), "has to be specified in the context of inline volumes");
+        }
+    }
+    let modes = list(&spec.access_modes);
+    if modes.is_empty() {
+        errors.required(&path.child("accessModes"), "");
+    }
+    let mut allowed: Vec<_> = ACCESS_MODES.iter().map(|(mode, _)| *mode).collect();
+    allowed.sort_unstable();
+    modes.iter().for_each(|mode| choice(mode, &allowed, &path.child("accessModes"), errors));
+    let others = modes.iter().any(|mode| mode != "ReadWriteOncePod" && allowed.contains(&mode.as_str()));
+    if others && modes.iter().any(|mode| mode == "ReadWriteOncePod") {
+        errors.forbidden(&path.child("accessModes"), "may not use ReadWriteOncePod with other access modes");
+    }
+    if !inline {
+        capacity(spec, &path.child("capacity"), errors);
+    }
+    let policy = text(&spec.persistent_volume_reclaim_policy);
+    let at = path.child("persistentVolumeReclaimPolicy");
+    match policy {
+        "Retain" | "" => {}
+        _ if inline => errors.forbidden(&at, "may only be Retain in the context of inline volumes"),
+        _ => choice(policy, &["Delete", "Recycle", "Retain"], &at, errors),
+    }
+    if let Some(affinity) = &spec.node_affinity {
+        let path = path.child("nodeAffinity");
+        match &affinity.required {
+            _ if inline => errors.forbidden(&path, INLINE),
+            Some(selector) => node_selector(selector, &path.child("required"), errors),
+            None => errors.required(&path.child("required"), "must specify required node constraints"),
+        }
+    }
+    sources(spec, name, path, errors);
+    if spec.host_path.as_ref().is_some_and(|source| source.path.trim_end_matches('/').is_empty()) && policy == "Recycle"
+    {
+        errors.forbidden(&at, "may not be 'recycle' for a hostPath mount of '/'");
+    }
+    if let Some(class) = spec.storage_class_name.as_ref().filter(|class| !class.is_empty()) {
+        let path = path.child("storageClassName");
+        match inline {
+            true => errors.forbidden(&path, INLINE),
+            false => form(class, name::dns1123_subdomain, &path, errors),
+        }
+    }
+    if let Some(mode) = &spec.volume_mode {
+        let path = path.child("volumeMode");
+        match inline {
+            true if mode != "Filesystem" => {
+                let detail = "may not specify volumeMode other than Filesystem in the context of inline volumes";
+                errors.forbidden(&path, detail);
+            }
+            true => {}
+            false => choice(mode, &["Block", "Filesystem"], &path, errors),
+        }
+    }
+    if let Some(class) = &spec.volume_attributes_class_name {
+        let at = path.child("volumeAttributesClassName");
+        match class.as_str() {
+            "" => errors.required(&at, "an empty string is disallowed"),
+            class => form(class, name::dns1123_subdomain, &at, errors),
+        }
+        if spec.csi.is_none() {
+            errors.required(&path.child("csi"), "has to be specified when using volumeAttributesClassName");
+        }
+    }
+}
+
+fn capacity(spec: &PersistentVolumeSpec, path: &Path, errors: &mut Errors) {
+    let none = Amounts::new();
+    let said = spec.capacity.as_ref().unwrap_or(&none);
+    if said.is_empty() {
+        errors.required(path, "");
+    }
+    if !said.contains_key("storage") || said.len() > 1 {
+        errors.value_not_supported(path, json(&spec.capacity), &["storage"]);
+    }
+    for (name, amount) in said {
+        let Ok(amount) = amount.0.parse::<Quantity>() else { continue };
+        if amount.value() < 0 {
+            errors.invalid(&path.key(name), amount.value(), "must be a valid resource quantity");
+        }
+        if amount.signum() <= 0 {
+            errors.invalid(&path.key(name), amount.to_string(), "must be greater than zero");
+        }
+    }
+}
+
+fn sources(spec: &PersistentVolumeSpec, name: &str, path: &Path, errors: &mut Errors) {
+    let fields = source_of(spec);
+    let given = source::given(&fields);
+    let Some(&first) = given.first() else { return errors.required(path, "must specify a volume type") };
+    source::validate(first, &fields, path, errors);
+    source::too_many(&given, path, errors);
+    let said = &fields[first];
+    let path_of_source = path.child(first);
+    match first {
+        "hostPath" => spec.host_path.iter().for_each(|source| host_path(source, &path_of_source, errors)),
+        "local" => {
+            let at = path_of_source.child("path");
+            match spec.local.as_ref().map_or("", |source| source.path.as_str()) {
+                "" => errors.required(&at, ""),
+                path if path.split('/').any(|part| part == "..") => errors.invalid(&at, path, "must not contain '..'"),
+                _ => {}
+            }
+            if spec.node_affinity.is_none() {
+                errors.required(&path.child("nodeAffinity"), "Local volume requires node affinity");
+            }
+        }
+        "csi" => {
+            let secrets = [
+                "controllerPublishSecretRef",
+                "controllerExpandSecretRef",
+                "nodePublishSecretRef",
+                "nodeExpandSecretRef",
+            ];
+            for field in secrets.into_iter().filter(|field| said.get(*field).is_some()) {
+                source::secret_reference(&said[field], &path_of_source.child(field), errors);
+            }
+        }
+        "cinder" | "storageos" | "iscsi" => {
+            let secret = said.get("secretRef");
+            let fields = if first == "iscsi" { &["name"][..] } else { &["name", "namespace"] };
+            for field in fields.iter().filter(|_| secret.is_some()) {
+                required(
+                    said["secretRef"][*field].as_str().unwrap_or_default(),
+                    &path_of_source.child("secretRef").child(field),
+                    errors,
+                );
+            }
+            let portal = said["targetPortal"].as_str().unwrap_or_default();
+            if said.get("initiatorName").is_some() && name.len() + 1 + portal.len() > 64 {
+                let detail = "Total length of <volume name>:<iscsi.targetPortal> must be under 64 characters if \
+                              iscsi.initiatorName is specified.";
+                errors.invalid(&path_of_source.child("targetportal"), portal, detail);
+            }
+        }
+        "azureFile" if said["secretNamespace"] == "" => errors.required(&path_of_source.child("secretNamespace"), ""),
+        _ => {}
+    }
 }
 
 impl Kind for PersistentVolumeKind {
@@ -75,80 +233,65 @@ impl Kind for PersistentVolumeKind {
     }
 
     fn validate(volume: &PersistentVolume, errors: &mut Errors) {
-        let Some(spec) = &volume.spec else { return };
-        let path = Path::new("spec");
-        let modes = list(&spec.access_modes);
-        if modes.is_empty() {
-            errors.required(&path.child("accessModes"), "");
-        }
-        let allowed: Vec<_> = ACCESS_MODES.iter().map(|(mode, _)| *mode).collect();
-        modes.iter().for_each(|mode| choice(mode, &allowed, &path.child("accessModes"), errors));
-        let at = path.child("capacity");
-        match spec.capacity.as_ref().filter(|capacity| !capacity.is_empty()) {
-            None => errors.required(&at, ""),
-            Some(capacity) => {
-                if !capacity.contains_key("storage") || capacity.len() > 1 {
-                    let said = json(capacity).to_string();
-                    errors.not_supported(&at, &said, &["storage"]);
-                }
-                for (name, amount) in capacity {
-                    let amount = resources::quantity(amount, &at.key(name), errors);
-                    if let Some(amount) = amount.filter(|amount| amount.is_zero()) {
-                        errors.invalid(&at.key(name), amount.to_string(), "must be greater than zero");
-                    }
-                }
-            }
-        }
-        let policy = text(&spec.persistent_volume_reclaim_policy);
-        choice(policy, &["Delete", "Recycle", "Retain"], &path.child("persistentVolumeReclaimPolicy"), errors);
-        if let Some(required) = spec.node_affinity.as_ref().map(|affinity| &affinity.required) {
-            let path = path.child("nodeAffinity").child("required");
-            match required {
-                Some(selector) => node_selector(selector, &path, errors),
-                None => errors.required(&path, "must specify required node constraints"),
-            }
-        }
-        let sources = source(spec);
-        if sources.is_empty() {
-            errors.required(&path, "must specify a volume type");
-        }
-        for (field, _) in sources.iter().skip(1) {
-            errors.forbidden(&path.child(field), "may not specify more than 1 volume type");
-        }
-        if let Some(source) = &spec.host_path {
-            host_path(source, &path.child("hostPath"), errors);
-            if source.path.trim_end_matches('/').is_empty() && policy == "Recycle" {
-                let detail = "may not be 'recycle' for a hostPath mount of '/'";
-                errors.forbidden(&path.child("persistentVolumeReclaimPolicy"), detail);
-            }
-        }
-        if let Some(source) = &spec.local {
-            required(&source.path, &path.child("local").child("path"), errors);
-            if spec.node_affinity.is_none() {
-                errors.required(&path.child("nodeAffinity"), "Local volume requires node affinity");
-            }
-        }
-        if let Some(class) = spec.storage_class_name.as_ref().filter(|class| !class.is_empty()) {
-            form(class, name::dns1123_subdomain, &path.child("storageClassName"), errors);
-        }
-        if let Some(mode) = &spec.volume_mode {
-            choice(mode, &["Block", "Filesystem"], &path.child("volumeMode"), errors);
+        if let Some(spec) = &volume.spec {
+            validate_spec(spec, cells::name(&volume.metadata), false, &Path::new("spec"), errors);
         }
     }
 
     fn validate_update(new: &PersistentVolume, old: &PersistentVolume, errors: &mut Errors) {
         let (Some(new), Some(old)) = (&new.spec, &old.spec) else { return };
-        let path = Path::new("spec");
-        if source(new) != source(old) {
-            let detail = "spec.persistentvolumesource is immutable after creation";
-            errors.forbidden(&path.child("persistentvolumesource"), detail);
+        let mut now = new.clone();
+        // A secret for growing the volume may come later.
+        if let (Some(now), Some(old)) = (&mut now.csi, &old.csi)
+            && old.controller_expand_secret_ref.is_none()
+        {
+            now.controller_expand_secret_ref = None;
         }
-        if new.volume_mode != old.volume_mode {
-            errors.invalid(&path.child("volumeMode"), json(&new.volume_mode), IMMUTABLE);
+        let (now, before) = (Value::Object(source_of(&now)), Value::Object(source_of(old)));
+        if now != before {
+            let difference = difference("core.PersistentVolumeSource", &before, &now);
+            let detail = format!("spec.persistentvolumesource is immutable after creation\n{difference}");
+            errors.forbidden(&Path::new("spec").child("persistentvolumesource"), &detail);
         }
+        immutable(&new.volume_mode, &old.volume_mode, &Path::new("volumeMode"), errors);
         if old.node_affinity.is_some() && new.node_affinity != old.node_affinity {
-            errors.invalid(&path.child("nodeAffinity"), json(&new.node_affinity), IMMUTABLE);
+            let detail = format!("{IMMUTABLE}, except for updating from beta label to GA");
+            errors.invalid(&Path::new("nodeAffinity"), json(&new.node_affinity), &detail);
         }
+        if old.volume_attributes_class_name.is_some() && new.volume_attributes_class_name.is_none() {
+            let path = Path::new("spec").child("volumeAttributesClassName");
+            errors.forbidden(&path, "update from non-nil value to nil is forbidden");
+        }
+    }
+
+    // Source: `pkg/api/persistentvolume/util.go`.
+    fn warnings(volume: &PersistentVolume) -> Vec<String> {
+        let mut warnings = Vec::new();
+        let Some(spec) = &volume.spec else { return warnings };
+        let path = Path::new("spec");
+        let key = "volume.beta.kubernetes.io/storage-class";
+        if kubelab_api::meta::annotation(&volume.metadata, key).is_some() {
+            warnings.push(format!(
+                "metadata.annotations[{key}]: deprecated since v1.8; use \"storageClassName\" attribute instead"
+            ));
+        }
+        if text(&spec.persistent_volume_reclaim_policy) == "Recycle" {
+            warnings.push(
+                "spec.persistentVolumeReclaimPolicy: The Recycle reclaim policy is deprecated. Instead, the recommended \
+                 approach is to use dynamic provisioning."
+                    .into(),
+            );
+        }
+        let required = spec.node_affinity.as_ref().and_then(|affinity| affinity.required.as_ref());
+        let at = path.child("nodeAffinity").child("required").child("nodeSelectorTerms");
+        for (i, term) in required.into_iter().flat_map(|required| &required.node_selector_terms).enumerate() {
+            node_selector_term(term, &at.index(i), &mut warnings);
+        }
+        let said = source_of(spec);
+        for (field, words) in OLD_SOURCES.iter().filter(|(field, _)| said.contains_key(*field)) {
+            warnings.push(format!("{}: {words}", path.child(field)));
+        }
+        warnings
     }
 
     const COLUMNS: &'static [Column] = &[

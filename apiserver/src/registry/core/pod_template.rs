@@ -6,6 +6,7 @@ use kubelab_api::field::{Errors, Path};
 use serde_json::Value;
 
 use crate::registry::{
+    apps::workload::template_warnings,
     cells::{self, NAME, cells, template_containers},
     core::pod,
     kind::{Column, Kind, column},
@@ -33,6 +34,10 @@ impl Kind for PodTemplateKind {
         if let Some(template) = &template.template {
             pod::validation::template(template, &Path::new("template"), errors);
         }
+    }
+
+    fn warnings(template: &PodTemplate) -> Vec<String> {
+        template_warnings(template.template.as_ref(), &Path::new("template"))
     }
 
     const COLUMNS: &'static [Column] =

@@ -41,6 +41,26 @@ impl Kind for ReplicationControllerKind {
 
     spec_and_status!(generation);
 
+    fn validate_status_update(new: &ReplicationController, _old: &ReplicationController, errors: &mut Errors) {
+        let Some(status) = &new.status else { return };
+        let path = Path::new("status");
+        let parts = [
+            ("fullyLabeledReplicas", status.fully_labeled_replicas),
+            ("readyReplicas", status.ready_replicas),
+            ("availableReplicas", status.available_replicas),
+        ];
+        workload::counts(("replicas", status.replicas), &parts, &path, errors);
+        nonnegative(status.observed_generation, &path.child("observedGeneration"), errors);
+        workload::available_are_ready(status.available_replicas, status.ready_replicas, &path, errors);
+    }
+
+    fn warnings(controller: &ReplicationController) -> Vec<String> {
+        workload::create_warnings(
+            &controller.metadata,
+            controller.spec.as_ref().and_then(|spec| spec.template.as_ref()),
+        )
+    }
+
     fn validate(controller: &ReplicationController, errors: &mut Errors) {
         let Some(spec) = &controller.spec else { return };
         let path = Path::new("spec");
@@ -61,6 +81,10 @@ impl Kind for ReplicationControllerKind {
         let restarts = template.spec.as_ref().map_or("", |spec| text(&spec.restart_policy));
         if restarts != "Always" {
             errors.not_supported(&path.child("spec").child("restartPolicy"), restarts, &["Always"]);
+        }
+        if template.spec.as_ref().is_some_and(|spec| spec.active_deadline_seconds.is_some()) {
+            let detail = "activeDeadlineSeconds in ReplicationController is not Supported";
+            errors.forbidden(&path.child("spec").child("activeDeadlineSeconds"), detail);
         }
     }
 

@@ -1,19 +1,18 @@
 //! ResourceQuota. Source: `pkg/apis/core/validation/validation.go`, `pkg/registry/core/resourcequota/strategy.go`.
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{ResourceQuota, ResourceQuotaStatus};
-use kubelab_api::{
-    field::{Errors, Path},
-    name,
+use k8s_openapi::api::core::v1::{
+    ResourceQuota, ResourceQuotaSpec, ResourceQuotaStatus, ScopedResourceSelectorRequirement,
 };
+use kubelab_api::field::{Errors, Path};
 use serde_json::Value;
 
 use crate::registry::{
     cells::{self, AGE, NAME, cells, list},
-    core::resources,
+    core::resources::{self, Amounts},
     kind::{Column, Kind, age, column},
     status::spec_and_status,
-    validation::{IMMUTABLE, form, json},
+    validation::{IMMUTABLE, json},
 };
 
 /// ResourceQuota.
@@ -46,20 +45,23 @@ impl Kind for ResourceQuotaKind {
     fn validate(quota: &ResourceQuota, errors: &mut Errors) {
         let Some(spec) = &quota.spec else { return };
         let path = Path::new("spec");
-        for (name, amount) in spec.hard.iter().flatten() {
-            let path = path.child("hard").key(name);
-            form(name, name::label_key, &path, errors);
-            let amount_of = resources::amount(name, amount, &path, errors);
-            let counted = name.starts_with("count/") || COUNTED.contains(&name.as_str());
-            if counted && amount_of.is_some_and(|amount| !amount.is_integer()) {
-                errors.invalid(&path, amount.0.as_str(), "must be an integer");
+        amounts(spec.hard.as_ref(), &path.child("hard"), errors);
+        scopes(spec, &path.child("scopes"), errors);
+        if let Some(selector) = &spec.scope_selector {
+            let path = path.child("scopeSelector").child("matchExpressions");
+            for requirement in list(&selector.match_expressions) {
+                scope_requirement(requirement, spec, &path, errors);
             }
+            let names: Vec<_> = list(&selector.match_expressions).iter().map(|one| one.scope_name.as_str()).collect();
+            conflicts(&names, spec, &path, errors);
         }
-        for scope in list(&spec.scopes) {
-            if !SCOPES.contains(&scope.as_str()) {
-                errors.invalid(&path.child("scopes"), json(&spec.scopes), "unsupported scope");
-            }
-        }
+    }
+
+    fn validate_status_update(new: &ResourceQuota, _old: &ResourceQuota, errors: &mut Errors) {
+        let Some(status) = &new.status else { return };
+        let path = Path::new("status");
+        amounts(status.hard.as_ref(), &path.child("hard"), errors);
+        amounts(status.used.as_ref(), &path.child("used"), errors);
     }
 
     fn validate_update(new: &ResourceQuota, old: &ResourceQuota, errors: &mut Errors) {
@@ -88,15 +90,102 @@ impl Kind for ResourceQuotaKind {
     }
 }
 
-/// What is counted and not measured.
-const COUNTED: &[&str] = &[
-    "pods",
-    "services",
-    "replicationcontrollers",
-    "resourcequotas",
-    "secrets",
-    "configmaps",
-    "persistentvolumeclaims",
-    "services.nodeports",
-    "services.loadbalancers",
-];
+fn amounts(amounts: Option<&Amounts>, path: &Path, errors: &mut Errors) {
+    for (name, amount) in amounts.into_iter().flatten() {
+        let path = path.key(name);
+        if resources::resource_name(name, &path, errors) && !name.contains('/') && !resources::is_quota_resource(name) {
+            errors.invalid(&path, name.as_str(), "must be a standard resource for quota");
+        }
+        resources::amount(name, amount, &path, errors);
+    }
+}
+
+/// Source: `IsResourceQuotaScopeValidForResource`.
+fn fits(scope: &str, resource: &str) -> bool {
+    let of_pods = matches!(
+        resource,
+        "pods"
+            | "cpu"
+            | "memory"
+            | "ephemeral-storage"
+            | "requests.cpu"
+            | "requests.memory"
+            | "requests.ephemeral-storage"
+            | "limits.cpu"
+            | "limits.memory"
+            | "limits.ephemeral-storage"
+    );
+    match scope {
+        "BestEffort" => resource == "pods",
+        "Terminating" | "NotTerminating" | "NotBestEffort" | "PriorityClass" | "CrossNamespacePodAffinity" => {
+            of_pods || resource.starts_with("hugepages-") || resource.starts_with("requests.hugepages-")
+        }
+        "VolumeAttributesClass" => matches!(resource, "persistentvolumeclaims" | "requests.storage"),
+        _ => true,
+    }
+}
+
+fn misfits(scope: &str, spec: &ResourceQuotaSpec) -> usize {
+    let names = spec.hard.iter().flatten().map(|(name, _)| name.as_str());
+    names.filter(|name| resources::is_quota_resource(name) && !fits(scope, name)).count()
+}
+
+/// Source: `validateResourceQuotaScopes`.
+fn scopes(spec: &ResourceQuotaSpec, path: &Path, errors: &mut Errors) {
+    let said = list(&spec.scopes);
+    for scope in said {
+        if !SCOPES.contains(&scope.as_str()) {
+            errors.invalid(path, json(&said), "unsupported scope");
+        }
+        for _ in 0..misfits(scope, spec) {
+            errors.invalid(path, json(&said), "unsupported scope applied to resource");
+        }
+    }
+    let names: Vec<_> = said.iter().map(String::as_str).collect();
+    conflicts(&names, spec, path, errors);
+}
+
+fn conflicts(names: &[&str], spec: &ResourceQuotaSpec, path: &Path, errors: &mut Errors) {
+    for pair in [["BestEffort", "NotBestEffort"], ["NotTerminating", "Terminating"]] {
+        if pair.iter().all(|scope| names.contains(scope)) {
+            errors.invalid(path, json(&spec.scopes), "conflicting scopes");
+        }
+    }
+}
+
+/// Source: `validateScopedResourceSelectorRequirement`.
+fn scope_requirement(
+    requirement: &ScopedResourceSelectorRequirement,
+    spec: &ResourceQuotaSpec,
+    path: &Path,
+    errors: &mut Errors,
+) {
+    const EXISTS: &str = "must be 'Exists' when scope is any of ResourceQuotaScopeTerminating, \
+        ResourceQuotaScopeNotTerminating, ResourceQuotaScopeBestEffort, ResourceQuotaScopeNotBestEffort or \
+        ResourceQuotaScopeCrossNamespacePodAffinity";
+    let (scope, operator) = (requirement.scope_name.as_str(), requirement.operator.as_str());
+    if !SCOPES.contains(&scope) {
+        errors.invalid(&path.child("scopeName"), scope, "unsupported scope");
+    }
+    for _ in 0..misfits(scope, spec) {
+        errors.invalid(path, json(&spec.scope_selector), "unsupported scope applied to resource");
+    }
+    let plain =
+        ["BestEffort", "NotBestEffort", "Terminating", "NotTerminating", "CrossNamespacePodAffinity"].contains(&scope);
+    if plain && operator != "Exists" {
+        errors.invalid(&path.child("operator"), operator, EXISTS);
+    }
+    let values = list(&requirement.values);
+    match operator {
+        "In" | "NotIn" if values.is_empty() => {
+            let detail = "must be at least one value when `operator` is 'In' or 'NotIn' for scope selector";
+            errors.required(&path.child("values"), detail);
+        }
+        "Exists" | "DoesNotExist" if !values.is_empty() => {
+            let detail = "must be no value when `operator` is 'Exist' or 'DoesNotExist' for scope selector";
+            errors.invalid(&path.child("values"), json(&values), detail);
+        }
+        "In" | "NotIn" | "Exists" | "DoesNotExist" => {}
+        other => errors.invalid(&path.child("operator"), other, "not a valid selector operator"),
+    }
+}

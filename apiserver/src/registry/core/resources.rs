@@ -54,11 +54,13 @@ pub fn is_native(name: &str) -> bool {
     !name.contains('/') || name.contains("kubernetes.io/")
 }
 
-fn is_huge_page(name: &str) -> bool {
+/// `hugepages-2Mi`.
+pub fn is_huge_page(name: &str) -> bool {
     name.starts_with("hugepages-")
 }
 
-fn is_overcommittable(name: &str) -> bool {
+/// More of it may be promised than there is.
+pub fn is_overcommittable(name: &str) -> bool {
     is_native(name) && !is_huge_page(name)
 }
 
@@ -81,26 +83,81 @@ pub fn quantity(text: &Text, path: &Path, errors: &mut Errors) -> Option<Quantit
 /// What an amount of this resource is worth; an error if it is none, negative, or a share of what has no shares.
 pub fn amount(name: &str, text: &Text, path: &Path, errors: &mut Errors) -> Option<Quantity> {
     let amount = quantity(text, path, errors)?;
-    if !is_native(name) && !amount.is_integer() {
+    if (is_extended(name) || COUNTED.contains(&name)) && !amount.is_integer() {
         errors.invalid(path, text.0.as_str(), "must be an integer");
     }
     Some(amount)
 }
 
-fn container_resource_name(name: &str, path: &Path, errors: &mut Errors) {
+/// What is counted and not measured. Source: `integerResources`.
+pub const COUNTED: &[&str] = &[
+    "pods",
+    "services",
+    "replicationcontrollers",
+    "resourcequotas",
+    "secrets",
+    "configmaps",
+    "persistentvolumeclaims",
+    "services.nodeports",
+    "services.loadbalancers",
+];
+
+/// Source: `IsExtendedResourceName`.
+fn is_extended(name: &str) -> bool {
+    !is_native(name) && !name.starts_with("requests.") && name::label_key(&format!("requests.{name}")).is_empty()
+}
+
+/// A name that Kubernetes knows, or one with a domain. Says whether it is one. Source: `validateResourceName`.
+pub fn resource_name(name: &str, path: &Path, errors: &mut Errors) -> bool {
     let wrong = name::label_key(name);
+    wrong.iter().for_each(|wrong| errors.invalid(path, name, wrong));
     if !wrong.is_empty() {
-        wrong.iter().for_each(|wrong| errors.invalid(path, name, wrong));
-        return;
+        return false;
     }
+    let known = name.contains('/') || is_quota_resource(name) || matches!(name, "storage") || is_huge_page(name);
+    if !known {
+        errors.invalid(path, name, "must be a standard resource type or fully qualified");
+    }
+    known
+}
+
+/// What a quota can bound. Source: `standardQuotaResources`, and `requests.hugepages-…`.
+pub fn is_quota_resource(name: &str) -> bool {
+    const MEASURED: &[&str] = &[
+        "cpu",
+        "memory",
+        "ephemeral-storage",
+        "requests.cpu",
+        "requests.memory",
+        "requests.storage",
+        "requests.ephemeral-storage",
+        "limits.cpu",
+        "limits.memory",
+        "limits.ephemeral-storage",
+    ];
+    MEASURED.contains(&name) || COUNTED.contains(&name) || is_huge_page(name) || name.starts_with("requests.hugepages-")
+}
+
+/// What a container may ask for. Source: `validateContainerResourceName`.
+pub fn container_resource_name(name: &str, path: &Path, errors: &mut Errors) {
     if !name.contains('/') {
-        if !matches!(name, "cpu" | "memory" | "ephemeral-storage") && !is_huge_page(name) {
+        let is_name = name::label_key(name).is_empty();
+        resource_name(name, path, errors);
+        if is_name && !matches!(name, "cpu" | "memory" | "ephemeral-storage") && !is_huge_page(name) {
             errors.invalid(path, name, "must be a standard resource for containers");
         }
-    } else if !is_native(name)
-        && (name.starts_with("requests.") || !name::label_key(&format!("requests.{name}")).is_empty())
-    {
+    } else if resource_name(name, path, errors) && !is_native(name) && !is_extended(name) {
         errors.invalid(path, name, "doesn't follow extended resource name standard");
+    }
+}
+
+/// A page's amount is a multiple of its size. Source: `IsHugePageResourceValueDivisible`.
+fn huge_page_amount(name: &str, amount: Quantity, path: &Path, errors: &mut Errors) {
+    let Some(size) = name.strip_prefix("hugepages-") else { return };
+    let size = size.parse::<Quantity>().map_or(0, Quantity::value);
+    if size <= 0 || amount.value() % size != 0 {
+        let detail = format!("{amount} is not positive integer multiple of {name}");
+        errors.invalid(path, amount.to_string(), &detail);
     }
 }
 
@@ -113,7 +170,11 @@ pub fn validate(resources: &ResourceRequirements, path: &Path, errors: &mut Erro
     for (name, text) in limits.into_iter().flatten() {
         let path = limits_path.key(name);
         container_resource_name(name, &path, errors);
-        limit_of.insert(name, amount(name, text, &path, errors));
+        let limit = amount(name, text, &path, errors);
+        if let Some(limit) = limit {
+            huge_page_amount(name, limit, &path, errors);
+        }
+        limit_of.insert(name, limit);
         names.push(name);
     }
     for (name, text) in resources.requests.iter().flatten() {
@@ -135,6 +196,9 @@ pub fn validate(resources: &ResourceRequirements, path: &Path, errors: &mut Erro
                 errors.required(&limits_path, "Limit must be set for non overcommitable resources");
             }
             _ => {}
+        }
+        if let Some(request) = request {
+            huge_page_amount(name, request, &path, errors);
         }
     }
     if names.iter().any(|name| is_huge_page(name)) && !names.iter().any(|name| matches!(*name, "cpu" | "memory")) {

@@ -15,6 +15,7 @@ use crate::registry::{
     core::config_map::{MAX_SIZE, SEALED},
     defaults,
     kind::{Column, Kind, age, column},
+    syntax,
     validation::{form, immutable},
 };
 
@@ -50,8 +51,9 @@ impl Kind for SecretKind {
         let docker_config = |key: &str, errors: &mut Errors| match data.get(key) {
             None => errors.required(&path.key(key), ""),
             Some(text) => {
-                if let Err(error) = serde_json::from_slice::<serde_json::Map<String, Value>>(&text.0) {
-                    errors.invalid(&path.key(key), "<secret contents redacted>", &error.to_string());
+                if let Err(error) = serde_json::from_slice::<Value>(&text.0) {
+                    let detail = syntax::wording(&text.0, &error);
+                    errors.invalid(&path.key(key), "<secret contents redacted>", &detail);
                 }
             }
         };
@@ -68,7 +70,9 @@ impl Kind for SecretKind {
                 needs("username", errors);
                 needs("password", errors);
             }
-            "kubernetes.io/ssh-auth" => needs("ssh-privatekey", errors),
+            "kubernetes.io/ssh-auth" if data.get("ssh-privatekey").is_none_or(|key| key.0.is_empty()) => {
+                errors.required(&path.key("ssh-privatekey"), "");
+            }
             "kubernetes.io/tls" => {
                 needs("tls.crt", errors);
                 needs("tls.key", errors);

@@ -7,7 +7,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::discovery::v1::{EndpointHints, EndpointSlice};
 use kubelab_api::{
     field::{Errors, Path},
     name,
@@ -18,7 +18,7 @@ use crate::registry::{
     cells::{self, AGE, NAME, UNSET, cells, count, first_three, list, text},
     defaults::{self, each, missing},
     kind::{Column, Kind, age, column},
-    validation::{choice, endpoint_ip, form, immutable, required_choice},
+    validation::{self, choice, endpoint_ip, form, immutable, required_choice},
 };
 
 /// EndpointSlice.
@@ -26,6 +26,8 @@ pub struct EndpointSliceKind;
 
 const MAX_ENDPOINTS: usize = 1000;
 const MAX_ADDRESSES: usize = 100;
+const MAX_TOPOLOGY: usize = 16;
+const MAX_HINTS: usize = 8;
 
 fn validate_address(kind: &str, address: &str, path: &Path, errors: &mut Errors) {
     match kind {
@@ -37,6 +39,27 @@ fn validate_address(kind: &str, address: &str, path: &Path, errors: &mut Errors)
         }
         "IPv4" | "IPv6" => endpoint_ip(address, path, errors),
         _ => form(address, name::dns1123_subdomain, path, errors),
+    }
+}
+
+fn validate_hints(hints: &EndpointHints, path: &Path, errors: &mut Errors) {
+    let zones: Vec<_> = list(&hints.for_zones).iter().map(|zone| &zone.name).collect();
+    let nodes: Vec<_> = list(&hints.for_nodes).iter().map(|node| &node.name).collect();
+    let rules = [name::label_value as fn(&str) -> Vec<String>, name::dns1123_subdomain];
+    for ((field, names), rule) in [("forZones", zones), ("forNodes", nodes)].into_iter().zip(rules) {
+        let path = path.child(field);
+        if names.len() > MAX_HINTS {
+            errors.too_many(&path, names.len(), MAX_HINTS);
+            continue;
+        }
+        let mut seen = BTreeSet::new();
+        for (i, hint) in names.into_iter().enumerate() {
+            let path = path.index(i).child("name");
+            if !seen.insert(hint) {
+                errors.duplicate(&path, hint.as_str());
+            }
+            form(hint, rule, &path, errors);
+        }
     }
 }
 
@@ -84,8 +107,20 @@ impl Kind for EndpointSliceKind {
             if let Some(node) = &endpoint.node_name {
                 form(node, name::dns1123_subdomain, &path.child("nodeName"), errors);
             }
+            let topology = path.child("deprecatedTopology");
+            let given = endpoint.deprecated_topology.iter().flatten();
+            if given.clone().count() > MAX_TOPOLOGY {
+                errors.too_many(&topology, given.clone().count(), MAX_TOPOLOGY);
+            }
+            for (key, value) in given {
+                form(key, name::label_key, &topology, errors);
+                form(value, name::label_value, &topology, errors);
+            }
             if let Some(host) = &endpoint.hostname {
                 form(host, name::dns1123_label, &path.child("hostname"), errors);
+            }
+            if let Some(hints) = &endpoint.hints {
+                validate_hints(hints, &path.child("hints"), errors);
             }
         }
         let mut names = BTreeSet::new();
@@ -98,8 +133,14 @@ impl Kind for EndpointSliceKind {
             if !names.insert(name) {
                 errors.duplicate(&path.child("name"), name);
             }
-            let protocols = ["TCP", "UDP", "SCTP"];
+            let protocols = ["SCTP", "TCP", "UDP"];
             required_choice(text(&port.protocol), &protocols, &path.child("protocol"), errors);
+            if let Some(number) = port.port {
+                validation::port(number, &path.child("port"), errors);
+            }
+            if let Some(protocol) = &port.app_protocol {
+                form(protocol, name::label_key, &path.child("appProtocol"), errors);
+            }
         }
     }
 

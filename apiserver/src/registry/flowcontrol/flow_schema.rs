@@ -1,17 +1,26 @@
 //! FlowSchema. Source: `pkg/apis/flowcontrol/v1/defaults.go`, `pkg/apis/flowcontrol/validation/validation.go`.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use k8s_openapi::api::flowcontrol::v1::FlowSchema;
-use kubelab_api::field::{Errors, Path};
+use kubelab_api::{
+    field::{Errors, Path},
+    name,
+};
 use serde_json::Value;
 
+use super::rules;
 use crate::registry::{
     cells::{self, AGE, NAME, NONE, cells, list},
     defaults::nonzero,
     kind::{Column, Kind, age, column},
     status::spec_and_status,
-    validation::{choice, required},
+    validation::{form, json},
 };
+
+/// The one schema, and the one level, whose requests never wait.
+pub(super) const EXEMPT: &str = "exempt";
 
 /// FlowSchema.
 pub struct FlowSchemaKind;
@@ -34,20 +43,27 @@ impl Kind for FlowSchemaKind {
             let detail = "must not be greater than 10000";
             errors.invalid(&path.child("matchingPrecedence"), precedence, detail);
         }
-        if let Some(method) = &spec.distinguisher_method {
-            choice(&method.type_, &["ByNamespace", "ByUser"], &path.child("distinguisherMethod").child("type"), errors);
+        if precedence == 1 && schema.metadata.name.as_deref() != Some(EXEMPT) {
+            let detail = "only the schema named 'exempt' may have matchingPrecedence 1";
+            errors.invalid(&path.child("matchingPrecedence"), precedence, detail);
         }
-        let level = path.child("priorityLevelConfiguration").child("name");
-        required(&spec.priority_level_configuration.name, &level, errors);
+        const METHODS: [&str; 2] = ["ByNamespace", "ByUser"];
+        if let Some(method) = spec.distinguisher_method.as_ref().filter(|method| !METHODS.contains(&&*method.type_)) {
+            let path = path.child("distinguisherMethod").child("type");
+            errors.value_not_supported(&path, json(method), &METHODS);
+        }
+        let at = path.child("priorityLevelConfiguration").child("name");
+        match spec.priority_level_configuration.name.as_str() {
+            "" => errors.required(&at, "must reference a priority level"),
+            level => form(level, name::dns1123_subdomain, &at, errors),
+        }
         for (i, rules) in list(&spec.rules).iter().enumerate() {
-            let path = path.child("rules").index(i);
-            if rules.subjects.is_empty() {
-                errors.required(&path.child("subjects"), "subjects must contain at least one value");
-            }
-            if list(&rules.resource_rules).is_empty() && list(&rules.non_resource_rules).is_empty() {
-                let detail = "at least one of resourceRules and nonResourceRules has to be non-empty";
-                errors.required(&path, detail);
-            }
+            rules::validate(rules, &path.child("rules").index(i), errors);
+        }
+        let mut types = BTreeSet::new();
+        let conditions = schema.status.as_ref().map_or(&[][..], |status| list(&status.conditions));
+        for (i, condition) in conditions.iter().enumerate() {
+            super::condition(&condition.type_, i, &mut types, errors);
         }
     }
 

@@ -1,17 +1,22 @@
 //! PriorityLevelConfiguration. Source: `pkg/apis/flowcontrol/v1/defaults.go`,
 //! `pkg/apis/flowcontrol/validation/validation.go`.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
-use k8s_openapi::api::flowcontrol::v1::PriorityLevelConfiguration;
+use k8s_openapi::api::flowcontrol::v1::{
+    LimitedPriorityLevelConfiguration, PriorityLevelConfiguration, QueuingConfiguration,
+};
 use kubelab_api::field::{Errors, Path};
 use serde_json::Value;
 
+use super::flow_schema::EXEMPT;
 use crate::registry::{
-    cells::{self, AGE, NAME, NONE, cells},
+    cells::{self, AGE, NAME, NONE, cells, list},
     defaults::{missing, nonzero},
     kind::{Column, Kind, age, column},
     status::spec_and_status,
-    validation::required_choice,
+    validation::choice,
 };
 
 /// PriorityLevelConfiguration.
@@ -40,36 +45,36 @@ impl Kind for PriorityLevelConfigurationKind {
 
     fn validate(level: &PriorityLevelConfiguration, errors: &mut Errors) {
         let (spec, path) = (&level.spec, Path::new("spec"));
-        required_choice(&spec.type_, &["Exempt", "Limited"], &path.child("type"), errors);
+        let exempt = level.metadata.name.as_deref() == Some(EXEMPT);
+        if exempt != (spec.type_ == "Exempt") {
+            let detail = "type must be 'Exempt' if and only if name is 'exempt'";
+            errors.invalid(&path.child("type"), spec.type_.as_str(), detail);
+        }
         match (spec.type_.as_str(), &spec.limited, &spec.exempt) {
-            ("Exempt", Some(_), _) => {
-                let detail = "must be nil if the type is not Limited";
-                errors.forbidden(&path.child("limited"), detail);
-            }
-            ("Limited", _, Some(_)) => {
-                let detail = "must be nil if the type is Limited";
-                errors.forbidden(&path.child("exempt"), detail);
-            }
-            ("Limited", None, None) => {
-                errors.required(&path.child("limited"), "must not be empty when type is Limited");
-            }
-            ("Limited", Some(limited), None) => {
-                let path = path.child("limited").child("limitResponse");
-                let response = &limited.limit_response;
-                required_choice(&response.type_, &["Queue", "Reject"], &path.child("type"), errors);
-                match (response.type_.as_str(), &response.queuing) {
-                    ("Reject", Some(_)) => {
-                        let detail = "must be nil if limited.limitResponse.type is not Limited";
-                        errors.forbidden(&path.child("queuing"), detail);
-                    }
-                    ("Queue", None) => {
-                        let detail = "must not be empty if limited.limitResponse.type is Limited";
-                        errors.required(&path.child("queuing"), detail);
-                    }
-                    _ => {}
+            ("Exempt", limited, exempt) => {
+                if limited.is_some() {
+                    errors.forbidden(&path.child("limited"), "must be nil if the type is not Limited");
+                }
+                if let Some(exempt) = exempt {
+                    let path = path.child("exempt");
+                    shares(exempt.nominal_concurrency_shares, exempt.lendable_percent, &path, errors);
                 }
             }
-            _ => {}
+            ("Limited", limited, exempt) => {
+                if exempt.is_some() {
+                    errors.forbidden(&path.child("exempt"), "must be nil if the type is Limited");
+                }
+                match limited {
+                    Some(limited) => validate_limited(limited, &path.child("limited"), errors),
+                    None => errors.required(&path.child("limited"), "must not be empty when type is Limited"),
+                }
+            }
+            (other, ..) => choice(other, &["Exempt", "Limited"], &path.child("type"), errors),
+        }
+        let mut types = BTreeSet::new();
+        let conditions = level.status.as_ref().map_or(&[][..], |status| list(&status.conditions));
+        for (i, condition) in conditions.iter().enumerate() {
+            super::condition(&condition.type_, i, &mut types, errors);
         }
     }
 
@@ -96,5 +101,62 @@ impl Kind for PriorityLevelConfigurationKind {
             shown(queuing.and_then(|queuing| queuing.queue_length_limit)),
             age(&level.metadata, now),
         ]
+    }
+}
+
+fn shares(shares: Option<i32>, lendable: Option<i32>, path: &Path, errors: &mut Errors) {
+    if let Some(shares) = shares.filter(|shares| *shares < 0) {
+        errors.invalid(&path.child("nominalConcurrencyShares"), shares, "must be a non-negative integer");
+    }
+    if let Some(percent) = lendable.filter(|percent| !(0..=100).contains(percent)) {
+        errors.invalid(&path.child("lendablePercent"), percent, "must be between 0 and 100, inclusive");
+    }
+}
+
+fn validate_limited(limited: &LimitedPriorityLevelConfiguration, path: &Path, errors: &mut Errors) {
+    shares(limited.nominal_concurrency_shares, limited.lendable_percent, path, errors);
+    if let Some(percent) = limited.borrowing_limit_percent.filter(|percent| *percent < 0) {
+        let detail = "if specified, must be a non-negative integer";
+        errors.invalid(&path.child("borrowingLimitPercent"), percent, detail);
+    }
+    let path = path.child("limitResponse");
+    let response = &limited.limit_response;
+    match (response.type_.as_str(), &response.queuing) {
+        ("Reject", Some(_)) => {
+            let detail = "must be nil if limited.limitResponse.type is not Limited";
+            errors.forbidden(&path.child("queuing"), detail);
+        }
+        ("Reject", None) => {}
+        ("Queue", None) => {
+            let detail = "must not be empty if limited.limitResponse.type is Limited";
+            errors.required(&path.child("queuing"), detail);
+        }
+        ("Queue", Some(queuing)) => validate_queuing(queuing, &path.child("queuing"), errors),
+        (other, _) => choice(other, &["Queue", "Reject"], &path.child("type"), errors),
+    }
+}
+
+fn validate_queuing(queuing: &QueuingConfiguration, path: &Path, errors: &mut Errors) {
+    const MOST_QUEUES: i32 = 10_000_000;
+    const HASH_BITS: f64 = 60.0;
+    let (length, queues) = (queuing.queue_length_limit.unwrap_or_default(), queuing.queues.unwrap_or_default());
+    if length <= 0 {
+        errors.invalid(&path.child("queueLengthLimit"), length, "must be positive");
+    }
+    if queues <= 0 {
+        errors.invalid(&path.child("queues"), queues, "must be positive");
+    } else if queues > MOST_QUEUES {
+        errors.invalid(&path.child("queues"), queues, &format!("must not be greater than {MOST_QUEUES}"));
+    }
+    let (at, hand) = (path.child("handSize"), queuing.hand_size.unwrap_or_default());
+    if hand <= 0 {
+        errors.invalid(&at, hand, "must be positive");
+    } else if hand > queues {
+        errors.invalid(&at, hand, &format!("should not be greater than queues ({queues})"));
+    } else if (0..hand).map(|dealt| f64::from(queues - dealt).log2()).sum::<f64>().ceil() > HASH_BITS {
+        let detail = format!(
+            "required entropy bits of deckSize {queues} and handSize {hand} should not be greater than {HASH_BITS}"
+        );
+        errors.invalid(&at, hand, &detail);
     }
 }

@@ -2,15 +2,22 @@
 
 use jiff::Timestamp;
 use k8s_openapi::api::networking::v1::IngressClass;
-use kubelab_api::field::{Errors, Path};
+use kubelab_api::{
+    field::{Errors, Path},
+    name,
+};
 use serde_json::Value;
 
 use crate::registry::{
     cells::{self, AGE, NAME, NONE, cells, text},
     defaults,
     kind::{Column, Kind, age, column},
-    validation::{immutable, required},
+    networking::ingress::reference,
+    validation::{choice, domain_prefixed_path, form, immutable},
 };
+
+/// A controller's name is no longer.
+const MAX_CONTROLLER: usize = 250;
 
 /// IngressClass.
 pub struct IngressClassKind;
@@ -32,11 +39,21 @@ impl Kind for IngressClassKind {
 
     fn validate(class: &IngressClass, errors: &mut Errors) {
         let controller = class.spec.as_ref().map_or("", |spec| text(&spec.controller));
-        let path = Path::new("spec").child("controller");
-        if controller.is_empty() {
-            required(controller, &path, errors);
-        } else if !controller.contains('/') {
-            errors.invalid(&path, controller, "must be a domain-prefixed path (such as \"acme.io/foo\")");
+        let path = Path::new("spec");
+        if controller.len() > MAX_CONTROLLER {
+            errors.too_long(&path.child("controller"), MAX_CONTROLLER);
+        }
+        domain_prefixed_path(controller, &path.child("controller"), errors);
+        let Some(parameters) = class.spec.as_ref().and_then(|spec| spec.parameters.as_ref()) else { return };
+        let path = path.child("parameters");
+        reference((parameters.api_group.as_deref(), &parameters.kind, &parameters.name), &path, errors);
+        let at = path.child("namespace");
+        match (text(&parameters.scope), &parameters.namespace) {
+            ("Namespace", None) => errors.required(&at, "`parameters.scope` is set to 'Namespace'"),
+            ("Namespace", Some(namespace)) => form(namespace, name::dns1123_label, &at, errors),
+            ("Cluster", None) => {}
+            ("Cluster", Some(_)) => errors.forbidden(&at, "`parameters.scope` is set to 'Cluster'"),
+            (scope, _) => choice(scope, &["Cluster", "Namespace"], &path.child("scope"), errors),
         }
     }
 

@@ -1,8 +1,9 @@
 //! NetworkPolicy. Source: `pkg/apis/networking/v1/defaults.go`, `pkg/apis/networking/validation/validation.go`.
 
+use ipnet::IpNet;
 use jiff::Timestamp;
 use k8s_openapi::{
-    api::networking::v1::{NetworkPolicy, NetworkPolicyPeer, NetworkPolicyPort},
+    api::networking::v1::{IPBlock, NetworkPolicy, NetworkPolicyPeer, NetworkPolicyPort},
     apimachinery::pkg::util::intstr::IntOrString,
 };
 use kubelab_api::{
@@ -13,9 +14,10 @@ use serde_json::Value;
 
 use crate::registry::{
     cells::{self, AGE, NAME, cells, list, text},
+    core::service::warnings,
     defaults::{self, each},
     kind::{Column, Kind, age, column},
-    validation::{choice, cidr, json, port_or_name},
+    validation::{choice, cidr, json, port, port_or_name},
 };
 
 /// NetworkPolicy.
@@ -68,8 +70,29 @@ impl Kind for NetworkPolicyKind {
             return errors.invalid(&path.child("policyTypes"), json(&types), detail);
         }
         for (i, kind) in types.iter().enumerate() {
-            choice(kind, &["Egress", "Ingress"], &path.child("policyTypes").index(i), errors);
+            choice(kind, &["Ingress", "Egress"], &path.child("policyTypes").index(i), errors);
         }
+    }
+
+    fn warnings(policy: &NetworkPolicy) -> Vec<String> {
+        let mut warnings = Vec::new();
+        let Some(spec) = &policy.spec else { return warnings };
+        let path = Path::new("spec");
+        let ingress = list(&spec.ingress).iter().map(|rule| list(&rule.from)).enumerate();
+        let ingress = ingress.map(|(i, peers)| (path.child("ingress").index(i).child("from"), peers));
+        let egress = list(&spec.egress).iter().map(|rule| list(&rule.to)).enumerate();
+        let egress = egress.map(|(i, peers)| (path.child("egress").index(i).child("to"), peers));
+        for (path, peers) in ingress.chain(egress) {
+            for (i, peer) in peers.iter().enumerate() {
+                let Some(block) = &peer.ip_block else { continue };
+                let path = path.index(i).child("ipBlock");
+                warnings::block(&path.child("cidr"), &block.cidr, &mut warnings);
+                for (i, except) in list(&block.except).iter().enumerate() {
+                    warnings::block(&path.child("except").index(i), except, &mut warnings);
+                }
+            }
+        }
+        warnings
     }
 
     const COLUMNS: &'static [Column] = &[NAME, column("Pod-Selector", "string"), AGE];
@@ -83,20 +106,23 @@ impl Kind for NetworkPolicyKind {
 fn ports(ports: &[NetworkPolicyPort], path: &Path, errors: &mut Errors) {
     for (i, entry) in ports.iter().enumerate() {
         let path = path.index(i);
-        choice(text(&entry.protocol), &["SCTP", "TCP", "UDP"], &path.child("protocol"), errors);
+        choice(text(&entry.protocol), &["TCP", "UDP", "SCTP"], &path.child("protocol"), errors);
         match (&entry.port, entry.end_port) {
             (None, None) => {}
-            (None, Some(_)) => errors.required(&path.child("port"), "must be specified when endPort is specified"),
-            (Some(port), None) => port_or_name(port, &path.child("port"), errors),
-            (Some(IntOrString::String(_)), Some(_)) => {
-                let detail = "may not be specified when endPort is specified";
-                errors.invalid(&path.child("port"), json(&entry.port), detail);
+            (None, Some(end)) => {
+                errors.invalid(&path.child("endPort"), end, "may not be specified when `port` is not specified");
             }
-            (Some(IntOrString::Int(port)), Some(end)) => {
-                port_or_name(&IntOrString::Int(*port), &path.child("port"), errors);
-                if end < *port {
-                    errors.invalid(&path.child("endPort"), *port, "must be greater than or equal to `port`");
+            (Some(port), None) => port_or_name(port, &path.child("port"), errors),
+            (Some(IntOrString::String(name)), Some(end)) => {
+                errors.invalid(&path.child("endPort"), end, "may not be specified when `port` is non-numeric");
+                port_or_name(&IntOrString::String(name.clone()), &path.child("port"), errors);
+            }
+            (Some(IntOrString::Int(first)), Some(end)) => {
+                port(*first, &path.child("port"), errors);
+                if end < *first {
+                    errors.invalid(&path.child("endPort"), end, "must be greater than or equal to `port`");
                 }
+                port(end, &path.child("endPort"), errors);
             }
         }
     }
@@ -105,12 +131,6 @@ fn ports(ports: &[NetworkPolicyPort], path: &Path, errors: &mut Errors) {
 fn peers(peers: &[NetworkPolicyPeer], path: &Path, errors: &mut Errors) {
     for (i, peer) in peers.iter().enumerate() {
         let path = path.index(i);
-        let given = [peer.pod_selector.is_some(), peer.namespace_selector.is_some(), peer.ip_block.is_some()];
-        if !given.contains(&true) {
-            errors.required(&path, "must specify a peer");
-        } else if given[2] && (given[0] || given[1]) {
-            errors.forbidden(&path, "may not specify both ipBlock and another peer");
-        }
         if let Some(selector) = &peer.pod_selector {
             label::validate(selector, &path.child("podSelector"), errors);
         }
@@ -118,13 +138,29 @@ fn peers(peers: &[NetworkPolicyPeer], path: &Path, errors: &mut Errors) {
             label::validate(selector, &path.child("namespaceSelector"), errors);
         }
         if let Some(block) = &peer.ip_block {
-            match block.cidr.as_str() {
-                "" => errors.required(&path.child("ipBlock").child("cidr"), ""),
-                block => cidr(block, &path.child("ipBlock").child("cidr"), errors),
-            }
-            for (i, except) in list(&block.except).iter().enumerate() {
-                cidr(except, &path.child("ipBlock").child("except").index(i), errors);
-            }
+            ip_block(block, &path.child("ipBlock"), errors);
+        }
+        let given = [peer.pod_selector.is_some(), peer.namespace_selector.is_some(), peer.ip_block.is_some()];
+        if !given.contains(&true) {
+            errors.required(&path, "must specify a peer");
+        } else if given[2] && (given[0] || given[1]) {
+            errors.forbidden(&path, "may not specify both ipBlock and another peer");
+        }
+    }
+}
+
+fn ip_block(block: &IPBlock, path: &Path, errors: &mut Errors) {
+    if block.cidr.is_empty() {
+        return errors.required(&path.child("cidr"), "");
+    }
+    cidr(&block.cidr, &path.child("cidr"), errors);
+    let Ok(whole) = block.cidr.parse::<IpNet>() else { return };
+    for (i, except) in list(&block.except).iter().enumerate() {
+        let path = path.child("except").index(i);
+        cidr(except, &path, errors);
+        let Ok(part) = except.parse::<IpNet>() else { return };
+        if !whole.contains(&part.addr()) || part.prefix_len() <= whole.prefix_len() {
+            errors.invalid(&path, except.as_str(), "must be a strict subset of `cidr`");
         }
     }
 }

@@ -24,7 +24,7 @@ fn bad_ingresses_are_refused_in_upstreams_words() {
         (json!({}), vec![]),
         (
             json!({"spec": {"rules": null}}),
-            vec!["spec: Invalid value: \"\": either `defaultBackend` or `rules` must be specified"],
+            vec!["spec: Invalid value: null: either `defaultBackend` or `rules` must be specified"],
         ),
         (
             with_path(json!({"path": "/", "backend": backend})),
@@ -39,12 +39,12 @@ fn bad_ingresses_are_refused_in_upstreams_words() {
             vec![
                 "spec.rules[0].http.paths[0].pathType: Unsupported value: \"Fuzzy\": supported values: \"Exact\", \
                  \"ImplementationSpecific\", \"Prefix\"",
-                "spec.rules[0].http.paths[0].backend: Required value: resource or service backend is required",
+                "spec.rules[0].http.paths[0].backend: Invalid value: \"\": resource or service backend is required",
             ],
         ),
         (
             with_path(json!({"path": "/", "pathType": "Prefix", "backend": {"service": {"name": "web"}}})),
-            vec!["spec.rules[0].http.paths[0].backend.service: Required value: port name or number is required"],
+            vec!["spec.rules[0].http.paths[0].backend: Required value: port name or number is required"],
         ),
     ];
     for (patch, expected) in cases {
@@ -83,7 +83,7 @@ fn network_policies_are_completed_and_checked() {
         new_errors::<NetworkPolicyKind>(json!({"spec": {"podSelector": {}, "ingress": [
             {"from": [{}, {"ipBlock": {"cidr": "x"}}], "ports": [{"endPort": 5}]}]}})),
         [
-            "spec.ingress[0].ports[0].port: Required value: must be specified when endPort is specified",
+            "spec.ingress[0].ports[0].endPort: Invalid value: 5: may not be specified when `port` is not specified",
             "spec.ingress[0].from[0]: Required value: must specify a peer",
             "spec.ingress[0].from[1].ipBlock.cidr: Invalid value: \"x\": must be a valid CIDR value, (e.g. 10.9.8.0/24 \
              or 2001:db8::/64)",

@@ -22,7 +22,7 @@ impl Kind for RoleBindingKind {
     }
 
     fn validate(object: &RoleBinding, errors: &mut Errors) {
-        binding::validate(&object.role_ref, &object.subjects, &["ClusterRole", "Role"], errors);
+        binding::validate(&object.role_ref, &object.subjects, &["Role", "ClusterRole"], errors);
     }
 
     fn validate_update(new: &RoleBinding, old: &RoleBinding, errors: &mut Errors) {

@@ -40,10 +40,10 @@ fn bad_rules_and_bindings_are_refused_in_upstreams_words() {
         new_errors::<RoleBindingKind>(json!({"roleRef": {"kind": "X", "name": ""},
             "subjects": [{"kind": "ServiceAccount", "name": "a"}, {"kind": "Robot", "name": "r"}]})),
         [
-            "roleRef.kind: Unsupported value: \"X\": supported values: \"ClusterRole\", \"Role\"",
+            "roleRef.kind: Unsupported value: \"X\": supported values: \"Role\", \"ClusterRole\"",
             "roleRef.name: Required value",
             "subjects[0].namespace: Required value",
-            "subjects[1].kind: Unsupported value: \"Robot\": supported values: \"Group\", \"ServiceAccount\", \"User\"",
+            "subjects[1].kind: Unsupported value: \"Robot\": supported values: \"ServiceAccount\", \"User\", \"Group\"",
         ]
     );
     assert_eq!(

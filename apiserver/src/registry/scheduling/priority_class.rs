@@ -9,7 +9,7 @@ use crate::registry::{
     cells::{self, AGE, NAME, cells, text},
     defaults::missing,
     kind::{Column, Kind, age, column},
-    validation::{choice, immutable},
+    validation::{immutable, required_choice},
 };
 
 /// PriorityClass.
@@ -53,7 +53,7 @@ impl Kind for PriorityClassKind {
             errors.forbidden(&Path::new("value"), &detail);
         }
         if let Some(policy) = &class.preemption_policy {
-            choice(policy, &["Never", "PreemptLowerPriority"], &Path::new("preemptionPolicy"), errors);
+            required_choice(policy, &["PreemptLowerPriority", "Never"], &Path::new("preemptionPolicy"), errors);
         }
     }
 

@@ -5,6 +5,7 @@ use k8s_openapi::api::storage::v1::CSIStorageCapacity;
 use kubelab_api::{
     field::{Errors, Path},
     name,
+    selector::label,
 };
 use serde_json::Value;
 
@@ -30,6 +31,9 @@ impl Kind for CSIStorageCapacityKind {
 
     fn validate(capacity: &CSIStorageCapacity, errors: &mut Errors) {
         form(&capacity.storage_class_name, name::dns1123_subdomain, &Path::new("storageClassName"), errors);
+        if let Some(topology) = &capacity.node_topology {
+            label::validate(topology, &Path::new("nodeTopology"), errors);
+        }
         for (field, amount) in [("capacity", &capacity.capacity), ("maximumVolumeSize", &capacity.maximum_volume_size)]
         {
             if let Some(amount) = amount {

@@ -1,7 +1,9 @@
 //! StorageClass. Source: `pkg/apis/storage/v1/defaults.go`, `pkg/apis/storage/validation/validation.go`.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use jiff::Timestamp;
-use k8s_openapi::api::storage::v1::StorageClass;
+use k8s_openapi::api::{core::v1::TopologySelectorTerm, storage::v1::StorageClass};
 use kubelab_api::{
     field::{Errors, Path},
     meta::annotation,
@@ -11,10 +13,11 @@ use kubelab_api::{
 use serde_json::Value;
 
 use crate::registry::{
-    cells::{self, AGE, NAME, cells, text},
+    cells::{self, AGE, NAME, cells, list, text},
+    core::pod::warnings::old_label,
     defaults::missing,
     kind::{Column, Kind, age, column},
-    validation::{choice, immutable, required_form},
+    validation::{choice, immutable, label_key},
 };
 
 /// StorageClass.
@@ -31,14 +34,15 @@ impl Kind for StorageClassKind {
     }
 
     fn validate(class: &StorageClass, errors: &mut Errors) {
-        let lower = |text: &str| name::label_key(&text.to_lowercase());
-        required_form(&class.provisioner, lower, &Path::new("provisioner"), errors);
+        provisioner(&class.provisioner, &Path::new("provisioner"), errors);
+        parameters(&class.parameters.clone().unwrap_or_default(), &Path::new("parameters"), errors);
         if let Some(policy) = &class.reclaim_policy {
             choice(policy, &["Delete", "Retain"], &Path::new("reclaimPolicy"), errors);
         }
         if let Some(mode) = &class.volume_binding_mode {
             choice(mode, &["Immediate", "WaitForFirstConsumer"], &Path::new("volumeBindingMode"), errors);
         }
+        topologies(list(&class.allowed_topologies), &Path::new("allowedTopologies"), errors);
     }
 
     fn validate_update(new: &StorageClass, old: &StorageClass, errors: &mut Errors) {
@@ -52,6 +56,17 @@ impl Kind for StorageClassKind {
             }
         }
         immutable(&new.volume_binding_mode, &old.volume_binding_mode, &Path::new("volumeBindingMode"), errors);
+    }
+
+    fn warnings(class: &StorageClass) -> Vec<String> {
+        let mut warnings = Vec::new();
+        for (i, term) in list(&class.allowed_topologies).iter().enumerate() {
+            for (j, expression) in list(&term.match_label_expressions).iter().enumerate() {
+                let path = Path::new("allowedTopologies").index(i).child("matchLabelExpressions").index(j).child("key");
+                warnings.extend(old_label(&expression.key).map(|use_instead| format!("{path}: {use_instead}")));
+            }
+        }
+        warnings
     }
 
     const COLUMNS: &'static [Column] = &[
@@ -76,5 +91,60 @@ impl Kind for StorageClassKind {
             class.allow_volume_expansion.unwrap_or_default(),
             age(&class.metadata, now),
         ]
+    }
+}
+
+/// Who makes the volumes. Source: `validateProvisioner`.
+pub(super) fn provisioner(provisioner: &str, path: &Path, errors: &mut Errors) {
+    if provisioner.is_empty() {
+        return errors.required(path, "");
+    }
+    let lower = provisioner.to_lowercase();
+    for wrong in name::label_key(&lower) {
+        errors.invalid(path, lower.as_str(), &wrong);
+    }
+}
+
+/// What the maker of the volumes is told. Source: `validateParameters`.
+pub(super) fn parameters(parameters: &BTreeMap<String, String>, path: &Path, errors: &mut Errors) {
+    const MOST: usize = 512;
+    const LARGEST: usize = 256 * 1024;
+    if parameters.len() > MOST {
+        return errors.too_long(path, MOST);
+    }
+    if parameters.contains_key("") {
+        errors.invalid(path, "", "field can not be empty.");
+    }
+    if parameters.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>() > LARGEST {
+        errors.too_long(path, LARGEST);
+    }
+}
+
+/// Source: `validateAllowedTopologies`.
+fn topologies(terms: &[TopologySelectorTerm], path: &Path, errors: &mut Errors) {
+    let mut seen: Vec<BTreeMap<&str, BTreeSet<&str>>> = Vec::new();
+    for (i, term) in terms.iter().enumerate() {
+        let path = path.index(i).child("matchLabelExpressions");
+        let mut requirements = BTreeMap::new();
+        for (i, requirement) in list(&term.match_label_expressions).iter().enumerate() {
+            let path = path.index(i);
+            let mut values = BTreeSet::new();
+            if requirement.values.is_empty() {
+                errors.required(&path.child("values"), "");
+            }
+            for (i, value) in requirement.values.iter().enumerate() {
+                if !values.insert(value.as_str()) {
+                    errors.duplicate(&path.child("values").index(i), value.as_str());
+                }
+            }
+            label_key(&requirement.key, &path.child("key"), errors);
+            if requirements.insert(requirement.key.as_str(), values).is_some() {
+                errors.duplicate(&path.child("key"), requirement.key.as_str());
+            }
+        }
+        if seen.contains(&requirements) {
+            errors.duplicate(&path, "");
+        }
+        seen.push(requirements);
     }
 }

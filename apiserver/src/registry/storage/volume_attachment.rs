@@ -2,15 +2,22 @@
 
 use jiff::Timestamp;
 use k8s_openapi::api::storage::v1::VolumeAttachment;
-use kubelab_api::field::{Errors, Path};
+use kubelab_api::{
+    field::{Errors, Path},
+    name,
+};
 use serde_json::Value;
 
 use crate::registry::{
     cells::{self, AGE, NAME, cells, text},
+    core::{persistent_volume::validate_spec, pod::validation::source::csi_driver},
     kind::{Column, Kind, age, column},
     status::spec_and_status,
-    validation::{immutable, required},
+    validation::{form, immutable},
 };
+
+/// What went wrong is told in no more bytes.
+const LONGEST_MESSAGE: usize = 1024;
 
 /// VolumeAttachment.
 pub struct VolumeAttachmentKind;
@@ -25,8 +32,6 @@ impl Kind for VolumeAttachmentKind {
 
     fn validate(attachment: &VolumeAttachment, errors: &mut Errors) {
         let (spec, path) = (&attachment.spec, Path::new("spec"));
-        required(&spec.attacher, &path.child("attacher"), errors);
-        required(&spec.node_name, &path.child("nodeName"), errors);
         let source = path.child("source");
         match (&spec.source.inline_volume_spec, text(&spec.source.persistent_volume_name)) {
             (None, "") => {
@@ -35,7 +40,16 @@ impl Kind for VolumeAttachmentKind {
             (Some(_), name) if !name.is_empty() => {
                 errors.forbidden(&source, "must specify exactly one of inlineVolumeSpec and persistentVolumeName");
             }
-            _ => {}
+            (None, name) => form(name, name::dns1123_subdomain, &source.child("persistentVolumeName"), errors),
+            (Some(inline), _) => validate_spec(inline, "", true, &source.child("inlineVolumeSpec"), errors),
+        }
+        form(&spec.node_name, name::dns1123_subdomain, &path.child("nodeName"), errors);
+        csi_driver(&spec.attacher, &path.child("attacher"), errors);
+        let Some(status) = &attachment.status else { return };
+        for (field, error) in [("attachError", &status.attach_error), ("detachError", &status.detach_error)] {
+            if error.as_ref().is_some_and(|error| text(&error.message).len() > LONGEST_MESSAGE) {
+                errors.too_long(&Path::new("status").child(field).child("message"), LONGEST_MESSAGE);
+            }
         }
     }
 

@@ -3,7 +3,7 @@
 use k8s_openapi::{
     api::{
         core::v1::{Pod, PodCondition},
-        policy::v1::{Eviction, PodDisruptionBudget},
+        policy::v1::{Eviction, PodDisruptionBudget, PodDisruptionBudgetStatus},
     },
     apimachinery::pkg::apis::meta::v1::StatusCause,
 };
@@ -113,34 +113,90 @@ fn decrement(context: &Context, budget: &mut PodDisruptionBudget, pod: &str) -> 
     let generation = budget.metadata.generation.unwrap_or_default();
     let status = budget.status.get_or_insert_default();
     if status.observed_generation.unwrap_or_default() < generation {
-        return Err(not_now(format!("The disruption budget {name} is still being processed by the server.")));
+        let message = format!("The disruption budget {name} is still being processed by the server.");
+        return Err(not_now(message, Some(10)));
     }
-    let disrupted = status.disrupted_pods.get_or_insert_default();
-    let forbidden = |message: &str| Error::new(Reason::Forbidden, format!("pdb {name} is forbidden: {message}"));
+    let forbidden = |message: &str| {
+        // Upstream names the resource so.
+        let message = format!("poddisruptionbudget.policy {name:?} is forbidden: {message}");
+        Error::new(Reason::Forbidden, message)
+    };
     let allowed = status.disruptions_allowed.unwrap_or_default();
     if allowed < 0 {
         return Err(forbidden("pdb disruptions allowed is negative"));
     }
-    if disrupted.len() > MAX_DISRUPTED {
+    if status.disrupted_pods.as_ref().is_some_and(|pods| pods.len() > MAX_DISRUPTED) {
         return Err(forbidden("DisruptedPods map too big - too many evictions not confirmed by PDB controller"));
     }
     if allowed == 0 {
-        return Err(not_now(format!(
-            "The disruption budget {name} needs {} healthy pods and has {} currently",
-            status.desired_healthy.unwrap_or_default(),
-            status.current_healthy.unwrap_or_default()
-        )));
+        return Err(not_now(why_not(&name, status), None));
     }
     status.disruptions_allowed = Some(allowed - 1);
-    disrupted.insert(pod.to_owned(), seconds(context.now));
+    status.disrupted_pods.get_or_insert_default().insert(pod.to_owned(), seconds(context.now));
     Ok(())
 }
 
-fn not_now(message: String) -> Error {
-    let mut error = Error::too_many_requests("Cannot evict pod as it would violate the pod's disruption budget.", 10);
+/// Why a budget allows nothing more. Counts cannot be trusted after a failed sync.
+fn why_not(name: &str, status: &PodDisruptionBudgetStatus) -> String {
+    let conditions = status.conditions.iter().flatten();
+    let said = conditions
+        .filter(|condition| condition.type_ == "DisruptionAllowed" && condition.status == "False")
+        .find(|condition| !condition.message.is_empty());
+    let (desired, current) = (status.desired_healthy.unwrap_or_default(), status.current_healthy.unwrap_or_default());
+    match said {
+        Some(failed) if failed.reason == "SyncFailed" => {
+            let message = &failed.message;
+            format!(
+                "The disruption budget {name} does not allow evicting pods currently because it failed sync: {message}"
+            )
+        }
+        _ if current <= desired => {
+            format!("The disruption budget {name} needs {desired} healthy pods and has {current} currently")
+        }
+        Some(other) => {
+            let (reason, message) = (&other.reason, &other.message);
+            format!("The disruption budget {name} does not allow evicting pods currently ({reason}): {message}")
+        }
+        None => format!("The disruption budget {name} does not allow evicting pods currently"),
+    }
+}
+
+fn not_now(message: String, again_in: Option<i32>) -> Error {
+    let mut error = Error::too_many_requests("Cannot evict pod as it would violate the pod's disruption budget.", 0);
     if let Some(details) = &mut error.details {
+        details.retry_after_seconds = again_in;
         details.causes =
             Some(vec![StatusCause { reason: Some("DisruptionBudget".into()), message: Some(message), field: None }]);
     }
     error
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_budget_says_why_it_allows_nothing() {
+        let condition = |reason: &str| {
+            json!([{"type": "DisruptionAllowed", "status": "False", "reason": reason, "message": "m",
+            "lastTransitionTime": "2026-01-01T00:00:00Z"}])
+        };
+        for (status, message) in [
+            (json!({"desiredHealthy": 2, "currentHealthy": 1}), "needs 2 healthy pods and has 1 currently"),
+            (
+                json!({"desiredHealthy": 2, "currentHealthy": 1, "conditions": condition("SyncFailed")}),
+                "does not allow evicting pods currently because it failed sync: m",
+            ),
+            (
+                json!({"desiredHealthy": 1, "currentHealthy": 2, "conditions": condition("InsufficientPods")}),
+                "does not allow evicting pods currently (InsufficientPods): m",
+            ),
+            (json!({"desiredHealthy": 1, "currentHealthy": 2}), "does not allow evicting pods currently"),
+        ] {
+            let status: PodDisruptionBudgetStatus = serde_json::from_value(status).unwrap_or_default();
+            assert_eq!(why_not("web", &status), format!("The disruption budget web {message}"));
+        }
+    }
 }

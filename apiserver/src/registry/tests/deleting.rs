@@ -101,6 +101,9 @@ async fn evictions_respect_the_budget() {
         (refused.code(), &*refused.message),
         (429, "Cannot evict pod as it would violate the pod's disruption budget.")
     );
+    let details = serde_json::to_value(refused.details.unwrap()).unwrap();
+    let cause = json!([{"reason": "DisruptionBudget", "message": "The disruption budget web does not allow evicting pods currently"}]);
+    assert_eq!(details, json!({"causes": cause}));
 }
 
 #[tokio::test]

@@ -291,4 +291,6 @@ fn int_or_string(bytes: &[u8]) -> Result<Value, Error> {
 }
 
 #[cfg(test)]
+mod round_trip;
+#[cfg(test)]
 mod tests;

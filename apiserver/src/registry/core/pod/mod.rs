@@ -13,10 +13,7 @@ mod tests;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Pod, PodCondition, PodStatus};
-use kubelab_api::{
-    field::{Errors, Path},
-    pod::qos_class,
-};
+use kubelab_api::{field::Errors, pod::qos_class};
 use serde_json::Value;
 
 use crate::registry::{
@@ -95,7 +92,25 @@ impl Kind for PodKind {
     }
 
     fn warnings(pod: &Pod) -> Vec<String> {
-        pod.spec.as_ref().map(|spec| warnings::warnings(spec, &Path::new("spec"))).unwrap_or_default()
+        let name = kubelab_api::name::dns1123_label(pod.metadata.name.as_deref().unwrap_or_default());
+        let words = "metadata.name: this is used in the Pod's hostname, which can result in surprising behavior; a DNS \
+                     label is recommended";
+        let of_name = (!name.is_empty()).then(|| format!("{words}: [{}]", name.join(" ")));
+        let spec = pod.spec.iter().flat_map(|spec| warnings::warnings(spec, Some(&pod.metadata), None));
+        of_name.into_iter().chain(spec).collect()
+    }
+
+    // Controllers update pods, and they do not read warnings.
+    fn update_warnings(_new: &Pod, _old: &Pod) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn validate_part(part: &str, new: &Pod, old: &Pod, errors: &mut Errors) {
+        match part {
+            "ephemeralcontainers" => validation::ephemeral_containers_update(new, old, errors),
+            "resize" => validation::resize(new, old, errors),
+            _ => {}
+        }
     }
 
     fn grace_seconds(pod: &Pod, asked: Option<i64>) -> Option<i64> {
@@ -130,6 +145,12 @@ impl Kind for PodKind {
         }
         new.spec = Some(spec);
         new.status.clone_from(&old.status);
+        // Source: `dropPodUpdates`: these parts leave the metadata alone too.
+        let (meta, before) = (&mut new.metadata, &old.metadata);
+        meta.labels.clone_from(&before.labels);
+        meta.annotations.clone_from(&before.annotations);
+        meta.finalizers.clone_from(&before.finalizers);
+        meta.owner_references.clone_from(&before.owner_references);
     }
 
     const COLUMNS: &'static [Column] = columns::COLUMNS;

@@ -193,10 +193,16 @@ fn a_bad_pod_is_refused_in_upstreams_words() {
         (
             container(json!({"resources": {"limits": {"disk": "1", "memory": "-1"}}})),
             vec![
+                "spec.containers[0].resources.limits[disk]: Invalid value: \"disk\": must be a standard resource type or \
+                 fully qualified"
+                    .into(),
                 "spec.containers[0].resources.limits[disk]: Invalid value: \"disk\": must be a standard resource for \
                  containers"
                     .into(),
                 "spec.containers[0].resources.limits[memory]: Invalid value: \"-1\": must be greater than or equal to 0"
+                    .into(),
+                "spec.containers[0].resources.requests[disk]: Invalid value: \"disk\": must be a standard resource type or \
+                 fully qualified"
                     .into(),
                 "spec.containers[0].resources.requests[disk]: Invalid value: \"disk\": must be a standard resource for \
                  containers"

@@ -4,7 +4,8 @@
 pub mod allocation;
 pub mod claim;
 mod defaults;
-mod validation;
+pub mod validation;
+pub mod warnings;
 
 #[cfg(test)]
 mod tests;
@@ -29,7 +30,7 @@ impl Kind for ServiceKind {
     type Object = Service;
 
     const CREATE_ON_UPDATE: bool = true;
-    const NAME: NameRule = NameRule::Label1035;
+    const NAME: NameRule = NameRule::Label;
 
     const RETURNS_DELETED: bool = true;
 
@@ -65,6 +66,14 @@ impl Kind for ServiceKind {
 
     fn validate_update(new: &Service, old: &Service, errors: &mut Errors) {
         validation::update(new, old, errors);
+    }
+
+    fn validate_status_update(new: &Service, _old: &Service, errors: &mut Errors) {
+        validation::status(new, errors);
+    }
+
+    fn warnings(service: &Service) -> Vec<String> {
+        warnings::warnings(service)
     }
 
     const COLUMNS: &'static [Column] = &[

@@ -8,7 +8,7 @@ use kubelab_api::{
     name, pod,
 };
 
-use super::{env, probe, security, volume::Volumes};
+use super::{claims, env, probe, security, volume::Volumes};
 use crate::registry::{
     cells::{list, text},
     core::{pod::ephemeral, resources},
@@ -36,7 +36,7 @@ pub(super) fn containers(context: &Context<'_>, path: &Path, errors: &mut Errors
             errors.duplicate(&path.child("name"), container.name.as_str());
         }
         probe::lifecycle_and_probes(container, context.grace_seconds, &path, errors);
-        restart_policy(container, &["Always", "OnFailure", "Never"], &path, errors);
+        restart_policy(container, &path, errors);
     }
     for (i, container) in containers.iter().enumerate() {
         unique_host_ports(list(&container.ports), &mut host_ports, &path.index(i).child("ports"), errors);
@@ -46,14 +46,16 @@ pub(super) fn containers(context: &Context<'_>, path: &Path, errors: &mut Errors
 pub(super) fn init_containers(context: &Context<'_>, path: &Path, errors: &mut Errors) {
     let mut names: BTreeSet<_> = context.spec.containers.iter().map(|container| container.name.as_str()).collect();
     for (i, container) in list(&context.spec.init_containers).iter().enumerate() {
+        let list_path = path;
         let path = path.index(i);
         any(container, context, &path, errors);
         if !names.insert(&container.name) {
             errors.duplicate(&path.child("name"), container.name.as_str());
         }
-        // Init containers run one by one, so each has the node's ports for itself.
-        unique_host_ports(list(&container.ports), &mut BTreeSet::new(), &path.child("ports"), errors);
-        restart_policy(container, &["Always", "OnFailure", "Never"], &path, errors);
+        // Init containers run one by one, so each has the node's ports for itself; upstream looks at lists of one.
+        let of_one = list_path.index(0).child("ports");
+        unique_host_ports(list(&container.ports), &mut BTreeSet::new(), &of_one, errors);
+        restart_policy(container, &path, errors);
         if pod::is_sidecar(container) {
             probe::lifecycle_and_probes(container, context.grace_seconds, &path, errors);
             continue;
@@ -78,6 +80,7 @@ pub(super) fn ephemeral_containers(context: &Context<'_>, path: &Path, errors: &
         let path = path.index(i);
         let (inner, target) = ephemeral::split(container.clone());
         any(&inner, context, &path, errors);
+        untrimmed_image(&inner, &path, errors);
         if !names.insert(&container.name) {
             errors.duplicate(&path.child("name"), container.name.as_str());
         }
@@ -86,6 +89,9 @@ pub(super) fn ephemeral_containers(context: &Context<'_>, path: &Path, errors: &
         }
         let given = [
             ("ports", !list(&inner.ports).is_empty()),
+            ("restartPolicy", inner.restart_policy.is_some()),
+            ("restartPolicyRules", !list(&inner.restart_policy_rules).is_empty()),
+            ("resizePolicy", !list(&inner.resize_policy).is_empty()),
             ("livenessProbe", inner.liveness_probe.is_some()),
             ("readinessProbe", inner.readiness_probe.is_some()),
             ("startupProbe", inner.startup_probe.is_some()),
@@ -106,13 +112,42 @@ pub(super) fn ephemeral_containers(context: &Context<'_>, path: &Path, errors: &
     }
 }
 
-fn restart_policy(container: &Container, allowed: &[&str], path: &Path, errors: &mut Errors) {
+/// An image with spaces around it, which templates may have for historical reasons, and pods may not.
+pub(super) fn untrimmed_image(container: &Container, path: &Path, errors: &mut Errors) {
+    let image = text(&container.image);
+    if image.trim() != image {
+        errors.invalid(&path.child("image"), image, "must not have leading or trailing whitespace");
+    }
+}
+
+/// Source: KEP-5307.
+fn restart_policy(container: &Container, path: &Path, errors: &mut Errors) {
+    const MAX_RULES: usize = 20;
+    const MAX_CODES: usize = 255;
+    let rules = list(&container.restart_policy_rules);
     match &container.restart_policy {
-        Some(policy) => choice(policy, allowed, &path.child("restartPolicy"), errors),
-        None if !list(&container.restart_policy_rules).is_empty() => {
+        Some(policy) => choice(policy, &["Always", "Never", "OnFailure"], &path.child("restartPolicy"), errors),
+        None if !rules.is_empty() => {
             errors.required(&path.child("restartPolicy"), "must specify restartPolicy when restart rules are used");
         }
         None => {}
+    }
+    let path = path.child("restartPolicyRules");
+    if rules.len() > MAX_RULES {
+        errors.too_long(&path, MAX_RULES);
+    }
+    for (i, rule) in rules.iter().enumerate() {
+        let path = path.index(i);
+        required_choice(&rule.action, &["Restart", "RestartAllContainers"], &path.child("action"), errors);
+        let Some(codes) = &rule.exit_codes else {
+            errors.required(&path.child("exitCodes"), "must be specified");
+            continue;
+        };
+        let path = path.child("exitCodes");
+        required_choice(&codes.operator, &["In", "NotIn"], &path.child("operator"), errors);
+        if list(&codes.values).len() > MAX_CODES {
+            errors.too_long(&path.child("values"), MAX_CODES);
+        }
     }
 }
 
@@ -130,16 +165,29 @@ fn any(container: &Container, context: &Context<'_>, path: &Path, errors: &mut E
     let pulls = ["Always", "IfNotPresent", "Never"];
     required_choice(text(&container.image_pull_policy), &pulls, &path.child("imagePullPolicy"), errors);
     if let Some(resources) = &container.resources {
-        resources::validate(resources, &path.child("resources"), errors);
+        let path = path.child("resources");
+        resources::validate(resources, &path, errors);
+        claims::validate(list(&resources.claims), context.spec, &path.child("claims"), errors);
     }
+    resize_policy(container, context.spec, &path.child("resizePolicy"), errors);
+    if let Some(said) = &container.security_context {
+        security::container(said, context.spec.host_users != Some(false), &path.child("securityContext"), errors);
+    }
+}
+
+// Upstream reports on the list what is wrong with its elements.
+fn resize_policy(container: &Container, spec: &PodSpec, path: &Path, errors: &mut Errors) {
+    let mut seen = BTreeSet::new();
     for (i, policy) in list(&container.resize_policy).iter().enumerate() {
-        let path = path.child("resizePolicy").index(i);
-        required_choice(&policy.resource_name, &["cpu", "memory"], &path.child("resourceName"), errors);
-        let policies = ["NotRequired", "RestartContainer"];
-        required_choice(&policy.restart_policy, &policies, &path.child("restartPolicy"), errors);
-    }
-    if let Some(context) = &container.security_context {
-        security::container(context, &path.child("securityContext"), errors);
+        if !seen.insert(&policy.resource_name) {
+            errors.duplicate(&path.index(i), policy.resource_name.as_str());
+        }
+        required_choice(&policy.resource_name, &["cpu", "memory"], path, errors);
+        required_choice(&policy.restart_policy, &["NotRequired", "RestartContainer"], path, errors);
+        if text(&spec.restart_policy) == "Never" && policy.restart_policy != "NotRequired" {
+            let detail = "must be 'NotRequired' when `restartPolicy` is 'Never'";
+            errors.invalid(path, policy.restart_policy.as_str(), detail);
+        }
     }
 }
 
@@ -162,7 +210,7 @@ fn ports(ports: &[ContainerPort], path: &Path, errors: &mut Errors) {
         if let Some(number) = entry.host_port.filter(|number| *number != 0) {
             port(number, &path.child("hostPort"), errors);
         }
-        required_choice(text(&entry.protocol), &["TCP", "UDP", "SCTP"], &path.child("protocol"), errors);
+        required_choice(text(&entry.protocol), &["SCTP", "TCP", "UDP"], &path.child("protocol"), errors);
     }
 }
 
@@ -199,7 +247,7 @@ fn mounts(container: &Container, volumes: &Volumes, path: &Path, errors: &mut Er
         }
         sub_paths(mount, list_path, &path, errors);
         if let Some(propagation) = &mount.mount_propagation {
-            let path = path.child("mountPropagation");
+            let path = list_path.child("mountPropagation");
             choice(propagation, &["Bidirectional", "HostToContainer", "None"], &path, errors);
             let privileged =
                 container.security_context.as_ref().is_some_and(|context| context.privileged == Some(true));
@@ -208,6 +256,22 @@ fn mounts(container: &Container, volumes: &Volumes, path: &Path, errors: &mut Er
                 errors.forbidden(&path, detail);
             }
         }
+        recursive_read_only(mount, &list_path.child("recursiveReadOnly"), errors);
+    }
+}
+
+fn recursive_read_only(mount: &VolumeMount, path: &Path, errors: &mut Errors) {
+    match mount.recursive_read_only.as_deref() {
+        None | Some("Disabled") => {}
+        Some("Enabled" | "IfPossible") => {
+            if mount.read_only != Some(true) {
+                errors.forbidden(path, "may only be specified when readOnly is true");
+            }
+            if mount.mount_propagation.as_deref().is_some_and(|propagation| propagation != "None") {
+                errors.forbidden(path, "may only be specified when mountPropagation is None or not specified");
+            }
+        }
+        Some(other) => errors.not_supported(path, other, &["Disabled", "Enabled", "IfPossible"]),
     }
 }
 
@@ -256,9 +320,20 @@ fn devices(container: &Container, volumes: &Volumes, path: &Path, errors: &mut E
         if !names.insert(&device.name) {
             errors.invalid(&path.child("name"), device.name.as_str(), "must be unique");
         }
-        required(&device.device_path, &path.child("devicePath"), errors);
-        if !targets.insert(&device.device_path) {
-            errors.invalid(&path.child("devicePath"), device.device_path.as_str(), "must be unique");
+        let (at, target) = (path.child("devicePath"), device.device_path.as_str());
+        required(target, &at, errors);
+        if !targets.insert(target) {
+            errors.invalid(&at, target, "must be unique");
+        }
+        if target.split('/').any(|part| part == "..") {
+            errors.invalid(&at, target, "can not contain backsteps ('..')");
+        }
+        let mounts = list(&container.volume_mounts);
+        if mounts.iter().any(|mount| mount.name == device.name) {
+            errors.invalid(&path.child("name"), device.name.as_str(), "must not already exist in volumeMounts");
+        }
+        if mounts.iter().any(|mount| mount.mount_path == target) {
+            errors.invalid(&at, target, "must not already exist as a path in volumeMounts");
         }
     }
 }

@@ -2,13 +2,13 @@
 
 use k8s_openapi::api::core::v1::{EnvFromSource, EnvVar, ObjectFieldSelector, ResourceFieldSelector};
 use kubelab_api::{
+    Quantity,
     field::{Errors, Path},
     name,
 };
 
 use crate::registry::{
     cells::text,
-    core::resources,
     validation::{form, required, required_form},
 };
 
@@ -58,11 +58,15 @@ fn value_from(variable: &EnvVar, path: &Path, errors: &mut Errors) {
     }
     if let Some(key) = &source.config_map_key_ref {
         sources += 1;
-        required_form(&key.key, name::config_map_key, &path.child("configMapKeyRef").child("key"), errors);
+        let path = path.child("configMapKeyRef");
+        form(&key.name, name::dns1123_subdomain, &path.child("name"), errors);
+        required_form(&key.key, name::config_map_key, &path.child("key"), errors);
     }
     if let Some(key) = &source.secret_key_ref {
         sources += 1;
-        required_form(&key.key, name::config_map_key, &path.child("secretKeyRef").child("key"), errors);
+        let path = path.child("secretKeyRef");
+        form(&key.name, name::dns1123_subdomain, &path.child("name"), errors);
+        required_form(&key.key, name::config_map_key, &path.child("key"), errors);
     }
     if let Some(key) = &source.file_key_ref {
         sources += 1;
@@ -80,9 +84,9 @@ fn value_from(variable: &EnvVar, path: &Path, errors: &mut Errors) {
     }
 }
 
-pub(super) fn sources(sources: &[EnvFromSource], path: &Path, errors: &mut Errors) {
+pub(super) fn sources(sources: &[EnvFromSource], list_path: &Path, errors: &mut Errors) {
     for (i, source) in sources.iter().enumerate() {
-        let path = path.index(i);
+        let path = list_path.index(i);
         if !text(&source.prefix).is_empty() {
             form(text(&source.prefix), name::env_var, &path.child("prefix"), errors);
         }
@@ -95,10 +99,11 @@ pub(super) fn sources(sources: &[EnvFromSource], path: &Path, errors: &mut Error
             given += 1;
             required_form(&secret.name, name::dns1123_subdomain, &path.child("secretRef").child("name"), errors);
         }
+        // Upstream reports both on the list.
         match given {
-            0 => errors.invalid(&path, "", "must specify one of: `configMapRef` or `secretRef`"),
+            0 => errors.invalid(list_path, "", "must specify one of: `configMapRef` or `secretRef`"),
             1 => {}
-            _ => errors.invalid(&path, "", "may not have more than one field specified at a time"),
+            _ => errors.invalid(list_path, "", "may not have more than one field specified at a time"),
         }
     }
 }
@@ -146,6 +151,33 @@ pub(super) fn resource_ref(resource: &ResourceFieldSelector, in_volume: bool, pa
         errors.not_supported(&path.child("resource"), said, RESOURCES);
     }
     if let Some(divisor) = &resource.divisor {
-        resources::quantity(divisor, &path.child("divisor"), errors);
+        self::divisor(said, &divisor.0, &path.child("divisor"), errors);
+    }
+}
+
+/// In which units an amount may be told. Source: `validateContainerResourceDivisor`.
+fn divisor(resource: &str, divisor: &str, path: &Path, errors: &mut Errors) {
+    const SIZES: &[&str] = &["1", "1k", "1M", "1G", "1T", "1P", "1E", "1Ki", "1Mi", "1Gi", "1Ti", "1Pi", "1Ei"];
+    let Ok(amount) = divisor.parse::<Quantity>() else { return };
+    let amount = amount.to_string();
+    if amount == "0" {
+        return;
+    }
+    let kind = match resource.split_once('.').map_or(resource, |(_, kind)| kind) {
+        "cpu" => {
+            if !matches!(amount.as_str(), "1m" | "1") {
+                let detail = "only divisor's values 1m and 1 are supported with the cpu resource";
+                errors.invalid(path, resource, detail);
+            }
+            return;
+        }
+        "memory" => "memory",
+        "ephemeral-storage" => "local ephemeral storage",
+        kind if kind.starts_with("hugepages-") => "hugepages",
+        _ => return,
+    };
+    if !SIZES.contains(&amount.as_str()) {
+        let detail = format!("only divisor's values {} are supported with the {kind} resource", SIZES.join(", "));
+        errors.invalid(path, resource, &detail);
     }
 }

@@ -1,14 +1,21 @@
 //! What a pod, and a workload's pod template, may say. Source: `pkg/apis/core/validation/validation.go`.
 
+mod annotations;
+mod claims;
 mod container;
 mod env;
+mod os;
+mod pod_resources;
 mod probe;
+mod resize;
 mod scheduling;
 mod security;
+pub mod source;
+mod status;
 mod update;
 mod volume;
 
-use k8s_openapi::api::core::v1::{Pod, PodSpec, PodTemplateSpec};
+use k8s_openapi::api::core::v1::{Pod, PodSpec, PodTemplateSpec, ResourceRequirements};
 use kubelab_api::{
     field::{Errors, Path},
     name,
@@ -16,14 +23,16 @@ use kubelab_api::{
 };
 
 pub use self::{
+    resize::{ephemeral_containers_update, resize},
     scheduling::{node_selector, taint_effect, tolerations},
-    update::{status_update, update},
+    status::status_update,
+    update::update,
     volume::host_path,
 };
 use crate::registry::{
     cells::{list, text},
     core::resources,
-    validation::{choice, form, ip, json, required, required_choice},
+    validation::{form, ip, json, required_choice},
 };
 
 /// What is wrong with a pod, new or updated.
@@ -31,7 +40,8 @@ pub fn pod(pod: &Pod, errors: &mut Errors) {
     let path = Path::new("spec");
     let none = PodSpec::default();
     let spec = pod.spec.as_ref().unwrap_or(&none);
-    pod_spec(spec, true, &path, errors);
+    annotations::validate(pod.metadata.annotations.as_ref(), spec, &Path::new("metadata").child("annotations"), errors);
+    pod_spec(spec, Some(pod.metadata.name.as_deref().unwrap_or_default()), &path, errors);
     if text(&spec.service_account_name).is_empty() {
         for (i, volume) in list(&spec.volumes).iter().enumerate() {
             let sources = volume.projected.as_ref().map_or(&[][..], |projected| list(&projected.sources));
@@ -45,11 +55,7 @@ pub fn pod(pod: &Pod, errors: &mut Errors) {
     let lists = [("containers", &spec.containers[..]), ("initContainers", list(&spec.init_containers))];
     for (field, containers) in lists {
         for (i, container) in containers.iter().enumerate() {
-            let image = text(&container.image);
-            if image.trim() != image {
-                let path = path.child(field).index(i).child("image");
-                errors.invalid(&path, image, "must not have leading or trailing whitespace");
-            }
+            container::untrimmed_image(container, &path.child(field).index(i), errors);
         }
     }
 }
@@ -64,6 +70,7 @@ pub fn create(pod: &Pod, errors: &mut Errors) {
     if !list(&spec.scheduling_gates).is_empty() && !text(&spec.node_name).is_empty() {
         errors.forbidden(&path.child("nodeName"), "cannot be set until all schedulingGates have been cleared");
     }
+    annotations::profiles_agree(pod.metadata.annotations.as_ref(), spec, &path, errors);
 }
 
 /// What is wrong with a pod template.
@@ -76,26 +83,32 @@ pub fn template(template: &PodTemplateSpec, path: &Path, errors: &mut Errors) {
     }
     let none = PodSpec::default();
     let spec = template.spec.as_ref().unwrap_or(&none);
-    pod_spec(spec, false, &path.child("spec"), errors);
+    let said = template.metadata.as_ref().and_then(|meta| meta.annotations.as_ref());
+    annotations::validate(said, spec, &path.child("annotations"), errors);
+    pod_spec(spec, None, &path.child("spec"), errors);
+    annotations::profiles_agree(said, spec, &path.child("spec"), errors);
     if !list(&spec.ephemeral_containers).is_empty() {
         let detail = "ephemeral containers not allowed in pod template";
         errors.forbidden(&path.child("spec").child("ephemeralContainers"), detail);
     }
 }
 
-fn pod_spec(spec: &PodSpec, in_pod: bool, path: &Path, errors: &mut Errors) {
+/// `pod` is the name of the pod; `None` in a template.
+fn pod_spec(spec: &PodSpec, pod: Option<&str>, path: &Path, errors: &mut Errors) {
     let grace_seconds = spec.termination_grace_period_seconds.unwrap_or_default();
-    let volumes = volume::volumes(list(&spec.volumes), &path.child("volumes"), errors);
+    let volumes = volume::volumes(list(&spec.volumes), pod, &path.child("volumes"), errors);
+    claims::pod(list(&spec.resource_claims), &path.child("resourceClaims"), errors);
     let context = container::Context { spec, volumes: &volumes, grace_seconds };
     container::containers(&context, &path.child("containers"), errors);
     container::init_containers(&context, &path.child("initContainers"), errors);
     container::ephemeral_containers(&context, &path.child("ephemeralContainers"), errors);
-    security::host_network(spec, in_pod, path, errors);
+    pod_resources::validate(spec, &path.child("resources"), errors);
+    security::host_network(spec, pod.is_some(), path, errors);
     let restarts = ["Always", "OnFailure", "Never"];
     required_choice(text(&spec.restart_policy), &restarts, &path.child("restartPolicy"), errors);
     dns(spec, path, errors);
     label::validate_labels(spec.node_selector.as_ref(), &path.child("nodeSelector"), errors);
-    security::pod(spec, path, &path.child("securityContext"), errors);
+    security::pod(spec, &path.child("securityContext"), errors);
     if let Some(affinity) = &spec.affinity {
         scheduling::affinity(affinity, &path.child("affinity"), errors);
     }
@@ -106,6 +119,8 @@ fn pod_spec(spec: &PodSpec, in_pod: bool, path: &Path, errors: &mut Errors) {
     scheduling::gates(list(&spec.scheduling_gates), &path.child("schedulingGates"), errors);
     let spread = &path.child("topologySpreadConstraints");
     scheduling::spread(list(&spec.topology_spread_constraints), spread, errors);
+    os::host_process(spec, path, errors);
+    security::host_users(spec, path, errors);
     let subdomain = |value: &Option<String>, field: &str, errors: &mut Errors| {
         if !text(value).is_empty() {
             form(text(value), name::dns1123_subdomain, &path.child(field), errors);
@@ -114,13 +129,20 @@ fn pod_spec(spec: &PodSpec, in_pod: bool, path: &Path, errors: &mut Errors) {
     subdomain(&spec.service_account_name, "serviceAccountName", errors);
     subdomain(&spec.node_name, "nodeName", errors);
     if let Some(seconds) = spec.active_deadline_seconds {
-        for wrong in name::in_range(seconds, 1, u32::MAX.into()) {
+        for wrong in name::in_range(seconds, 1, i32::MAX.into()) {
             errors.invalid(&path.child("activeDeadlineSeconds"), seconds, &wrong);
         }
     }
     for (value, field) in [(&spec.hostname, "hostname"), (&spec.subdomain, "subdomain")] {
         if !text(value).is_empty() {
             form(text(value), name::dns1123_label, &path.child(field), errors);
+        }
+    }
+    if let Some(name) = spec.hostname_override.as_ref().filter(|name| !name.is_empty()) {
+        let path = path.child("hostnameOverride");
+        form(name, name::dns1123_subdomain, &path, errors);
+        if name.len() > 64 {
+            errors.too_long(&path, 64);
         }
     }
     tolerations(list(&spec.tolerations), &path.child("tolerations"), errors);
@@ -132,17 +154,18 @@ fn pod_spec(spec: &PodSpec, in_pod: bool, path: &Path, errors: &mut Errors) {
         }
     }
     subdomain(&spec.priority_class_name, "priorityClassName", errors);
-    subdomain(&spec.runtime_class_name, "runtimeClassName", errors);
+    if let Some(class) = &spec.runtime_class_name {
+        form(class, name::dns1123_subdomain, &path.child("runtimeClassName"), errors);
+    }
     if let Some(policy) = &spec.preemption_policy {
         let policies = ["PreemptLowerPriority", "Never"];
         required_choice(policy, &policies, &path.child("preemptionPolicy"), errors);
     }
-    for (name, amount) in spec.overhead.iter().flatten() {
-        resources::amount(name, amount, &path.child("overhead").key(name), errors);
+    if let Some(overhead) = &spec.overhead {
+        let overhead = ResourceRequirements { limits: Some(overhead.clone()), ..Default::default() };
+        resources::validate(&overhead, &path.child("overhead"), errors);
     }
-    if let Some(os) = &spec.os {
-        choice(&os.name, &["linux", "windows"], &path.child("os").child("name"), errors);
-    }
+    os::validate(spec, path, errors);
 }
 
 fn dns(spec: &PodSpec, path: &Path, errors: &mut Errors) {
@@ -150,6 +173,7 @@ fn dns(spec: &PodSpec, path: &Path, errors: &mut Errors) {
     let policy = text(&spec.dns_policy);
     required_choice(policy, &policies, &path.child("dnsPolicy"), errors);
     let path = path.child("dnsConfig");
+    let none = "must provide at least one DNS nameserver when `dnsPolicy` is None";
     let Some(config) = &spec.dns_config else {
         if policy == "None" {
             errors.required(&path, "must provide `dnsConfig` when `dnsPolicy` is None");
@@ -158,8 +182,7 @@ fn dns(spec: &PodSpec, path: &Path, errors: &mut Errors) {
     };
     let servers = list(&config.nameservers);
     if policy == "None" && servers.is_empty() {
-        let detail = "must provide at least one DNS nameserver when `dnsPolicy` is None";
-        errors.required(&path.child("nameservers"), detail);
+        return errors.required(&path.child("nameservers"), none);
     }
     if servers.len() > 3 {
         errors.invalid(&path.child("nameservers"), json(&servers), "must not have more than 3 nameservers");
@@ -171,7 +194,15 @@ fn dns(spec: &PodSpec, path: &Path, errors: &mut Errors) {
     if searches.len() > 32 {
         errors.invalid(&path.child("searches"), json(&searches), "must not have more than 32 search paths");
     }
-    for (i, option) in list(&config.options).iter().enumerate() {
-        required(text(&option.name), &path.child("options").index(i), errors);
+    if searches.join(" ").len() > 2048 {
+        let detail = "must not have more than 2048 characters (including spaces) in the search list";
+        errors.invalid(&path.child("searches"), json(&searches), detail);
+    }
+    for (i, search) in searches.iter().enumerate().filter(|(_, search)| *search != ".") {
+        let search = search.strip_suffix('.').unwrap_or(search);
+        form(search, name::dns1123_subdomain_with_underscore, &path.child("searches").index(i), errors);
+    }
+    for (i, _) in list(&config.options).iter().enumerate().filter(|(_, option)| text(&option.name).is_empty()) {
+        errors.required(&path.child("options").index(i), "must not be empty");
     }
 }

@@ -15,7 +15,7 @@ use serde_json::json;
 
 use crate::registry::{
     cells::{list, text},
-    validation::{self, choice, form, label_key, required_choice},
+    validation::{choice, form, label_key, required_choice},
 };
 
 const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
@@ -73,11 +73,41 @@ fn pod_affinity_term(term: &PodAffinityTerm, path: &Path, errors: &mut Errors) {
     for namespace in list(&term.namespaces) {
         form(namespace, name::dns1123_label, &path.child("namespace"), errors);
     }
+    label_keys(term, path, errors);
     let path = path.child("topologyKey");
     if term.topology_key.is_empty() {
         errors.required(&path, "can not be empty");
     }
     label_key(&term.topology_key, &path, errors);
+}
+
+/// Source: `validateMatchLabelKeysAndMismatchLabelKeys`, KEP-3633.
+fn label_keys(term: &PodAffinityTerm, path: &Path, errors: &mut Errors) {
+    let (same, other) = (list(&term.match_label_keys), list(&term.mismatch_label_keys));
+    for (field, keys) in [("matchLabelKeys", same), ("mismatchLabelKeys", other)] {
+        let path = path.child(field);
+        if !keys.is_empty() && term.label_selector.is_none() {
+            errors.forbidden(&path, "must not be specified when labelSelector is not set");
+            continue;
+        }
+        keys.iter().enumerate().for_each(|(i, key)| label_key(key, &path.index(i), errors));
+    }
+    if let Some(selector) = &term.label_selector {
+        // The keys became requirements when the pod was made: a second one for the same key was the user's.
+        let mut seen: BTreeSet<&str> = selector.match_labels.iter().flatten().map(|(key, _)| key.as_str()).collect();
+        for requirement in list(&selector.match_expressions) {
+            let key = requirement.key.as_str();
+            let place = same.iter().rposition(|same| same == key);
+            if let Some(i) = place.filter(|_| seen.contains(key)) {
+                errors.invalid(&path.index(i), key, "exists in both matchLabelKeys and labelSelector");
+            }
+            seen.insert(key);
+        }
+    }
+    for (i, key) in same.iter().enumerate().filter(|(_, key)| other.contains(key)) {
+        let path = path.child("matchLabelKeys").index(i);
+        errors.invalid(&path, key.as_str(), "exists in both matchLabelKeys and mismatchLabelKeys");
+    }
 }
 
 /// What is wrong with a choice of nodes.
@@ -165,7 +195,7 @@ pub fn tolerations(tolerations: &[Toleration], path: &Path, errors: &mut Errors)
             "Exists" => {
                 if !text(&toleration.value).is_empty() {
                     let detail = "value must be empty when `operator` is 'Exists'";
-                    errors.invalid(&path.child("operator"), validation::json(toleration), detail);
+                    errors.invalid(&path.child("operator"), text(&toleration.value), detail);
                 }
             }
             other => errors.not_supported(&path.child("operator"), other, &["Equal", "Exists"]),
@@ -193,7 +223,6 @@ pub(super) fn gates(gates: &[PodSchedulingGate], path: &Path, errors: &mut Error
 }
 
 pub(super) fn spread(constraints: &[TopologySpreadConstraint], path: &Path, errors: &mut Errors) {
-    let mut seen = BTreeSet::new();
     for (i, constraint) in constraints.iter().enumerate() {
         let path = path.index(i);
         let positive = "must be greater than zero";
@@ -202,12 +231,13 @@ pub(super) fn spread(constraints: &[TopologySpreadConstraint], path: &Path, erro
         }
         if constraint.topology_key.is_empty() {
             errors.required(&path.child("topologyKey"), "can not be empty");
-        } else {
-            label_key(&constraint.topology_key, &path.child("topologyKey"), errors);
         }
         let action = constraint.when_unsatisfiable.as_str();
         choice(action, &["DoNotSchedule", "ScheduleAnyway"], &path.child("whenUnsatisfiable"), errors);
-        if !seen.insert((&constraint.topology_key, action)) {
+        let same = |other: &TopologySpreadConstraint| {
+            other.topology_key == constraint.topology_key && other.when_unsatisfiable == constraint.when_unsatisfiable
+        };
+        if constraints[i + 1..].iter().any(same) {
             let pair = format!("{{{}, {action}}}", constraint.topology_key);
             errors.duplicate(&path.child("{topologyKey, whenUnsatisfiable}"), json!(pair));
         }
@@ -215,7 +245,8 @@ pub(super) fn spread(constraints: &[TopologySpreadConstraint], path: &Path, erro
             let path = path.child("minDomains");
             if domains <= 0 {
                 errors.invalid(&path, domains, positive);
-            } else if action != "DoNotSchedule" {
+            }
+            if action != "DoNotSchedule" {
                 let detail = format!("can only use minDomains if whenUnsatisfiable=DoNotSchedule, not {action}");
                 errors.invalid(&path, domains, &detail);
             }
@@ -227,8 +258,28 @@ pub(super) fn spread(constraints: &[TopologySpreadConstraint], path: &Path, erro
         if let Some(policy) = &constraint.node_taints_policy {
             choice(policy, &policies, &path.child("nodeTaintsPolicy"), errors);
         }
+        spread_keys(constraint, &path.child("matchLabelKeys"), errors);
         if let Some(selector) = &constraint.label_selector {
             label::validate(selector, &path.child("labelSelector"), errors);
+        }
+    }
+}
+
+/// Source: `validateMatchLabelKeysInTopologySpread`, KEP-3243. With the selector's merge (KEP-3243, v1.34) the keys are
+/// requirements of the selector by now: a second one for the same key was the user's.
+fn spread_keys(constraint: &TopologySpreadConstraint, path: &Path, errors: &mut Errors) {
+    let keys = list(&constraint.match_label_keys);
+    let Some(selector) = &constraint.label_selector else {
+        if !keys.is_empty() {
+            errors.forbidden(path, "must not be specified when labelSelector is not set");
+        }
+        return;
+    };
+    for (i, key) in keys.iter().enumerate() {
+        label_key(key, &path.index(i), errors);
+        let said = list(&selector.match_expressions).iter().filter(|requirement| requirement.key == *key).count();
+        if said > 1 || selector.match_labels.as_ref().is_some_and(|labels| labels.contains_key(key)) {
+            errors.invalid(&path.index(i), key.as_str(), "exists in both matchLabelKeys and labelSelector");
         }
     }
 }

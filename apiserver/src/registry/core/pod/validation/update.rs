@@ -1,19 +1,17 @@
-//! What an update may change of a pod: little. Source: `ValidatePodUpdate` and `ValidatePodStatusUpdate` in
+//! What an update may change of a pod: little. Source: `ValidatePodUpdate` in
 //! `pkg/apis/core/validation/validation.go`.
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{Container, ContainerStatus, Pod, PodSchedulingGate, PodSpec, Toleration};
-use kubelab_api::{
-    field::{Errors, Path},
-    name,
-};
+use k8s_openapi::api::core::v1::{Container, NodeSelectorTerm, Pod, PodSchedulingGate, PodSpec, Toleration};
+use kubelab_api::field::{Errors, Path};
 use serde_json::Value;
 
+use super::annotations;
 use crate::registry::{
-    cells::{list, text},
+    cells::list,
     defaults::each,
-    validation::{immutable, ip, json},
+    validation::{difference, json},
 };
 
 const MAY_NOT: &str = "pod updates may not change fields other than `spec.containers[*].image`,\
@@ -22,6 +20,8 @@ const MAY_NOT: &str = "pod updates may not change fields other than `spec.contai
 
 /// What is wrong with this change of a pod.
 pub fn update(new: &Pod, old: &Pod, errors: &mut Errors) {
+    let at = Path::new("metadata").child("annotations");
+    annotations::update(new.metadata.annotations.as_ref(), old.metadata.annotations.as_ref(), &at, errors);
     let path = Path::new("spec");
     let (Some(new), Some(old)) = (&new.spec, &old.spec) else { return };
     if new == old {
@@ -62,7 +62,7 @@ pub fn update(new: &Pod, old: &Pod, errors: &mut Errors) {
         gated(&mut rest, old, &path, errors);
     }
     if rest != *old {
-        errors.forbidden(&path, &format!("{MAY_NOT}\n{}", difference(old, &rest)));
+        errors.forbidden(&path, &format!("{MAY_NOT}\n{}", difference("core.PodSpec", &json(old), &json(&rest))));
     }
 }
 
@@ -77,8 +77,8 @@ fn same_containers(new: &[Container], old: &[Container], path: &Path, errors: &m
 fn deadline(new: Option<i64>, old: Option<i64>, path: &Path, errors: &mut Errors) -> bool {
     let path = path.child("activeDeadlineSeconds");
     match (new, old) {
-        (Some(new), _) if !(0..=i64::from(u32::MAX)).contains(&new) => {
-            errors.invalid(&path, new, &format!("must be between 0 and {}, inclusive", u32::MAX));
+        (Some(new), _) if !(0..=i64::from(i32::MAX)).contains(&new) => {
+            errors.invalid(&path, new, &format!("must be between 0 and {}, inclusive", i32::MAX));
             false
         }
         (Some(new), Some(old)) if old < new => {
@@ -113,92 +113,47 @@ fn gated(new: &mut PodSpec, old: &PodSpec, path: &Path, errors: &mut Errors) {
     let none = BTreeMap::new();
     let before = old.node_selector.as_ref().unwrap_or(&none);
     let after = new.node_selector.as_ref().unwrap_or(&none);
-    for (key, value) in before {
-        if after.get(key) != Some(value) {
-            let detail = "only additions to spec.nodeSelector are allowed (no mutations or deletions)";
-            errors.invalid(&path.child("nodeSelector").key(key), value.as_str(), detail);
-        }
+    if before.iter().any(|(key, value)| after.get(key) != Some(value)) {
+        let detail = "only additions to spec.nodeSelector are allowed (no mutations or deletions)";
+        errors.invalid(&path.child("nodeSelector"), json(&after), detail);
     }
     new.node_selector.clone_from(&old.node_selector);
     let affinity = |spec: &PodSpec| spec.affinity.as_ref().and_then(|affinity| affinity.node_affinity.clone());
-    let required = |spec: &PodSpec| {
-        affinity(spec).and_then(|affinity| affinity.required_during_scheduling_ignored_during_execution)
+    let terms = |spec: &PodSpec| {
+        let required = affinity(spec).and_then(|affinity| affinity.required_during_scheduling_ignored_during_execution);
+        required.map(|required| required.node_selector_terms).unwrap_or_default()
     };
-    let terms = |spec: &PodSpec| required(spec).map(|required| required.node_selector_terms).unwrap_or_default();
     let (after, before) = (terms(new), terms(old));
-    let narrower = before.is_empty()
-        || before.len() == after.len()
-            && before.iter().zip(&after).all(|(before, after)| {
-                list(&before.match_expressions).iter().all(|one| list(&after.match_expressions).contains(one))
-                    && list(&before.match_fields).iter().all(|one| list(&after.match_fields).contains(one))
-            });
-    if narrower && affinity(new) != affinity(old) {
-        let affinity = affinity(old);
-        match (&mut new.affinity, old.affinity.is_some()) {
-            (Some(changed), true) => changed.node_affinity = affinity,
-            (changed, _) => changed.clone_from(&old.affinity),
+    let path = path.child("affinity").child("nodeAffinity");
+    let path = path.child("requiredDuringSchedulingIgnoredDuringExecution").child("nodeSelectorTerms");
+    if !before.is_empty() && before.len() != after.len() {
+        let detail = "no additions/deletions to non-empty NodeSelectorTerms list are allowed";
+        errors.invalid(&path, json(&after), detail);
+    } else {
+        for (i, (before, after)) in before.iter().zip(&after).enumerate() {
+            if !only_additions(after, before) {
+                let detail = "only additions are allowed (no mutations or deletions)";
+                errors.invalid(&path.index(i), json(after), detail);
+            }
+        }
+    }
+    if affinity(new) != affinity(old) {
+        match (&mut new.affinity, &old.affinity) {
+            (Some(changed), None) if changed.pod_affinity.is_none() && changed.pod_anti_affinity.is_none() => {
+                new.affinity = None;
+            }
+            (Some(changed), _) => changed.node_affinity = affinity(old),
+            (None, old) => new.affinity.clone_from(old),
         }
     }
 }
 
-/// What differs, field by field, as `-` before and `+` after.
-fn difference(old: &PodSpec, new: &PodSpec) -> String {
-    let (Value::Object(old), Value::Object(new)) = (json(old), json(new)) else { return String::new() };
-    let mut lines = vec!["  core.PodSpec{".to_owned(), "  \t... // identical fields".to_owned()];
-    let mut fields: Vec<_> = old.keys().chain(new.keys()).collect();
-    fields.sort();
-    fields.dedup();
-    for field in fields.into_iter().filter(|field| old.get(*field) != new.get(*field)) {
-        lines.extend(old.get(field).map(|value| format!("- \t{field}: {value},")));
-        lines.extend(new.get(field).map(|value| format!("+ \t{field}: {value},")));
+/// A term without requirements selects nothing, so it may not get any.
+fn only_additions(new: &NodeSelectorTerm, old: &NodeSelectorTerm) -> bool {
+    let (expressions, fields) = (list(&old.match_expressions), list(&old.match_fields));
+    let (new_expressions, new_fields) = (list(&new.match_expressions), list(&new.match_fields));
+    if expressions.is_empty() && fields.is_empty() {
+        return new_expressions.is_empty() && new_fields.is_empty();
     }
-    lines.push("  }\n".into());
-    lines.join("\n")
-}
-
-/// What is wrong with this change of a pod's status.
-pub fn status_update(new: &Pod, old: &Pod, errors: &mut Errors) {
-    let path = Path::new("status");
-    let (Some(status), Some(before)) = (&new.status, &old.status) else { return };
-    let nominated = text(&status.nominated_node_name);
-    if !nominated.is_empty() {
-        for wrong in name::dns1123_subdomain(nominated) {
-            errors.invalid(&path.child("nominatedNodeName"), nominated, &wrong);
-        }
-    }
-    if let Some(spec) = &old.spec {
-        let fields = [
-            ("containerStatuses", &status.container_statuses, &before.container_statuses),
-            ("initContainerStatuses", &status.init_container_statuses, &before.init_container_statuses),
-        ];
-        for (field, new, old) in fields {
-            transitions(spec, list(new), list(old), &path.child(field), errors);
-        }
-    }
-    for (i, address) in list(&status.pod_ips).iter().enumerate() {
-        ip(&address.ip, &path.child("podIPs").index(i), errors);
-    }
-    if before.qos_class.is_some() {
-        immutable(&status.qos_class, &before.qos_class, &path.child("qosClass"), errors);
-    }
-}
-
-/// A container that is not restarted never leaves its end.
-fn transitions(spec: &PodSpec, new: &[ContainerStatus], old: &[ContainerStatus], path: &Path, errors: &mut Errors) {
-    let all = || spec.containers.iter().chain(list(&spec.init_containers));
-    let restarted = all().any(|container| container.restart_policy.is_some());
-    if text(&spec.restart_policy) == "Always" || restarted {
-        return;
-    }
-    let ended = |status: &ContainerStatus| status.state.as_ref().and_then(|state| state.terminated.clone());
-    for old in old {
-        let Some(end) = ended(old) else { continue };
-        if end.exit_code != 0 && text(&spec.restart_policy) == "OnFailure" {
-            continue;
-        }
-        let again = new.iter().position(|new| new.name == old.name && ended(new).is_none());
-        if let Some(i) = again {
-            errors.forbidden(&path.index(i).child("state"), "may not be transitioned to non-terminated state");
-        }
-    }
+    new_expressions.starts_with(expressions) && new_fields.starts_with(fields)
 }

@@ -1,9 +1,9 @@
 //! Volumes of a pod.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::{
-    DownwardAPIVolumeFile, HostPathVolumeSource, KeyToPath, ProjectedVolumeSource, Volume,
+    ClusterTrustBundleProjection, DownwardAPIVolumeFile, HostPathVolumeSource, KeyToPath, ProjectedVolumeSource, Volume,
 };
 use kubelab_api::{
     field::{Errors, Path},
@@ -12,11 +12,11 @@ use kubelab_api::{
 
 use serde_json::Value;
 
-use super::{container, env};
+use super::{container, env, source};
 use crate::registry::{
     cells::{list, text},
     core::resources,
-    validation::{choice, form, json, required},
+    validation::{choice, form, json, required, required_choice},
 };
 
 /// The sound volumes of a pod by name.
@@ -25,12 +25,20 @@ pub(super) type Volumes = BTreeMap<String, Volume>;
 const DOWNWARD_FIELDS: &[&str] =
     &["metadata.annotations", "metadata.labels", "metadata.name", "metadata.namespace", "metadata.uid"];
 
-pub(super) fn volumes(volumes: &[Volume], path: &Path, errors: &mut Errors) -> Volumes {
+/// `pod` is the pod's name, if it is known: it says how claims will be called that are made for the pod.
+pub(super) fn volumes(volumes: &[Volume], pod: Option<&str>, path: &Path, errors: &mut Errors) -> Volumes {
     let mut sound = Volumes::new();
+    let made: BTreeSet<String> = match pod {
+        Some(pod) => {
+            let ephemeral = volumes.iter().filter(|volume| volume.ephemeral.is_some());
+            ephemeral.map(|volume| format!("{pod}-{}", volume.name)).collect()
+        }
+        None => BTreeSet::new(),
+    };
     for (i, volume) in volumes.iter().enumerate() {
         let path = path.index(i);
         let before = errors.0.len();
-        source(volume, &path, errors);
+        source(volume, pod, &path, errors);
         let name_path = path.child("name");
         match volume.name.as_str() {
             "" => errors.required(&name_path, ""),
@@ -42,22 +50,26 @@ pub(super) fn volumes(volumes: &[Volume], path: &Path, errors: &mut Errors) -> V
         if errors.0.len() == before {
             sound.insert(volume.name.clone(), volume.clone());
         }
+        if let Some(claim) = volume.persistent_volume_claim.as_ref().filter(|claim| made.contains(&claim.claim_name)) {
+            let path = path.child("persistentVolumeClaim").child("claimName");
+            let detail = "must not reference a PVC that gets created for an ephemeral volume";
+            errors.invalid(&path, claim.claim_name.as_str(), detail);
+        }
     }
     sound
 }
 
-fn source(volume: &Volume, path: &Path, errors: &mut Errors) {
-    // Sources as they are named in JSON: the first is checked, the others may not be there.
+fn source(volume: &Volume, pod: Option<&str>, path: &Path, errors: &mut Errors) {
     let Value::Object(fields) = json(volume) else { return };
-    let mut given = fields.keys().filter(|field| *field != "name");
-    let Some(first) = given.next() else {
+    let given = source::given(&fields);
+    let Some(&first) = given.first() else {
         return errors.required(path, "must specify a volume type");
     };
-    for field in given {
-        errors.forbidden(&path.child(field), "may not specify more than 1 volume type");
-    }
+    source::validate(first, &fields, path, errors);
+    source::too_many(&given, path, errors);
+    let volume_path = path;
     let path = path.child(first);
-    match first.as_str() {
+    match first {
         "emptyDir" => {
             let limit = volume.empty_dir.as_ref().and_then(|source| source.size_limit.as_ref());
             if limit.is_some_and(|limit| limit.0.starts_with('-')) {
@@ -89,17 +101,14 @@ fn source(volume: &Volume, path: &Path, errors: &mut Errors) {
             let Some(source) = &volume.persistent_volume_claim else { return };
             required(&source.claim_name, &path.child("claimName"), errors);
         }
-        "nfs" => {
-            let Some(source) = &volume.nfs else { return };
-            required(&source.server, &path.child("server"), errors);
-            required(&source.path, &path.child("path"), errors);
-            if !source.path.starts_with('/') {
-                errors.invalid(&path.child("path"), source.path.as_str(), "must be an absolute path");
-            }
-        }
         "csi" => {
-            let Some(source) = &volume.csi else { return };
-            required(&source.driver, &path.child("driver"), errors);
+            let Some(secret) = volume.csi.as_ref().and_then(|source| source.node_publish_secret_ref.as_ref()) else {
+                return;
+            };
+            match secret.name.as_str() {
+                "" => errors.required(&path.child("nodePublishSecretRef").child("name"), ""),
+                secret => form(secret, name::dns1123_subdomain, &path.child("name"), errors),
+            }
         }
         "ephemeral" => {
             let Some(source) = &volume.ephemeral else { return };
@@ -110,11 +119,21 @@ fn source(volume: &Volume, path: &Path, errors: &mut Errors) {
                     crate::registry::core::persistent_volume_claim::validate_spec(&template.spec, &path, errors);
                 }
             }
+            if let Some(pod) = pod.filter(|_| !volume.name.is_empty()) {
+                let claim = format!("{pod}-{}", volume.name);
+                for wrong in name::dns1123_subdomain(&claim) {
+                    let detail = format!("PVC name {claim:?}: {wrong}");
+                    errors.invalid(&volume_path.child("name"), volume.name.as_str(), &detail);
+                }
+            }
         }
         "image" => {
             let Some(source) = &volume.image else { return };
+            if pod.is_some() {
+                required(text(&source.reference), &path.child("reference"), errors);
+            }
             let policies = ["Always", "IfNotPresent", "Never"];
-            choice(text(&source.pull_policy), &policies, &path.child("pullPolicy"), errors);
+            required_choice(text(&source.pull_policy), &policies, &path.child("pullPolicy"), errors);
         }
         _ => {}
     }
@@ -173,18 +192,42 @@ fn downward_file(file: &DownwardAPIVolumeFile, path: &Path, errors: &mut Errors)
 
 fn projected(source: &ProjectedVolumeSource, path: &Path, errors: &mut Errors) {
     mode(source.default_mode, &path.child("defaultMode"), errors);
+    let whole = path;
+    let mut used = BTreeSet::new();
+    let mut unique = |file: &str, shown: &str, errors: &mut Errors| {
+        if !file.is_empty() && !used.insert(file.to_owned()) {
+            errors.invalid(whole, shown, "conflicting duplicate paths");
+        }
+    };
     for (i, source) in list(&source.sources).iter().enumerate() {
         let path = path.child("sources").index(i);
+        let mut kinds = 0;
         if let Some(secret) = &source.secret {
+            kinds += 1;
             required(&secret.name, &path.child("secret").child("name"), errors);
             items(list(&secret.items), &path.child("secret").child("items"), errors);
+            list(&secret.items).iter().for_each(|item| unique(&item.path, &secret.name, errors));
         }
         if let Some(map) = &source.config_map {
+            kinds += 1;
             required(&map.name, &path.child("configMap").child("name"), errors);
             items(list(&map.items), &path.child("configMap").child("items"), errors);
+            list(&map.items).iter().for_each(|item| unique(&item.path, &map.name, errors));
         }
         if let Some(downward) = &source.downward_api {
-            list(&downward.items).iter().for_each(|file| downward_file(file, &path.child("downwardAPI"), errors));
+            kinds += 1;
+            for file in list(&downward.items) {
+                downward_file(file, &path.child("downwardAPI"), errors);
+                unique(&file.path, &file.path, errors);
+            }
+        }
+        if let Some(bundle) = &source.cluster_trust_bundle {
+            kinds += 1;
+            trust_bundle(bundle, &path.child("clusterTrustBundle"), errors);
+            unique(&bundle.path, &bundle.path, errors);
+        }
+        if kinds + usize::from(source.service_account_token.is_some()) > 1 {
+            errors.forbidden(&path, "may not specify more than 1 volume type per source");
         }
         if let Some(token) = &source.service_account_token {
             let path = path.child("serviceAccountToken");
@@ -196,7 +239,39 @@ fn projected(source: &ProjectedVolumeSource, path: &Path, errors: &mut Errors) {
                 let detail = "may not specify a duration larger than 2^32 seconds";
                 errors.invalid(&path.child("expirationSeconds"), seconds, detail);
             }
-            required(&token.path, &path.child("path"), errors);
+            // Upstream reports the path on the volume, not on its source.
+            match token.path.as_str() {
+                "" => errors.required(&whole.child("path"), ""),
+                file => file_name(file, &whole.child("path"), errors),
+            }
         }
     }
+}
+
+fn trust_bundle(bundle: &ClusterTrustBundleProjection, path: &Path, errors: &mut Errors) {
+    match (&bundle.name, &bundle.signer_name) {
+        (Some(_), Some(_)) => {
+            errors.invalid(path, json(bundle), "only one of name and signerName may be used");
+        }
+        (None, None) => errors.required(path, "either name or signerName must be specified"),
+        (Some(name), None) => {
+            if name.is_empty() {
+                errors.required(&path.child("name"), "must be a valid object name");
+            }
+            if let Some(selector) = &bundle.label_selector {
+                let detail = "labelSelector must be unset if name is specified";
+                errors.invalid(&path.child("labelSelector"), json(selector), detail);
+            }
+        }
+        (None, Some(signer)) => {
+            if signer.is_empty() {
+                errors.required(&path.child("signerName"), "must be a valid signer name");
+            }
+            if let Some(selector) = &bundle.label_selector {
+                kubelab_api::selector::label::validate(selector, &path.child("labelSelector"), errors);
+            }
+        }
+    }
+    required(&bundle.path, &path.child("path"), errors);
+    file_name(&bundle.path, &path.child("path"), errors);
 }
