@@ -23,6 +23,10 @@ use crate::{
 /// `k8s.io/apiserver/pkg/storage/cacher`.
 const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
 
+/// A watcher that was told something is told the next at the soonest after this, with all that came meanwhile: a hundred
+/// watchers of a busy resource then cost one write each for many events. One that waited long is told at once.
+const PACE: Duration = Duration::from_millis(3);
+
 /// A watch without a timeout of its own lasts this long, and up to twice as long, so that not all end at once.
 /// Source: `--min-request-timeout`.
 const MIN_LIFE: Duration = Duration::from_secs(1800);
@@ -36,6 +40,8 @@ struct Lines {
     first: bool,
     ends: Instant,
     next_bookmark: Instant,
+    /// Nothing is sent before.
+    next_send: Instant,
     shutdown: CancellationToken,
     over: bool,
     _watching: Watching,
@@ -62,6 +68,7 @@ pub fn body(
         first: true,
         ends: now + life,
         next_bookmark: now + BOOKMARK_EVERY,
+        next_send: now,
         shutdown,
         over: false,
         _watching: watching,
@@ -76,12 +83,18 @@ fn frames(lines: Lines) -> impl Stream<Item = Result<Frame<Bytes>, BoxError>> + 
                 return None;
             }
             let next = tokio::select! {
-                next = lines.watch.next(BOOKMARK_EVERY) => next?,
+                next = lines.next() => next?,
                 () = tokio::time::sleep_until(lines.ends) => return None,
                 () = lines.shutdown.cancelled() => return None,
             };
             let bytes = match next {
-                Ok(batch) => lines.write(&batch),
+                Ok(batch) => {
+                    // The initial state goes as fast as it can.
+                    if batch.revision > 0 {
+                        lines.next_send = Instant::now() + PACE;
+                    }
+                    lines.write(&batch)
+                }
                 Err(error) => {
                     lines.over = true;
                     failure(&error)
@@ -95,6 +108,13 @@ fn frames(lines: Lines) -> impl Stream<Item = Result<Frame<Bytes>, BoxError>> + 
 }
 
 impl Lines {
+    async fn next(&mut self) -> Option<Result<WatchBatch, Error>> {
+        if Instant::now() < self.next_send {
+            tokio::time::sleep_until(self.next_send).await;
+        }
+        self.watch.next(BOOKMARK_EVERY).await
+    }
+
     fn write(&mut self, batch: &WatchBatch) -> Vec<u8> {
         let size: usize = batch.events.iter().map(|event| event.json.len() + 64).sum();
         let mut out = Vec::with_capacity(size);
