@@ -1,7 +1,7 @@
 //! A refusal, neutral to the door it leaves through. REST turns it into a `Status` body, gRPC into a status' details.
 //! Source of reasons, codes and wording: `k8s.io/apimachinery/pkg/api/errors`.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Status, StatusCause, StatusDetails};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ListMeta, Status, StatusCause, StatusDetails};
 
 use crate::{Resource, field};
 
@@ -80,12 +80,14 @@ pub struct Error {
     pub message: String,
     /// What it is about.
     pub details: Option<Box<StatusDetails>>,
+    /// Where a list that cannot go on as it began may go on all the same.
+    pub continue_token: Option<Box<str>>,
 }
 
 impl Error {
     /// A refusal that names no object.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into(), details: None }
+        Self { reason, message: message.into(), details: None, continue_token: None }
     }
 
     fn about(reason: Reason, resource: &Resource, name: &str, message: String) -> Self {
@@ -95,7 +97,7 @@ impl Error {
             name: (!name.is_empty()).then(|| name.to_owned()),
             ..Default::default()
         };
-        Self { reason, message, details: Some(Box::new(details)) }
+        Self { details: Some(Box::new(details)), ..Self::new(reason, message) }
     }
 
     /// 400: the request makes no sense.
@@ -171,7 +173,7 @@ impl Error {
             ..Default::default()
         };
         let message = format!("{kind} {name:?} is invalid: {errors}");
-        Self { reason: Reason::Invalid, message, details: Some(Box::new(details)) }
+        Self { details: Some(Box::new(details)), ..Self::new(Reason::Invalid, message) }
     }
 
     /// 405: the resource does not do that.
@@ -182,7 +184,7 @@ impl Error {
     /// 429: come back later.
     pub fn too_many_requests(message: impl Into<String>, retry_after_seconds: i32) -> Self {
         let details = StatusDetails { retry_after_seconds: Some(retry_after_seconds), ..Default::default() };
-        Self { reason: Reason::TooManyRequests, message: message.into(), details: Some(Box::new(details)) }
+        Self { details: Some(Box::new(details)), ..Self::new(Reason::TooManyRequests, message) }
     }
 
     /// 413: the body or the object is too large.
@@ -213,7 +215,7 @@ impl Error {
             reason: Some(self.reason.name().into()).filter(|reason: &String| !reason.is_empty()),
             code: Some(self.code().into()),
             details: self.details.as_deref().cloned(),
-            ..Default::default()
+            metadata: ListMeta { continue_: self.continue_token.as_deref().map(str::to_owned), ..Default::default() },
         }
     }
 
@@ -223,6 +225,7 @@ impl Error {
             reason: status.reason.as_deref().map_or(Reason::Unknown, Reason::from_name),
             message: status.message.unwrap_or_default(),
             details: status.details.map(Box::new),
+            continue_token: status.metadata.continue_.map(Into::into),
         }
     }
 }

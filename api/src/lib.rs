@@ -9,23 +9,31 @@
 //! | [`selector`] | choosing objects by labels and by fields |
 //! | [`quantity`] | amounts of CPU, memory and the like |
 //! | [`intstr`] | numbers or percentages |
+//! | [`apply`] | server-side apply: who manages which fields |
+//! | [`go`] | values as Go prints them |
 //! | [`patch`] | JSON merge patch and strategic merge patch |
 //! | [`meta`] | owners, conditions and other things that all objects have |
 //! | [`pod`] | what a pod's fields say about it |
+//! | [`pod_security`] | the Pod Security Standards |
+//! | [`quota`] | what objects use, and whether a quota allows it |
 //! | [`hash`] | the hashes in generated names |
 //! | [`well_known`] | labels, taints and annotations with a meaning |
 //!
 //! Invariant: nothing here reads a clock, a socket or a file.
 
+pub mod apply;
 pub mod error;
 pub mod field;
+pub mod go;
 pub mod hash;
 pub mod intstr;
 pub mod meta;
 pub mod name;
 pub mod patch;
 pub mod pod;
+pub mod pod_security;
 pub mod quantity;
+pub mod quota;
 pub mod resource;
 pub mod selector;
 pub mod well_known;

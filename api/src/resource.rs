@@ -151,9 +151,14 @@ pub static BUILT_IN: LazyLock<Vec<Resource>> = LazyLock::new(|| {
             .sub(STATUS),
         row("", "v1", "PersistentVolume", "persistentvolumes", "persistentvolume", CLUSTER).short(&["pv"]).sub(STATUS),
         row("", "v1", "Pod", "pods", "pod", NAMESPACED).short(&["po"]).all().sub(&[
+            "attach",
             "binding",
             "ephemeralcontainers",
             "eviction",
+            "exec",
+            "log",
+            "portforward",
+            "proxy",
             "resize",
             "status",
         ]),
@@ -165,7 +170,7 @@ pub static BUILT_IN: LazyLock<Vec<Resource>> = LazyLock::new(|| {
         row("", "v1", "ResourceQuota", "resourcequotas", "resourcequota", NAMESPACED).short(&["quota"]).sub(STATUS),
         row("", "v1", "Secret", "secrets", "secret", NAMESPACED),
         row("", "v1", "ServiceAccount", "serviceaccounts", "serviceaccount", NAMESPACED).short(&["sa"]).sub(&["token"]),
-        row("", "v1", "Service", "services", "service", NAMESPACED).short(&["svc"]).all().sub(STATUS),
+        row("", "v1", "Service", "services", "service", NAMESPACED).short(&["svc"]).all().sub(&["proxy", "status"]),
         row("apiregistration.k8s.io", "v1", "APIService", "apiservices", "apiservice", CLUSTER)
             .category(EXTENSIONS)
             .sub(STATUS),
@@ -176,6 +181,9 @@ pub static BUILT_IN: LazyLock<Vec<Resource>> = LazyLock::new(|| {
         row("apps", "v1", "StatefulSet", "statefulsets", "statefulset", NAMESPACED).short(&["sts"]).all().sub(SCALED),
         row("events.k8s.io", "v1", "Event", "events", "event", NAMESPACED).short(&["ev"]),
         row(AUTHENTICATION, "v1", "SelfSubjectReview", "selfsubjectreviews", "selfsubjectreview", CLUSTER)
+            .create_only(),
+        // Gone upstream; the oldest kubectl that is supported asks for it.
+        row(AUTHENTICATION, "v1beta1", "SelfSubjectReview", "selfsubjectreviews", "selfsubjectreview", CLUSTER)
             .create_only(),
         row(AUTHENTICATION, "v1", "TokenReview", "tokenreviews", "tokenreview", CLUSTER).create_only(),
         row(

@@ -1,9 +1,9 @@
 //! The Kubernetes API over the replicated store.
 //!
 //! ```text
-//! doors::rest ─┐                                                       ┌─ registry::<group>::<kind>
-//!              ├─► authentication ─► corridor::Request ─► authorization ─► admission ─► registry ─► store
-//! doors::grpc ─┘                                                       └─ corridor::Response ◄───┘
+//! doors::rest ─┐                                                                  ┌─ registry::<group>::<kind>
+//!              ├─► authentication ─► audit ─► corridor::Request ─► authorization ─► admission ─► registry ─► store
+//! doors::grpc ─┘                                                                  └─ corridor::Response ◄───┘
 //! ```
 //!
 //! | module | what it is |
@@ -12,15 +12,18 @@
 //! | [`corridor`] | what every request passes, whichever door it came through |
 //! | [`registry`] | the kinds: defaults, validation, what may change; and the verbs over the store |
 //! | [`authentication`], [`authorization`] | who asks, and whether he may |
+//! | [`audit`] | who asked for what, and what came of it, as a log |
 //! | [`bootstrap`] | what every cluster has from the start |
 //! | [`discovery`], [`openapi`] | what is served, and how it looks |
 //! | [`metrics`] | what is counted |
+//! | [`nodes`] | connections to kubelets |
 //!
 //! Invariant: a door never touches the store, and nothing about one kind stands outside its room in the registry.
 
 #![allow(clippy::disallowed_methods)] // see clippy.toml
 
 pub mod admission;
+pub mod audit;
 pub mod authentication;
 pub mod authorization;
 pub mod bootstrap;
@@ -28,6 +31,7 @@ pub mod corridor;
 pub mod discovery;
 pub mod doors;
 pub mod metrics;
+pub mod nodes;
 pub mod openapi;
 mod options;
 mod process;

@@ -44,9 +44,24 @@ pub struct Options {
     /// Who issues service accounts' tokens
     #[arg(long, default_value = "https://kubernetes.default.svc.cluster.local")]
     pub service_account_issuer: String,
+    /// Whether the tokens that kubelets get for pods last a year instead of an hour
+    #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
+    pub service_account_extend_token_expiration: bool,
     /// The address under which the cluster knows this apiserver [default: that of --listen]
     #[arg(long)]
     pub advertise_address: Option<IpAddr>,
+    /// Where clients reach the cluster, for the ConfigMap cluster-info in kube-public [default: no such ConfigMap]
+    #[arg(long, value_name = "URL")]
+    pub cluster_info_server: Option<String>,
+    /// Tokens that stand in a file: token,user,uid,"group1,group2" a line
+    #[arg(long)]
+    pub token_auth_file: Option<PathBuf>,
+    /// Whether those who show neither a certificate nor a token are let in as system:anonymous
+    #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
+    pub anonymous_auth: bool,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub audit: crate::audit::flags::Flags,
 }
 
 fn peer(text: &str) -> Result<(u64, String), String> {

@@ -3,6 +3,7 @@
 use std::{fs, future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context;
+use base64::{Engine, engine::general_purpose::STANDARD};
 use jiff::Timestamp;
 use kubelab_store::{PeerTls, Store};
 use tokio::{
@@ -15,11 +16,12 @@ use tracing_subscriber::EnvFilter;
 
 use crate::{
     Options,
-    authentication::{Authenticator, token::Keys},
+    authentication::{Authenticator, token::Keys, token_file::TokenFile},
     authorization::Authorizer,
-    bootstrap::{Object, publish::publish, seed::seed, service::service},
+    bootstrap::{Object, cluster_info, publish::publish, seed::seed, service::service},
     corridor::Corridor,
     doors::{Doors, health::Health},
+    nodes::Nodes,
     registry::core::service::claim::KUBERNETES,
     server,
 };
@@ -58,27 +60,35 @@ fn start(name: &str) {
 pub async fn serve(options: Options, listener: TcpListener, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
     let tls = server::tls(&options.certificate_authority, &options.tls_certificate, &options.tls_key)?;
     let keys = keys(&options)?;
+    let tokens = tokens(&options)?;
+    let audit = options.audit.open()?;
     let store = Store::open(store_options(&options)?).await?;
 
-    let authenticator = Authenticator::new(keys, store.clone(), Box::new(Timestamp::now));
+    let authenticator = Authenticator::new(keys, store.clone(), Box::new(Timestamp::now))
+        .with_tokens(tokens)
+        .with_anonymous(options.anonymous_auth);
     let authorizer = Authorizer::new(store.clone());
     let corridor = Arc::new(Corridor::new(store.clone(), authenticator, authorizer, Timestamp::now));
     let shutdown = CancellationToken::new();
+    let nodes = Nodes::new(&options.certificate_authority, &options.tls_certificate, &options.tls_key)?;
     let doors = Arc::new(Doors {
         name: options.name.clone(),
         corridor,
+        audit: audit.clone(),
         limits: Default::default(),
         metrics: Default::default(),
         health: Health::new(store.member()),
         openapi: Default::default(),
+        nodes,
         shutdown: shutdown.clone(),
     });
     let address = listener.local_addr()?;
     tracing::info!(listen = %address, member = options.id, "serving");
     let serving = tokio::spawn(server::serve(listener, tls, Arc::clone(&doors)));
+    let cluster_info = cluster_info(&options)?;
     let service = service(KUBERNETES.into(), address.port());
     let published = SocketAddr::new(options.advertised(), address.port());
-    let bootstrapping = tokio::spawn(bootstrap(Arc::clone(&doors), service, options.id, published));
+    let bootstrapping = tokio::spawn(bootstrap(Arc::clone(&doors), service, cluster_info, options.id, published));
 
     stop.await;
     tracing::info!("shutting down");
@@ -87,12 +97,15 @@ pub async fn serve(options: Options, listener: TcpListener, stop: impl Future<Ou
     serving.await?;
     bootstrapping.await?;
     store.shutdown().await;
+    if let Some(audit) = audit {
+        tokio::task::spawn_blocking(move || audit.log().flush()).await?;
+    }
     Ok(())
 }
 
 /// Creates what every cluster has, as soon as the store has a leader. Ready is who has seen it done; then this apiserver
 /// keeps its address among the endpoints of the Service `kubernetes`.
-async fn bootstrap(doors: Arc<Doors>, service: Object, id: u64, published: SocketAddr) {
+async fn bootstrap(doors: Arc<Doors>, service: Object, cluster_info: Option<Object>, id: u64, published: SocketAddr) {
     if !seed(doors.corridor.store(), Timestamp::now, &doors.shutdown).await {
         return;
     }
@@ -104,13 +117,33 @@ async fn bootstrap(doors: Arc<Doors>, service: Object, id: u64, published: Socke
         }
     }
     doors.health.set_bootstrapped();
+    if let Some(object) = cluster_info {
+        // Another apiserver that was faster wrote the same.
+        if let Err(error) = cluster_info::keep(doors.corridor.store(), &object, Timestamp::now()).await {
+            tracing::warn!(%error, "the ConfigMap cluster-info could not be written");
+        }
+    }
     publish(doors.corridor.store(), id, published, Timestamp::now, &doors.shutdown).await;
 }
 
 fn keys(options: &Options) -> anyhow::Result<Keys> {
     let path = &options.service_account_key;
     let pem = fs::read(path).with_context(|| format!("cannot read --service-account-key {}", path.display()))?;
-    Keys::from_pem(&pem, &options.service_account_issuer).with_context(|| path.display().to_string())
+    let keys = Keys::from_pem(&pem, &options.service_account_issuer).with_context(|| path.display().to_string())?;
+    Ok(keys.with_extension(options.service_account_extend_token_expiration))
+}
+
+fn cluster_info(options: &Options) -> anyhow::Result<Option<Object>> {
+    let Some(server) = &options.cluster_info_server else { return Ok(None) };
+    let authority = &options.certificate_authority;
+    let pem = fs::read(authority).with_context(|| format!("cannot read {}", authority.display()))?;
+    Ok(Some(cluster_info::object(server, &STANDARD.encode(pem))))
+}
+
+fn tokens(options: &Options) -> anyhow::Result<TokenFile> {
+    let Some(path) = &options.token_auth_file else { return Ok(TokenFile::default()) };
+    let text = fs::read_to_string(path).with_context(|| format!("cannot read --token-auth-file {}", path.display()))?;
+    TokenFile::parse(&text).map_err(anyhow::Error::msg)
 }
 
 fn store_options(options: &Options) -> anyhow::Result<kubelab_store::Options> {

@@ -22,7 +22,10 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 
-use crate::doors::{Connection, Doors};
+use crate::{
+    authentication::certificate,
+    doors::{Connection, Doors},
+};
 
 /// The most connections at once; more wait at the door.
 const CONNECTIONS: usize = 16 * 1024;
@@ -116,11 +119,11 @@ async fn accept(
 
 async fn connection(stream: TcpStream, tls: TlsAcceptor, doors: Arc<Doors>) -> anyhow::Result<()> {
     stream.set_nodelay(true)?;
+    let peer = stream.peer_addr().ok().map(|address| address.ip());
     let stream =
         timeout(HANDSHAKE, tls.accept(stream)).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-    let certificate =
-        stream.get_ref().1.peer_certificates().and_then(|chain| chain.first()).map(|leaf| leaf.clone().into_owned());
-    let about = Arc::new(Connection { certificate });
+    let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+    let about = Arc::new(Connection { holder: certificate.map(certificate::user_of), peer });
     let shutdown = doors.shutdown.clone();
     let service = hyper::service::service_fn(move |request| {
         let (doors, about) = (Arc::clone(&doors), Arc::clone(&about));

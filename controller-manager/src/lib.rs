@@ -19,9 +19,13 @@
 //! | [`pod_gc`] | Pods that nobody else removes |
 //! | [`garbage_collector`] | whatever belongs to objects that are gone |
 //! | [`namespace`] | Namespaces that are being deleted, and all in them |
+//! | [`resource_quota`] | what is used of each ResourceQuota |
+//! | [`storage_protection`] | claims and volumes that are being deleted and used no longer |
 //! | [`service_account`] | Namespace → its ServiceAccount `default` |
 //! | [`root_ca_publisher`] | Namespace → its ConfigMap `kube-root-ca.crt` |
 //! | [`token`] | Secrets with tokens of service accounts |
+//! | [`bootstrap_token`] | Secrets with which machines join |
+//! | [`certificates`] | CertificateSigningRequest → a certificate |
 //! | [`cluster_role_aggregation`] | ClusterRoles that are sums of others |
 //! | [`ownership`] | who controls an object: adoption and release |
 //! | [`expectations`] | what was asked for and is not seen yet |
@@ -32,6 +36,8 @@
 //! so the process may be killed between any two writes; it decides in pure functions, which are tested in tables; it reads
 //! caches, and reads the apiserver only where a stale answer would do harm.
 
+pub mod bootstrap_token;
+pub mod certificates;
 pub mod cluster_role_aggregation;
 pub mod context;
 pub mod deployment;
@@ -47,9 +53,11 @@ pub mod ownership;
 pub mod pod_gc;
 pub mod pods;
 pub mod replica_set;
+pub mod resource_quota;
 pub mod root_ca_publisher;
 pub mod service_account;
 pub mod service_pods;
+pub mod storage_protection;
 pub mod taint_eviction;
 pub mod token;
 
@@ -101,6 +109,15 @@ pub struct Options {
     /// The certificates that pods are to trust the apiservers by (PEM); --certificate-authority where not given
     #[arg(long)]
     pub root_ca_file: Option<PathBuf>,
+    /// The certificate authority that signs certificate requests (PEM); none are signed without it
+    #[arg(long)]
+    pub cluster_signing_cert_file: Option<PathBuf>,
+    /// Its key (PEM)
+    #[arg(long)]
+    pub cluster_signing_key_file: Option<PathBuf>,
+    /// The longest that a signed certificate lasts
+    #[arg(long, default_value = "8760h", value_parser = duration)]
+    pub cluster_signing_duration: Duration,
 }
 
 impl Options {

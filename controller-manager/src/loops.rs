@@ -7,8 +7,9 @@ use tokio::task::JoinSet;
 use tracing::Instrument;
 
 use crate::{
-    Context, cluster_role_aggregation, deployment, endpoint_slice, endpoints, garbage_collector, namespace, node_ipam,
-    node_lifecycle, pod_gc, replica_set, root_ca_publisher, service_account, taint_eviction, token,
+    Context, bootstrap_token, certificates, cluster_role_aggregation, deployment, endpoint_slice, endpoints,
+    garbage_collector, namespace, node_ipam, node_lifecycle, pod_gc, replica_set, resource_quota, root_ca_publisher,
+    service_account, storage_protection, taint_eviction, token,
 };
 
 /// One control loop.
@@ -38,11 +39,34 @@ pub const LOOPS: &[Loop] = &[
     },
     Loop { name: "garbage-collector-controller", start: |context| Box::pin(garbage_collector::run(context)) },
     Loop { name: "namespace-controller", start: |context| Box::pin(namespace::run(context)) },
+    Loop { name: "resourcequota-controller", start: |context| Box::pin(resource_quota::run(context)) },
+    Loop {
+        name: "persistentvolumeclaim-protection-controller",
+        start: |context| Box::pin(storage_protection::run_for_claims(context)),
+    },
+    Loop {
+        name: "persistentvolume-protection-controller",
+        start: |context| Box::pin(storage_protection::run_for_volumes(context)),
+    },
     Loop { name: "pod-garbage-collector-controller", start: |context| Box::pin(pod_gc::run(context)) },
     Loop { name: "serviceaccount-token-controller", start: |context| Box::pin(token::run(context)) },
     Loop {
         name: "clusterrole-aggregation-controller",
         start: |context| Box::pin(cluster_role_aggregation::run(context)),
+    },
+    Loop { name: "bootstrap-signer-controller", start: |context| Box::pin(bootstrap_token::signer::run(context)) },
+    Loop { name: "token-cleaner-controller", start: |context| Box::pin(bootstrap_token::cleaner::run(context)) },
+    Loop {
+        name: "certificatesigningrequest-approving-controller",
+        start: |context| Box::pin(certificates::approver::run(context)),
+    },
+    Loop {
+        name: "certificatesigningrequest-signing-controller",
+        start: |context| Box::pin(certificates::signer::run(context)),
+    },
+    Loop {
+        name: "certificatesigningrequest-cleaner-controller",
+        start: |context| Box::pin(certificates::cleaner::run(context)),
     },
 ];
 

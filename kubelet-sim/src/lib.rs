@@ -15,6 +15,7 @@
 //! | [`probe`] | what is asked of containers, and what the answers amount to (pure) |
 //! | [`behavior`] | what a simulated container does (pure) |
 //! | [`runtime`] | where containers live |
+//! | [`shell`] | the programs in them |
 //! | [`server`] | what the node serves to the lab |
 //! | [`duration`] | durations as Go writes them |
 //!
@@ -30,6 +31,7 @@ pub mod pod;
 pub mod probe;
 pub mod runtime;
 pub mod server;
+pub mod shell;
 
 use std::sync::Arc;
 
@@ -59,9 +61,10 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let tls = server::Tls::load(&options.connection, certificate, key)?;
     let node = Node::new(client, options.config(listener.local_addr()?.port()), runtime.clone());
     let ready = node.ready();
+    let pods = node.pods();
     tokio::select! {
         () = node.run() => Ok(()),
-        served = server::serve(listener, tls, runtime) => served,
+        served = server::serve(listener, tls, runtime, pods) => served,
         served = options.process.serve_health(ready) => Ok(served?),
         () = Process::shutdown() => Ok(()),
     }

@@ -3,18 +3,20 @@
 use std::{
     io::IsTerminal,
     os::unix::process::CommandExt,
+    path::PathBuf,
     process::Stdio,
     time::{Duration, Instant},
 };
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use clap::Args;
+use kubelab_apiserver::audit::policy::Policy;
 use tokio::{sync::watch, time};
 
 use super::{say, status::table};
 use crate::{
     Which,
-    lab::{Layout, Spec, plan, spec::Wish},
+    lab::{Layout, Spec, plan, spec::Wish, write},
     supervisor::{
         Supervisor,
         child::{open_log, own_executable},
@@ -46,6 +48,10 @@ pub struct Up {
     /// Where the front door listens on 127.0.0.1 [default: 6443]
     #[arg(long)]
     port: Option<u16>,
+    /// What the apiservers record in their audit logs (logs/apiserver-N-audit.log): a Policy of audit.k8s.io/v1 (YAML).
+    /// It is kept for later starts; an empty value ends the recording
+    #[arg(long, value_name = "FILE")]
+    audit_policy: Option<PathBuf>,
     /// Return once all is Ready and leave the lab running
     #[arg(long)]
     detach: bool,
@@ -82,8 +88,25 @@ impl Up {
         }
     }
 
+    /// Keeps the audit policy in the lab's folder, where its apiservers find it.
+    fn keep_audit_policy(&self, layout: &Layout) -> anyhow::Result<()> {
+        let Some(given) = &self.audit_policy else { return Ok(()) };
+        let kept = layout.audit_policy();
+        if given.as_os_str().is_empty() {
+            return match std::fs::remove_file(&kept) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+                _ => Ok(()),
+            };
+        }
+        let about = || format!("--audit-policy {}", given.display());
+        let yaml = std::fs::read_to_string(given).with_context(about)?;
+        Policy::parse(&yaml).with_context(about)?;
+        write(&kept, yaml.as_bytes(), 0o644)
+    }
+
     async fn foreground(self, layout: Layout) -> anyhow::Result<()> {
         let _lock = layout.lock()?;
+        self.keep_audit_policy(&layout)?;
         // Started through /proc/self/exe, it would be called `exe`. The name is for people alone.
         let _ = rustix::thread::set_name(c"kubelab");
         let spec = self.spec(&layout)?;
@@ -110,6 +133,7 @@ impl Up {
         let begun = Instant::now();
         // Refuse here, where the words reach the user, what the background process would refuse.
         drop(layout.lock()?);
+        self.keep_audit_policy(layout)?;
         let spec = self.spec(layout)?;
         drop(crate::front_door::listen((std::net::Ipv4Addr::LOCALHOST, spec.port).into()).await?);
 

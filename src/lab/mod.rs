@@ -74,6 +74,16 @@ impl Layout {
         self.root.join("logs").join(format!("{component}.log"))
     }
 
+    /// What the apiservers record in their audit logs; nothing where it is missing.
+    pub fn audit_policy(&self) -> PathBuf {
+        self.root.join("audit-policy.yaml")
+    }
+
+    /// What was asked of a component, as the audit policy wants it.
+    pub fn audit_log_of(&self, component: &str) -> PathBuf {
+        self.root.join("logs").join(format!("{component}-audit.log"))
+    }
+
     /// Where the supervisor listens for commands.
     pub fn control_socket(&self) -> PathBuf {
         self.root.join("control.sock")

@@ -82,6 +82,11 @@ impl Pki {
         self.folder.join("ca.crt")
     }
 
+    /// The authority's key.
+    pub fn authority_key(&self) -> PathBuf {
+        self.folder.join("ca.key")
+    }
+
     /// The key that signs service accounts' tokens.
     pub fn service_account_key(&self) -> PathBuf {
         self.folder.join("sa.key")

@@ -165,12 +165,19 @@ pub fn issue_node_certificate(pki: &Pki, node: &str, address: IpAddr) -> anyhow:
 pub fn components(spec: &Spec, layout: &Layout, pki: &Pki, addresses: &Addresses) -> anyhow::Result<Vec<Component>> {
     let mut all = Vec::new();
     for id in 1..=spec.apiservers {
-        all.push(apiserver(id, layout, pki, addresses)?);
+        all.push(apiserver(spec, id, layout, pki, addresses)?);
     }
     for (kind, count) in [(Kind::Scheduler, spec.schedulers), (Kind::ControllerManager, spec.controller_managers)] {
         for id in 1..=count {
             let name = format!("{}-{id}", kind.command());
-            all.push(component(kind, name, kind.command(), pki, addresses, Vec::new())?);
+            let more = match kind {
+                Kind::ControllerManager => vec![
+                    ("--cluster-signing-cert-file", text(&pki.authority())?),
+                    ("--cluster-signing-key-file", text(&pki.authority_key())?),
+                ],
+                _ => Vec::new(),
+            };
+            all.push(component(kind, name, kind.command(), pki, addresses, more)?);
         }
     }
     for number in &spec.nodes {
@@ -179,11 +186,11 @@ pub fn components(spec: &Spec, layout: &Layout, pki: &Pki, addresses: &Addresses
     Ok(all)
 }
 
-fn apiserver(id: u16, layout: &Layout, pki: &Pki, addresses: &Addresses) -> anyhow::Result<Component> {
+fn apiserver(spec: &Spec, id: u16, layout: &Layout, pki: &Pki, addresses: &Addresses) -> anyhow::Result<Component> {
     let name = format!("apiserver-{id}");
     let index = usize::from(id) - 1;
     let peers: Vec<_> = addresses.peers.iter().enumerate().map(|(i, peer)| format!("{}={peer}", i + 1)).collect();
-    let flags = flags([
+    let mut flags = flags([
         ("--name", name.clone()),
         ("--id", id.to_string()),
         ("--listen", addresses.apiservers[index].to_string()),
@@ -194,7 +201,12 @@ fn apiserver(id: u16, layout: &Layout, pki: &Pki, addresses: &Addresses) -> anyh
         ("--tls-certificate", text(&pki.certificate(&name))?),
         ("--tls-key", text(&pki.key(&name))?),
         ("--service-account-key", text(&pki.service_account_key())?),
+        ("--cluster-info-server", format!("https://127.0.0.1:{}", spec.port)),
     ]);
+    if layout.audit_policy().exists() {
+        flags.push(format!("--audit-policy-file={}", text(&layout.audit_policy())?));
+        flags.push(format!("--audit-log-path={}", text(&layout.audit_log_of(&name))?));
+    }
     Ok(Component { name, kind: Kind::Apiserver, flags, address: addresses.apiservers[index] })
 }
 

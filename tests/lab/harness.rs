@@ -105,6 +105,30 @@ impl Lab {
         Kubectl { program: kubectl_program(version), kubeconfig: self.kubeconfig() }
     }
 
+    /// A kubectl that shows this token.
+    pub fn kubectl_with_token(&self, version: &str, token: &str) -> Kubectl {
+        self.kubectl_of_user(version, &format!("token: {token}"))
+    }
+
+    /// A kubectl that shows this certificate (PEM).
+    pub fn kubectl_with_certificate(&self, version: &str, certificate: &[u8], key: &[u8]) -> Kubectl {
+        use base64::{Engine, engine::general_purpose::STANDARD};
+        let [certificate, key] = [certificate, key].map(|pem| STANDARD.encode(pem));
+        self.kubectl_of_user(version, &format!("client-certificate-data: {certificate}, client-key-data: {key}"))
+    }
+
+    fn kubectl_of_user(&self, version: &str, shows: &str) -> Kubectl {
+        let (port, pki) = (self.port, self.data_dir().join("pki/ca.crt"));
+        let server = format!("server: 'https://127.0.0.1:{port}', certificate-authority: '{}'", pki.display());
+        let text = format!(
+            "apiVersion: v1\nkind: Config\ncurrent-context: x\nclusters: [{{name: x, cluster: {{{server}}}}}]\n\
+             users: [{{name: x, user: {{{shows}}}}}]\ncontexts: [{{name: x, context: {{cluster: x, user: x}}}}]\n"
+        );
+        let kubeconfig = self.data_dir().join(format!("kubeconfig-{:x}", rand::random::<u64>()));
+        fs::write(&kubeconfig, text).unwrap();
+        Kubectl { program: kubectl_program(version), kubeconfig }
+    }
+
     /// The `kube` crate's client.
     pub async fn client(&self) -> kube::Client {
         let config = kube::config::Kubeconfig::read_from(self.kubeconfig()).unwrap();
@@ -149,6 +173,19 @@ impl Kubectl {
         let output = self.output(&words(arguments), input);
         assert!(!output.status.success(), "kubectl {arguments} should have failed: {output:?}");
         String::from_utf8_lossy(&output.stderr).into_owned()
+    }
+
+    /// Runs it; gives all that it says, whether it succeeds or not.
+    pub fn says(&self, arguments: &str) -> String {
+        let output = self.output(&words(arguments), "");
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+    }
+
+    /// Runs it; its exit code, what it prints and what it says.
+    pub fn exit(&self, arguments: &str, input: &str) -> (Option<i32>, String, String) {
+        let output = self.output(&words(arguments), input);
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
     }
 
     /// Runs it and parses the JSON that it prints.

@@ -5,20 +5,30 @@
 //!
 //! | module | what it shows |
 //! | --- | --- |
+//! | [`access`] | who may do what: tokens, certificates, roles, impersonation, the audit log |
 //! | [`application`] | a real multi-object application, applied by kubectl, comes up and tells its story |
+//! | [`apply`] | server-side apply: managers, conflicts, force, and the way from client-side apply |
 //! | [`bad_input`] | what is wrong is refused in upstream's words, and nothing is stored |
 //! | [`clients`] | the `kube` crate's client and watcher |
 //! | [`commands`] | kubectl's commands, old and new |
+//! | [`deletion`] | cascades, finalizers, namespaces that end; quotas and security standards |
 //! | [`life`] | `kubelab`'s own commands, and its errors |
+//! | [`reading`] | pages and watches, as raw requests see them |
+//! | [`streams`] | logs, exec, attach, port-forward, proxy |
 //! | [`survival`] | processes are killed under load and nothing that was acknowledged is lost |
 
 #![allow(clippy::disallowed_methods)] // see clippy.toml
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod access;
 mod application;
+mod apply;
 mod bad_input;
 mod clients;
 mod commands;
+mod deletion;
 mod harness;
 mod life;
+mod reading;
+mod streams;
 mod survival;

@@ -72,6 +72,28 @@ mod tests {
         }
     }
 
+    /// Every merge key of the built-in types: an element is found by it, merged, and removed.
+    #[test]
+    fn every_list_with_a_merge_key_merges_by_it() {
+        let mut count = 0;
+        for [name, field, _, _, strategy, key] in schema::list_types().filter(|row| !row[5].is_empty()) {
+            assert!(strategy.starts_with("merge"), "{name}.{field}");
+            let schema = Schema::named(name).unwrap();
+            let apply = |patch: Value| {
+                let original = json!({field: [{key: "a", "x": 1}, {key: "b", "x": 1}]});
+                strategic::apply(original, json!({field: patch}), &schema).unwrap()
+            };
+            let merged = apply(json!([{key: "b", "y": 2}]));
+            assert_eq!(merged, json!({field: [{key: "a", "x": 1}, {key: "b", "x": 1, "y": 2}]}), "{name}.{field}");
+            let removed = apply(json!([{"$patch": "delete", key: "a"}]));
+            assert_eq!(removed, json!({field: [{key: "b", "x": 1}]}), "{name}.{field}");
+            let replaced = apply(json!([{"$patch": "replace"}, {key: "c"}]));
+            assert_eq!(replaced, json!({field: [{key: "c"}]}), "{name}.{field}");
+            count += 1;
+        }
+        assert!(count >= 50, "only {count} lists merge by a key");
+    }
+
     /// Each file in `cases/` holds a list of cases: `what`, `kind`, `original`, `patch`, and `result` or `error`.
     #[test]
     fn strategic_merge_patch_cases() {
@@ -83,7 +105,7 @@ mod tests {
                 let what = format!("{}: {}", path.display(), case["what"]);
                 let resource = resource::named(case["kind"].as_str().unwrap()).unwrap();
                 let schema = Schema::of(resource).unwrap();
-                let patched = strategic::apply(case["original"].clone(), case["patch"].clone(), schema);
+                let patched = strategic::apply(case["original"].clone(), case["patch"].clone(), &schema);
                 match case.get("error") {
                     Some(error) => assert_eq!(patched.unwrap_err().to_string(), error.as_str().unwrap(), "{what}"),
                     None => {

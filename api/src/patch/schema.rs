@@ -1,38 +1,118 @@
-//! Which list merges by which key: what strategic merge patch and server-side apply must know of the types.
+//! What strategic merge patch and server-side apply must know of the types: which list merges by which key, which map or
+//! object is owned as a whole.
 //!
-//! Two tables, joined here by type and field:
-//! - `fields.tsv`: which fields hold objects, maps or lists, and of what. Made from the schemas of `k8s-openapi`; a test
-//!   checks that it still agrees with them and, with `UPDATE_TABLES=1`, writes it anew.
-//! - `list_types.tsv`: list and map types, their keys, patch strategies and merge keys. Facts from the `+listType`,
-//!   `+listMapKey` markers and `patchStrategy`, `patchMergeKey` tags in upstream's Go types (Kubernetes v1.37), which
-//!   neither `k8s-openapi` nor its schemas carry. A row without a field is about the type itself.
+//! | module | what it is |
+//! | --- | --- |
+//! | [`built_in`] | the types of the built-in kinds, from two tables |
+//! | [`structural`] | the types of custom resources, from the schema in their definition |
+//!
+//! A [`Schema`] is a handle on a type and cheap to clone. What a type looks like is its [`Form`].
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::LazyLock,
-};
+mod built_in;
+mod structural;
+
+use std::{borrow::Cow, sync::Arc};
+
+use serde_json::Value;
 
 use crate::Resource;
 
-/// A type, named by its group's first part and version: `apps/v1.Deployment`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Schema {
-    name: &'static str,
-    any_key: bool,
+pub use built_in::list_types;
+
+type Text = Cow<'static, str>;
+
+/// A type, or rather the way to it.
+#[derive(Clone, Debug)]
+pub struct Schema(Handle);
+
+#[derive(Clone, Debug)]
+enum Handle {
+    /// A place in the table of built-in types.
+    BuiltIn(u32),
+    Custom(Arc<Node>),
 }
 
-/// What a field holds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Shape {
-    /// A number, a text, or something without a schema.
-    #[default]
-    Leaf,
-    /// A typed object.
-    Object,
-    /// Values by free keys.
-    Map,
+#[derive(Debug)]
+struct Node {
+    name: Text,
+    form: Form,
+}
+
+/// What the values of a type look like.
+#[derive(Clone, Debug)]
+pub enum Form {
+    /// A number, a text or a truth.
+    Scalar(Scalar),
+    /// An object with known fields, or with free keys, or both.
+    Object(Object),
     /// Values in order.
-    List,
+    List(List),
+    /// Nothing is known: objects belong to managers field by field, lists as a whole.
+    Any,
+}
+
+/// What a scalar may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Scalar {
+    String,
+    Numeric,
+    Boolean,
+    /// Any of them: an IntOrString, a Quantity, a time.
+    Untyped,
+}
+
+/// An object or a map.
+#[derive(Clone, Debug, Default)]
+pub struct Object {
+    /// The known fields, sorted by name.
+    fields: Box<[(Text, Field)]>,
+    /// The type of values under other keys; `None` if there may be none.
+    rest: Option<Schema>,
+    /// Server-side apply owns it as a whole.
+    pub atomic: bool,
+}
+
+/// A list.
+#[derive(Clone, Debug)]
+pub struct List {
+    /// The type of its elements.
+    pub element: Schema,
+    /// Who owns what of it in server-side apply.
+    pub owned: Owned,
+}
+
+/// Who owns what of a list in server-side apply.
+#[derive(Clone, Debug)]
+pub enum Owned {
+    /// One manager the whole (`x-kubernetes-list-type: atomic`).
+    Whole,
+    /// Each element, which is a scalar (`set`).
+    Set,
+    /// Each element, which is an object with these keys (`map`).
+    Keyed(Box<[Key]>),
+}
+
+/// A field that tells elements apart.
+#[derive(Clone, Debug)]
+pub struct Key {
+    /// The field's name.
+    pub name: Text,
+    /// Its value where an element lacks it.
+    pub default: Option<Value>,
+}
+
+/// A field of an object.
+#[derive(Clone, Debug)]
+pub struct Field {
+    /// The type of its value.
+    pub schema: Schema,
+    /// How strategic merge patch treats it.
+    pub strategy: Strategy,
+    /// What tells elements apart in strategic merge patch; empty for none.
+    pub merge_key: &'static str,
+    /// Upstream writes it even where it is empty, so an object that lacks it has it all the same.
+    pub always: bool,
 }
 
 /// What strategic merge patch does with a field that is there already.
@@ -47,133 +127,111 @@ pub enum Strategy {
     Replace,
 }
 
-/// Who owns the parts of a list, a map or an object in server-side apply.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Topology {
-    /// Objects and maps: each field. Lists: the whole.
-    #[default]
-    Default,
-    /// The whole.
-    Atomic,
-    /// Each element of a list of scalars.
-    Set,
-    /// Each element of a list of objects, told apart by [`Field::keys`].
-    Map,
-    /// Each field.
-    Granular,
-}
-
-/// What is known of a field.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Field {
-    /// What it holds.
-    pub shape: Shape,
-    /// The type of the object, of the list's elements or of the map's values, where that is an object.
-    pub element: Option<Schema>,
-    /// How strategic merge patch treats it.
-    pub strategy: Strategy,
-    /// What tells elements apart in strategic merge patch; empty for none.
-    pub merge_key: &'static str,
-    /// How server-side apply treats it.
-    pub topology: Topology,
-    keys: &'static str,
-}
-
-impl Field {
-    /// What tells elements apart in server-side apply.
-    pub fn keys(self) -> impl Iterator<Item = &'static str> {
-        self.keys.split(',').filter(|key| !key.is_empty())
-    }
-}
-
 impl Schema {
     /// The type of a built-in resource's objects.
     pub fn of(resource: &Resource) -> Option<Self> {
-        let group = match resource.group.split('.').next() {
-            None | Some("") => "core",
-            Some(group) => group,
-        };
-        let name = format!("{group}/{}.{}", resource.version, resource.kind);
-        TABLE.get_key_value(name.as_str()).map(|(name, _)| Self { name, any_key: false })
+        built_in::of(resource)
     }
 
-    /// `apps/v1.Deployment`
-    pub fn name(self) -> &'static str {
-        self.name
+    /// The built-in type with this name: `apps/v1.Deployment`.
+    pub fn named(name: &str) -> Option<Self> {
+        built_in::named(name)
     }
 
-    /// Server-side apply owns objects of this type as a whole.
-    pub fn is_atomic(self) -> bool {
-        !self.any_key && ATOMIC.contains(self.name)
+    /// The type that a custom resource's structural schema describes (`openAPIV3Schema` of a version of its
+    /// CustomResourceDefinition). It is worked out once, here: keep the result and clone it.
+    pub fn from_structural(schema: &Value) -> Self {
+        structural::root(schema)
     }
 
-    /// A field that is an object, a map or a list; `None` for leaves and for fields that do not exist.
-    pub fn field(self, name: &str) -> Option<Field> {
-        if self.any_key {
-            let element = Some(Self { any_key: false, ..self });
-            return Some(Field { shape: Shape::Object, element, ..Field::default() });
+    /// The type of objects of which nothing is known but that they have metadata.
+    pub fn unknown() -> Self {
+        structural::root(&Value::Bool(true))
+    }
+
+    fn custom(name: impl Into<Text>, form: Form) -> Self {
+        Self(Handle::Custom(Arc::new(Node { name: name.into(), form })))
+    }
+
+    fn node(&self) -> &Node {
+        match &self.0 {
+            Handle::BuiltIn(at) => built_in::node(*at),
+            Handle::Custom(node) => node,
         }
-        let fields = TABLE.get(self.name)?;
-        fields.binary_search_by_key(&name, |(name, _)| name).ok().map(|at| fields[at].1)
+    }
+
+    /// `apps/v1.Deployment`; empty for a type without a name.
+    pub fn name(&self) -> &str {
+        &self.node().name
+    }
+
+    /// What its values look like.
+    pub fn form(&self) -> &Form {
+        &self.node().form
+    }
+
+    /// Server-side apply owns values of this type as a whole.
+    pub fn is_atomic(&self) -> bool {
+        match self.form() {
+            Form::Object(object) => object.atomic,
+            Form::List(list) => matches!(list.owned, Owned::Whole),
+            Form::Scalar(_) | Form::Any => false,
+        }
+    }
+
+    /// A known field of an object.
+    pub fn field(&self, name: &str) -> Option<&Field> {
+        match self.form() {
+            Form::Object(object) => object.field(name),
+            _ => None,
+        }
+    }
+
+    /// The type of what stands under a name in an object, be it a known field or not.
+    pub fn child(&self, name: &str) -> Option<&Schema> {
+        match self.form() {
+            Form::Object(object) => object.field(name).map(|field| &field.schema).or(object.rest.as_ref()),
+            Form::Any => Some(self),
+            _ => None,
+        }
+    }
+
+    /// The type of a list's elements.
+    pub fn element(&self) -> Option<&Schema> {
+        match self.form() {
+            Form::List(list) => Some(&list.element),
+            _ => None,
+        }
     }
 }
 
-type Fields = Vec<(&'static str, Field)>;
-
-static TABLE: LazyLock<HashMap<&'static str, Fields>> = LazyLock::new(|| {
-    let mut table: HashMap<&'static str, Fields> = HashMap::new();
-    for row in rows(include_str!("fields.tsv")) {
-        let [name, field, shape, element, ..] = row;
-        let (shape, any_key) = match shape {
-            "object" => (Shape::Object, false),
-            "map" => (Shape::Map, true),
-            _ => (Shape::List, false),
-        };
-        let element = (!element.is_empty()).then_some(Schema { name: element, any_key });
-        table.entry(name).or_default().push((field, Field { shape, element, ..Field::default() }));
+impl Object {
+    fn new(mut fields: Vec<(Text, Field)>, rest: Option<Schema>, atomic: bool) -> Self {
+        fields.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        Self { fields: fields.into(), rest, atomic }
     }
-    for fields in table.values_mut() {
-        fields.sort_unstable_by_key(|(name, _)| *name);
-    }
-    for row in list_types() {
-        let [name, field, topology, keys, strategy, merge_key] = row;
-        let Some(fields) = table.get_mut(name) else { continue };
-        let Ok(at) = fields.binary_search_by_key(&field, |(name, _)| name) else { continue };
-        let field = &mut fields[at].1;
-        field.topology = match topology.rsplit(':').next() {
-            Some("atomic") => Topology::Atomic,
-            Some("set") => Topology::Set,
-            Some("map") => Topology::Map,
-            Some("granular") => Topology::Granular,
-            _ => Topology::Default,
-        };
-        field.keys = keys;
-        field.merge_key = merge_key;
-        // `retainKeys` only matters to those who make patches: a patch says itself which keys it retains.
-        field.strategy = match strategy.split(',').next() {
-            Some("merge") => Strategy::Merge,
-            Some("replace") => Strategy::Replace,
-            _ => Strategy::Default,
-        };
-    }
-    table
-});
 
-static ATOMIC: LazyLock<HashSet<&'static str>> = LazyLock::new(|| {
-    let types = list_types().filter(|[_, field, topology, ..]| field.is_empty() && *topology == "struct:atomic");
-    types.map(|[name, ..]| name).collect()
-});
+    /// A known field.
+    pub fn field(&self, name: &str) -> Option<&Field> {
+        let at = self.fields.binary_search_by(|(other, _)| (**other).cmp(name)).ok()?;
+        Some(&self.fields[at].1)
+    }
 
-/// The rows of `list_types.tsv`: type, field, list or map type, keys, patch strategy, merge key. OpenAPI shows them too.
-pub fn list_types() -> impl Iterator<Item = [&'static str; 6]> {
-    rows(include_str!("list_types.tsv"))
+    /// The fields that upstream writes even where they are empty, by name.
+    pub fn always(&self) -> impl Iterator<Item = (&str, &Field)> {
+        self.fields.iter().filter(|(_, field)| field.always).map(|(name, field)| (&**name, field))
+    }
+
+    /// The type of values under keys that are no known fields; `None` if there may be none.
+    pub fn rest(&self) -> Option<&Schema> {
+        self.rest.as_ref()
+    }
 }
 
-fn rows(text: &'static str) -> impl Iterator<Item = [&'static str; 6]> {
-    text.lines().filter(|line| !line.starts_with('#')).map(|line| {
-        let mut cells = line.split('\t');
-        std::array::from_fn(|_| cells.next().unwrap_or_default())
-    })
+impl Field {
+    fn new(schema: Schema) -> Self {
+        Self { schema, strategy: Strategy::Default, merge_key: "", always: false }
+    }
 }
 
 #[cfg(test)]

@@ -11,15 +11,13 @@
 //! Source: `k8s.io/apimachinery/pkg/util/strategicpatch` and
 //! <https://github.com/kubernetes/community/blob/master/contributors/devel/sig-api-machinery/strategic-merge-patch.md>.
 
-use std::fmt::Write;
-
 use serde_json::{Map, Value};
 
 use super::{
     order,
     schema::{Field, Schema, Strategy},
 };
-use crate::Reason;
+use crate::{Reason, go};
 
 const PATCH: &str = "$patch";
 const RETAIN_KEYS: &str = "$retainKeys";
@@ -84,7 +82,7 @@ impl From<Error> for crate::Error {
 }
 
 /// Applies a patch to an object of a kind.
-pub fn apply(original: Value, patch: Value, schema: Schema) -> Result<Value, Error> {
+pub fn apply(original: Value, patch: Value, schema: &Schema) -> Result<Value, Error> {
     match (original, patch) {
         (Value::Object(original), Value::Object(patch)) => {
             Ok(Value::Object(merge_object(original, patch, Some(schema))?))
@@ -95,12 +93,12 @@ pub fn apply(original: Value, patch: Value, schema: Schema) -> Result<Value, Err
 
 type Object = Map<String, Value>;
 
-fn merge_object(mut original: Object, mut patch: Object, schema: Option<Schema>) -> Result<Object, Error> {
+fn merge_object(mut original: Object, mut patch: Object, schema: Option<&Schema>) -> Result<Object, Error> {
     if let Some(directive) = patch.remove(PATCH) {
         return match directive.as_str() {
             Some("replace") => Ok(patch),
             Some("delete") => Ok(Object::new()),
-            _ => Err(Error::Directive(go(&directive), go(&Value::Object(patch)))),
+            _ => Err(Error::Directive(go::plain(&directive), go::plain(&Value::Object(patch)))),
         };
     }
     retain_keys(&mut original, &mut patch)?;
@@ -114,10 +112,10 @@ fn merge_object(mut original: Object, mut patch: Object, schema: Option<Schema>)
             original.remove(&name);
             continue;
         }
-        let field = field(schema, &name);
+        let field = Merging::of(schema, &name);
         let merged = match (original.remove(&name), value) {
             (Some(Value::Object(old)), Value::Object(new)) if !deleting && field.strategy != Strategy::Replace => {
-                Some(Value::Object(merge_object(old, new, field.element)?))
+                Some(Value::Object(merge_object(old, new, field.schema)?))
             }
             (Some(Value::Array(old)), Value::Array(new)) if deleting || field.strategy == Strategy::Merge => {
                 Some(Value::Array(merge_list(old, new, field, deleting)?))
@@ -130,8 +128,26 @@ fn merge_object(mut original: Object, mut patch: Object, schema: Option<Schema>)
     Ok(original)
 }
 
-fn field(schema: Option<Schema>, name: &str) -> Field {
-    schema.and_then(|schema| schema.field(name)).unwrap_or_default()
+/// How what stands under a name merges.
+#[derive(Clone, Copy)]
+struct Merging<'a> {
+    schema: Option<&'a Schema>,
+    strategy: Strategy,
+    merge_key: &'static str,
+}
+
+impl<'a> Merging<'a> {
+    fn of(schema: Option<&'a Schema>, name: &str) -> Self {
+        match schema.and_then(|schema| schema.field(name)) {
+            Some(Field { schema, strategy, merge_key, .. }) => {
+                Self { schema: Some(schema), strategy: *strategy, merge_key }
+            }
+            None => {
+                let schema = schema.and_then(|schema| schema.child(name));
+                Self { schema, strategy: Strategy::Default, merge_key: "" }
+            }
+        }
+    }
 }
 
 /// The field behind `<directive>/`: `None` for other names, `Some(None)` for a directive without a field.
@@ -155,12 +171,12 @@ fn retain_keys(original: &mut Object, patch: &mut Object) -> Result<(), Error> {
 }
 
 /// Merges the lists that come with an order, and takes them out of the patch.
-fn set_element_orders(original: &mut Object, patch: &mut Object, schema: Option<Schema>) -> Result<(), Error> {
+fn set_element_orders(original: &mut Object, patch: &mut Object, schema: Option<&Schema>) -> Result<(), Error> {
     let directives: Vec<String> = patch.keys().filter(|name| name.starts_with(SET_ORDER)).cloned().collect();
     for directive in directives {
         let Some(Value::Array(order)) = patch.remove(&directive) else { return Err(Error::SetElementOrder) };
         let name = directive_field(&directive, SET_ORDER).flatten().ok_or(Error::SetElementOrder)?;
-        let field = field(schema, &name);
+        let field = Merging::of(schema, &name);
         let list = |value: Option<Value>| match value {
             None => Ok(None),
             Some(Value::Array(list)) => Ok(Some(list)),
@@ -195,7 +211,7 @@ fn follows_order(patch: &[Value], order: &[Value], merge_key: &'static str) -> R
         require_merge_key(std::slice::from_ref(element), merge_key)?;
         let identity = order::identity(element, merge_key);
         if !places.any(|place| order::identity(place, merge_key) == identity) {
-            return Err(Error::Order(go_list(patch), go_list(order)));
+            return Err(Error::Order(go::plain_list(patch), go::plain_list(order)));
         }
     }
     Ok(())
@@ -206,18 +222,18 @@ fn require_merge_key(list: &[Value], merge_key: &'static str) -> Result<(), Erro
         return Ok(());
     }
     match list.iter().find(|element| element.get(merge_key).is_none()) {
-        Some(element) => Err(Error::NoMergeKey(go(element), merge_key)),
+        Some(element) => Err(Error::NoMergeKey(go::plain(element), merge_key)),
         None => Ok(()),
     }
 }
 
-fn merge_list(original: Vec<Value>, patch: Vec<Value>, field: Field, deleting: bool) -> Result<Vec<Value>, Error> {
+fn merge_list(original: Vec<Value>, patch: Vec<Value>, field: Merging, deleting: bool) -> Result<Vec<Value>, Error> {
     if original.is_empty() && patch.is_empty() {
         return Ok(original);
     }
     if elements_are_objects(&original, &patch)? {
         if field.merge_key.is_empty() {
-            let name = field.element.map_or("a list", |schema| schema.name());
+            let name = field.schema.map(Schema::name).filter(|name| !name.is_empty()).unwrap_or("a list");
             return Err(Error::NoKeyDeclared(name.to_owned()));
         }
         return merge_elements(original, patch, field);
@@ -242,13 +258,13 @@ fn elements_are_objects(original: &[Value], patch: &[Value]) -> Result<bool, Err
         return Err(Error::ListOfLists);
     }
     if elements.any(|element| Some(std::mem::discriminant(element)) != first) {
-        return Err(Error::MixedList(format!("[{} {}]", go_list(original), go_list(patch))));
+        return Err(Error::MixedList(format!("[{} {}]", go::plain_list(original), go::plain_list(patch))));
     }
     Ok(original.iter().chain(patch).any(Value::is_object))
 }
 
 /// Merges lists of objects that a key tells apart.
-fn merge_elements(mut original: Vec<Value>, patch: Vec<Value>, field: Field) -> Result<Vec<Value>, Error> {
+fn merge_elements(mut original: Vec<Value>, patch: Vec<Value>, field: Merging) -> Result<Vec<Value>, Error> {
     let key = field.merge_key;
     let mut changes = Vec::with_capacity(patch.len());
     let mut replace = false;
@@ -256,12 +272,12 @@ fn merge_elements(mut original: Vec<Value>, patch: Vec<Value>, field: Field) -> 
         match element.get(PATCH).map(|directive| directive.as_str().unwrap_or_default()) {
             None => changes.push(element),
             Some("delete") => {
-                let identity = element.get(key).ok_or_else(|| Error::NoMergeKey(go(&element), key))?;
+                let identity = element.get(key).ok_or_else(|| Error::NoMergeKey(go::plain(&element), key))?;
                 original.retain(|old| old.get(key) != Some(identity));
             }
             Some("replace") => replace = true,
             Some("merge") => return Err(Error::MergeElement),
-            Some(directive) => return Err(Error::Directive(directive.to_owned(), go(&element))),
+            Some(directive) => return Err(Error::Directive(directive.to_owned(), go::plain(&element))),
         }
     }
     if replace {
@@ -277,7 +293,7 @@ fn merge_elements(mut original: Vec<Value>, patch: Vec<Value>, field: Field) -> 
         match merged.iter_mut().find(|old| old.get(key) == element.get(key)) {
             Some(old) => {
                 if let (Value::Object(before), Value::Object(change)) = (old.take(), element) {
-                    *old = Value::Object(merge_object(before, change, field.element)?);
+                    *old = Value::Object(merge_object(before, change, field.schema.and_then(Schema::element))?);
                 }
             }
             None => merged.push(element),
@@ -297,25 +313,4 @@ fn without_directives(value: Value) -> Option<Value> {
         Value::Array(elements) => Some(elements.into_iter().filter_map(without_directives).collect()),
         scalar => Some(scalar),
     }
-}
-
-/// A value as Go prints it in errors: `map[name:web ports:[80 81]]`.
-fn go(value: &Value) -> String {
-    match value {
-        Value::Null => "<nil>".to_owned(),
-        Value::String(text) => text.clone(),
-        Value::Array(elements) => go_list(elements),
-        Value::Object(fields) => {
-            let mut text = "map[".to_owned();
-            for (i, (name, value)) in fields.iter().enumerate() {
-                let _ = write!(text, "{}{name}:{}", if i > 0 { " " } else { "" }, go(value));
-            }
-            text + "]"
-        }
-        scalar => scalar.to_string(),
-    }
-}
-
-fn go_list(elements: &[Value]) -> String {
-    format!("[{}]", elements.iter().map(go).collect::<Vec<_>>().join(" "))
 }

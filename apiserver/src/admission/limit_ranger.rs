@@ -7,7 +7,7 @@ use k8s_openapi::{
     api::core::v1::{Container, LimitRange, LimitRangeItem, PersistentVolumeClaim, Pod, PodSpec},
     apimachinery::pkg::api::resource,
 };
-use kubelab_api::{Error, Quantity};
+use kubelab_api::{Error, Quantity, pod};
 
 use super::{Attributes, Operation, Plugin};
 use crate::registry::object::AnyObject;
@@ -42,7 +42,7 @@ impl Plugin for LimitRanger {
     ) -> Result<(), Error> {
         let is_new = attributes.operation == Operation::Create;
         let wrong = match object {
-            Some(object) if is_new && attributes.is_about::<Pod>("") => {
+            Some(object) if (is_new && attributes.is_about::<Pod>("")) || attributes.is_about::<Pod>("resize") => {
                 let spec = object.downcast_ref::<Pod>().and_then(|pod| pod.spec.as_ref());
                 spec.map(|spec| items(attributes).map(|items| check_pod(spec, &items))).transpose()?
             }
@@ -140,21 +140,10 @@ fn of_container(container: &Container, limits: bool) -> BTreeMap<String, Quantit
     amounts(resources.and_then(|all| if limits { all.limits.as_ref() } else { all.requests.as_ref() }))
 }
 
-/// The containers' sum; an init container counts where it needs more than that.
+/// What the pod as a whole asks for or may use, beside its overhead.
 fn of_pod(spec: &PodSpec, limits: bool) -> BTreeMap<String, Quantity> {
-    let mut sum: BTreeMap<String, Quantity> = BTreeMap::new();
-    for container in &spec.containers {
-        for (name, amount) in of_container(container, limits) {
-            *sum.entry(name).or_default() += amount;
-        }
-    }
-    for container in spec.init_containers.iter().flatten() {
-        for (name, amount) in of_container(container, limits) {
-            let present = sum.entry(name).or_default();
-            *present = (*present).max(amount);
-        }
-    }
-    sum
+    let pod = Pod { spec: Some(PodSpec { overhead: None, ..spec.clone() }), ..Pod::default() };
+    if limits { pod::limits(&pod) } else { pod::requests(&pod) }
 }
 
 fn check(

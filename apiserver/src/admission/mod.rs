@@ -10,23 +10,50 @@
 //! | [`service_account`] | pods get an account, and its token as a volume |
 //! | [`node_restriction`] | a kubelet writes only its own node and the pods on it |
 //! | [`taint_nodes`] | a new node takes no pods until it is ready |
+//! | [`pod_security`] | pods keep to the standard that their namespace's labels name |
 //! | [`priority`] | a priority class becomes a number |
 //! | [`default_tolerations`] | pods outlast a short absence of their node |
+//! | [`certificate_requestor`] | certificate requests say who made them, and when they were decided |
+//! | [`default_storage_class`] | claims get a storage class |
+//! | [`storage_protection`] | claims and volumes that are used cannot vanish |
+//! | [`claim_resize`] | claims grow only where their storage class lets them |
+//! | [`runtime_class`] | pods get their runtime class's overhead and scheduling |
+//! | [`certificate_approval`], [`certificate_signing`] | only who may, approves and signs for a signer |
+//! | [`certificate_subject`] | nobody asks for a certificate of `system:masters` |
+//! | [`default_ingress_class`] | ingresses get a class |
+//! | [`pod_topology_labels`] | a bound pod shows its node's zone and region |
 //! | [`rbac_escalation`] | nobody gives away rights that he does not have |
+//! | [`resource_quota`] | a namespace uses no more than its quotas say; always last |
 
+pub mod certificate_approval;
+pub mod certificate_requestor;
+pub mod certificate_signing;
+pub mod certificate_subject;
+pub mod claim_resize;
+pub mod default_ingress_class;
+pub mod default_storage_class;
 pub mod default_tolerations;
 pub mod limit_ranger;
 pub mod namespace_lifecycle;
 pub mod node_restriction;
+pub mod pod_security;
+pub mod pod_topology_labels;
 pub mod priority;
 pub mod rbac_escalation;
+pub mod resource_quota;
+pub mod runtime_class;
 pub mod service_account;
+pub mod storage_protection;
 pub mod taint_nodes;
 
+use std::{cell::RefCell, sync::Arc};
+
+use jiff::Timestamp;
 use kubelab_api::Error;
-use kubelab_store::{Key, State};
+use kubelab_store::{Key, Precondition, State, Write};
 
 use crate::{
+    authorization::Decider,
     corridor::Request,
     registry::{kind::Object, object::AnyObject},
 };
@@ -50,9 +77,50 @@ pub struct Attributes<'a> {
     pub operation: Operation,
     /// What else there is.
     pub state: &'a State,
+    /// The present time.
+    pub now: Timestamp,
+    effects: RefCell<Effects>,
+}
+
+/// What plugins want beside the object itself.
+#[derive(Debug, Default)]
+pub struct Effects {
+    /// For the caller, once each.
+    pub warnings: Vec<String>,
+    /// What must still be true when the object is written.
+    pub preconditions: Vec<Precondition>,
+    /// What is written with the object, at the same revision.
+    pub writes: Vec<Write>,
+}
+
+impl<'a> Attributes<'a> {
+    /// No plugin has said anything yet.
+    pub fn new(request: &'a Request, operation: Operation, state: &'a State, now: Timestamp) -> Self {
+        Self { request, operation, state, now, effects: RefCell::default() }
+    }
+
+    /// What the plugins want.
+    pub fn into_effects(self) -> Effects {
+        self.effects.into_inner()
+    }
 }
 
 impl Attributes<'_> {
+    /// Tells the caller something, if nobody did yet.
+    pub fn warn(&self, warning: String) {
+        let warnings = &mut self.effects.borrow_mut().warnings;
+        if !warnings.contains(&warning) {
+            warnings.push(warning);
+        }
+    }
+
+    /// Writes this, too, if the precondition holds. The whole plan is made again where it does not.
+    pub fn write(&self, precondition: Precondition, write: Write) {
+        let mut effects = self.effects.borrow_mut();
+        effects.preconditions.push(precondition);
+        effects.writes.push(write);
+    }
+
     /// 403 about the object at hand.
     pub fn forbidden(&self, object: Option<&dyn AnyObject>, message: &str) -> Error {
         let generate_name = |object: &dyn AnyObject| object.metadata().generate_name.clone().unwrap_or_default();
@@ -113,29 +181,57 @@ pub trait Plugin: Send + Sync {
 }
 
 /// The plugins, in order.
-pub struct Chain(Vec<Box<dyn Plugin>>);
+pub struct Chain {
+    plugins: Vec<Box<dyn Plugin>>,
+    /// What all others let pass is charged last.
+    quota: resource_quota::ResourceQuotas,
+}
 
 impl Default for Chain {
+    /// Those that need nobody to decide what a user may do.
+    fn default() -> Self {
+        Self::of(None)
+    }
+}
+
+impl Chain {
+    /// All plugins; `decider` says what a user may do beyond the request itself.
+    pub fn with(decider: &Arc<dyn Decider>) -> Self {
+        Self::of(Some(decider)).and(rbac_escalation::RbacEscalation(Arc::clone(decider)))
+    }
+
     /// Those that kubelab runs, in upstream's order. Source: `AllOrderedPlugins` in
     /// `pkg/kubeapiserver/options/plugins.go`.
-    fn default() -> Self {
-        Self(vec![
+    fn of(decider: Option<&Arc<dyn Decider>>) -> Self {
+        let mut plugins: Vec<Box<dyn Plugin>> = vec![
             Box::new(namespace_lifecycle::NamespaceLifecycle),
             Box::new(limit_ranger::LimitRanger),
             Box::new(service_account::ServiceAccountPlugin),
             Box::new(node_restriction::NodeRestriction),
             Box::new(taint_nodes::TaintNodesByCondition),
+            Box::new(pod_security::PodSecurity),
             Box::new(priority::Priority),
             Box::new(default_tolerations::DefaultTolerationSeconds),
-        ])
+            Box::new(default_storage_class::DefaultStorageClass),
+            Box::new(storage_protection::StorageObjectInUseProtection),
+            Box::new(claim_resize::PersistentVolumeClaimResize),
+            Box::new(runtime_class::RuntimeClassPlugin),
+            Box::new(certificate_requestor::CertificateRequestor),
+        ];
+        if let Some(decider) = decider {
+            plugins.push(Box::new(certificate_approval::CertificateApproval(Arc::clone(decider))));
+            plugins.push(Box::new(certificate_signing::CertificateSigning(Arc::clone(decider))));
+        }
+        plugins.push(Box::new(certificate_subject::CertificateSubjectRestriction));
+        plugins.push(Box::new(default_ingress_class::DefaultIngressClass));
+        plugins.push(Box::new(pod_topology_labels::PodTopologyLabels));
+        Self { plugins, quota: resource_quota::ResourceQuotas }
     }
-}
 
-impl Chain {
-    /// One plugin more, after the others.
+    /// One plugin more, after the others; only quotas are charged later.
     #[must_use]
     pub fn and(mut self, plugin: impl Plugin + 'static) -> Self {
-        self.0.push(Box::new(plugin));
+        self.plugins.push(Box::new(plugin));
         self
     }
 
@@ -146,7 +242,7 @@ impl Chain {
         object: &mut dyn AnyObject,
         old: Option<&dyn AnyObject>,
     ) -> Result<(), Error> {
-        self.0.iter().try_for_each(|plugin| plugin.admit(attributes, object, old))
+        self.plugins.iter().try_for_each(|plugin| plugin.admit(attributes, object, old))
     }
 
     /// See [`Plugin::validate`].
@@ -156,6 +252,7 @@ impl Chain {
         object: Option<&dyn AnyObject>,
         old: Option<&dyn AnyObject>,
     ) -> Result<(), Error> {
-        self.0.iter().try_for_each(|plugin| plugin.validate(attributes, object, old))
+        self.plugins.iter().try_for_each(|plugin| plugin.validate(attributes, object, old))?;
+        self.quota.validate(attributes, object, old)
     }
 }

@@ -68,7 +68,7 @@ pub fn issue(
             None => Error::internal(why),
         })?;
     }
-    let extend = seconds == WARN_ONLY_SECONDS && bound.pod.is_some() && audiences == [keys.issuer()];
+    let extend = keys.extends() && seconds == WARN_ONLY_SECONDS && bound.pod.is_some() && audiences == [keys.issuer()];
     let lasts = if extend { EXTENDED_SECONDS } else { seconds };
     bound.warnafter = extend.then(|| now.as_second() + seconds);
     let id = uuid::Uuid::new_v4().to_string();

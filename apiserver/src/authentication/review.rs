@@ -1,9 +1,8 @@
 //! TokenReview and SelfSubjectReview. They are answered and never stored. Source: `pkg/registry/authentication`.
 
-use k8s_openapi::api::authentication::v1::{
-    SelfSubjectReview, SelfSubjectReviewStatus, TokenReview, TokenReviewStatus, UserInfo,
-};
+use k8s_openapi::api::authentication::v1::{SelfSubjectReviewStatus, TokenReview, TokenReviewStatus, UserInfo};
 use kubelab_api::{Error, Resource};
+use serde_json::{Map, Value};
 
 use super::{AUTHENTICATED, Authenticator, in_group};
 use crate::corridor::User;
@@ -13,8 +12,13 @@ pub fn answer(authenticator: &Authenticator, user: &User, resource: &Resource, j
     let malformed = |error: serde_json::Error| Error::bad_request(error.to_string());
     match &*resource.kind {
         "SelfSubjectReview" => {
-            let mut review: SelfSubjectReview = serde_json::from_slice(json).map_err(malformed)?;
-            review.status = Some(SelfSubjectReviewStatus { user_info: Some(info(user)) });
+            // In each version the same but for its name.
+            let mut review: Map<String, Value> = serde_json::from_slice(json).map_err(malformed)?;
+            let status = SelfSubjectReviewStatus { user_info: Some(info(user)) };
+            review.insert("apiVersion".into(), resource.api_version().into());
+            review.insert("kind".into(), "SelfSubjectReview".into());
+            review.entry("metadata").or_insert_with(|| Map::new().into());
+            review.insert("status".into(), serde_json::to_value(status).map_err(Error::internal)?);
             serde_json::to_vec(&review).map_err(Error::internal)
         }
         "TokenReview" => {

@@ -101,14 +101,71 @@ fn certificates_name_users_and_groups() {
         if let Some(name) = name {
             params.distinguished_name.push(DnType::CommonName, name);
         }
-        params.self_signed(&KeyPair::generate().unwrap()).unwrap().der().clone()
+        certificate::user_of(params.self_signed(&KeyPair::generate().unwrap()).unwrap().der())
     };
     let user = world.authenticator.authenticate(Some(&certificate(Some("jane"), &["dev"])), Some("nonsense")).unwrap();
     assert_eq!((user.name.as_str(), user.groups.join(" ")), ("jane", "dev system:authenticated".into()));
     let nobody = world.authenticator.authenticate(Some(&certificate(None, &["dev"])), None);
     assert_eq!(nobody.map_err(|error| error.message), Err("Unauthorized".into()));
-    let garbage = world.authenticator.authenticate(Some(&CertificateDer::from(vec![1, 2, 3])), None);
+    let garbage =
+        world.authenticator.authenticate(Some(&certificate::user_of(&CertificateDer::from(vec![1, 2, 3]))), None);
     assert_eq!(garbage.map_err(|error| error.code()), Err(401));
+}
+
+#[test]
+fn strangers_can_be_kept_out() {
+    let world = world();
+    let authenticator = world.authenticator.with_anonymous(false);
+    assert_eq!(authenticator.authenticate(None, None).map_err(|error| error.code()), Err(401));
+}
+
+#[test]
+fn tokens_of_other_kinds_are_for_the_api_alone() {
+    let world = world();
+    let file = token_file::TokenFile::parse("t1,jane,u1,dev").unwrap();
+    let authenticator = world.authenticator.with_tokens(file);
+    let user = authenticator.authenticate(None, Some("t1")).unwrap();
+    assert_eq!((user.name.as_str(), user.groups.join(" ")), ("jane", "dev system:authenticated".into()));
+    assert!(authenticator.user_of_token("t1", &[token::ISSUER.to_owned()]).is_ok());
+    assert!(authenticator.user_of_token("t1", &["vault".to_owned()]).is_err());
+}
+
+#[test]
+fn others_can_verify_tokens_with_the_keys_that_are_published() {
+    let world = world();
+    let token = world.token(json!({"audiences": ["vault"]}));
+    let header = jsonwebtoken::decode_header(&token).unwrap();
+    let keys = serde_json::to_value(discovery::jwks(world.authenticator.keys())).unwrap();
+    let key = &keys["keys"][0];
+    assert_eq!((&key["alg"], &key["kid"]), (&json!("ES256"), &json!(header.kid)));
+    let text = |part: &str| key[part].as_str().unwrap().to_owned();
+    let decoding = jsonwebtoken::DecodingKey::from_ec_components(&text("x"), &text("y")).unwrap();
+    let mut validation = jsonwebtoken::Validation::new(jsonwebtoken::Algorithm::ES256);
+    validation.set_audience(&["vault"]);
+    validation.validate_exp = false;
+    jsonwebtoken::decode::<Value>(&token, &decoding, &validation).unwrap();
+    let about = discovery::configuration(world.authenticator.keys(), "127.0.0.1:6443");
+    assert_eq!(about["jwks_uri"], "https://127.0.0.1:6443/openid/v1/jwks");
+    assert_eq!(about["issuer"], token::ISSUER);
+}
+
+#[test]
+fn tokens_of_pods_need_not_last_a_year() {
+    let world = world();
+    let key = KeyPair::generate().unwrap().serialize_pem();
+    let spec = json!({"audiences": [], "expirationSeconds": 3607, "boundObjectRef": to_pod()});
+    for (extends, seconds) in [(true, 365 * 24 * 3600), (false, 3607)] {
+        let keys = Keys::from_pem(key.as_bytes(), token::ISSUER).unwrap().with_extension(extends);
+        let account = world.objects.get("core/serviceaccounts", "dev/robot").unwrap();
+        let account: ServiceAccount = serde_json::from_slice(&account).unwrap();
+        let request = TokenRequest { spec: serde_json::from_value(spec.clone()).unwrap(), ..TokenRequest::default() };
+        let now = world.authenticator.now();
+        let issued = request::issue(&keys, &world.objects, now, &account, request, None).unwrap();
+        let claims = keys.verify(&issued.status.unwrap().token.unwrap()).unwrap();
+        let claims = serde_json::to_value(&claims).unwrap();
+        assert_eq!(claims["exp"].as_i64().unwrap() - now.as_second(), seconds);
+        assert_eq!(claims["kubernetes.io"].get("warnafter").is_some(), extends);
+    }
 }
 
 #[test]

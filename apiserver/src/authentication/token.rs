@@ -3,11 +3,13 @@
 
 use std::collections::HashSet;
 
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jiff::Timestamp;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use rustls::crypto::ring::sign::any_ecdsa_type;
 use rustls_pki_types::{PrivateKeyDer, SubjectPublicKeyInfoDer, pem::PemObject};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use x509_parser::{prelude::FromDer, x509::SubjectPublicKeyInfo};
 
 /// Who signs, and for whom tokens are when nothing else is said,
@@ -46,8 +48,30 @@ pub enum Rejection {
 /// The keys that sign and verify tokens.
 pub struct Keys {
     issuer: String,
+    extends: bool,
     signing: EncodingKey,
-    verifying: Vec<DecodingKey>,
+    /// The first is the signing key's.
+    verifying: Vec<Verifying>,
+}
+
+/// A key that verifies.
+struct Verifying {
+    id: String,
+    key: DecodingKey,
+    /// Its point: x, y.
+    point: [[u8; 32]; 2],
+}
+
+/// A key as others may see it. Source: RFC 7517, RFC 7518.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PublicKey {
+    r#use: &'static str,
+    kty: &'static str,
+    kid: String,
+    crv: &'static str,
+    alg: &'static str,
+    x: String,
+    y: String,
 }
 
 impl Keys {
@@ -58,7 +82,12 @@ impl Keys {
         let key = any_ecdsa_type(&der).map_err(|error| fail(&error))?;
         let public = key.public_key().ok_or_else(|| KeyError("it has no public part".into()))?;
         let verifying = vec![verifying_key(&public)?];
-        Ok(Self { issuer: issuer.to_owned(), signing: EncodingKey::from_ec_der(der.secret_der()), verifying })
+        Ok(Self {
+            issuer: issuer.to_owned(),
+            extends: true,
+            signing: EncodingKey::from_ec_der(der.secret_der()),
+            verifying,
+        })
     }
 
     /// Verifies what another key has signed, too: one that is being replaced.
@@ -68,6 +97,18 @@ impl Keys {
         Ok(())
     }
 
+    /// Whether kubelets' tokens last a year, so that clients which never read theirs again go on working.
+    #[must_use]
+    pub fn with_extension(mut self, extends: bool) -> Self {
+        self.extends = extends;
+        self
+    }
+
+    /// Whether kubelets' tokens last a year.
+    pub fn extends(&self) -> bool {
+        self.extends
+    }
+
     /// Who signs: also the audience that stands for the API itself.
     pub fn issuer(&self) -> &str {
         &self.issuer
@@ -75,7 +116,22 @@ impl Keys {
 
     /// A signed token.
     pub fn sign(&self, claims: &Claims) -> Result<String, jsonwebtoken::errors::Error> {
-        jsonwebtoken::encode(&Header::new(Algorithm::ES256), claims, &self.signing)
+        let kid = self.verifying.first().map(|own| own.id.clone());
+        jsonwebtoken::encode(&Header { kid, typ: None, ..Header::new(Algorithm::ES256) }, claims, &self.signing)
+    }
+
+    /// The keys, for others to verify tokens with.
+    pub fn public(&self) -> Vec<PublicKey> {
+        let all = self.verifying.iter().map(|Verifying { id, point: [x, y], .. }| PublicKey {
+            r#use: "sig",
+            kty: "EC",
+            kid: id.clone(),
+            crv: "P-256",
+            alg: "ES256",
+            x: URL_SAFE_NO_PAD.encode(x),
+            y: URL_SAFE_NO_PAD.encode(y),
+        });
+        all.collect()
     }
 
     /// The claims of a token whose signature is good. What they say is still to be checked.
@@ -87,7 +143,7 @@ impl Keys {
         validation.required_spec_claims = HashSet::new();
         validation.set_issuer(&[self.issuer.as_str(), LEGACY_ISSUER]);
         let mut why = None;
-        for key in &self.verifying {
+        for Verifying { key, .. } in &self.verifying {
             match jsonwebtoken::decode::<Claims>(token, key, &validation) {
                 Ok(token) => return Ok(token.claims),
                 Err(error) => why = Some(error.to_string()),
@@ -97,11 +153,14 @@ impl Keys {
     }
 }
 
-fn verifying_key(public: &SubjectPublicKeyInfoDer<'_>) -> Result<DecodingKey, KeyError> {
+fn verifying_key(public: &SubjectPublicKeyInfoDer<'_>) -> Result<Verifying, KeyError> {
     let (_, info) = SubjectPublicKeyInfo::from_der(public).map_err(|error| KeyError(error.to_string()))?;
+    // Source: `keyIDFromPublicKey` in `pkg/serviceaccount/jwt.go`.
+    let id = URL_SAFE_NO_PAD.encode(Sha256::digest(public));
     // An uncompressed point of P-256: 0x04, x, y.
-    match &*info.subject_public_key.data {
-        point if point.len() == 65 => Ok(DecodingKey::from_ec_der(point)),
+    let point = &info.subject_public_key.data;
+    match (point.get(1..33).map(TryInto::try_into), point.get(33..).map(TryInto::try_into)) {
+        (Some(Ok(x)), Some(Ok(y))) => Ok(Verifying { id, key: DecodingKey::from_ec_der(point), point: [x, y] }),
         _ => Err(KeyError("it is on another curve".into())),
     }
 }

@@ -93,9 +93,10 @@ impl<'a> Attributes<'a> {
 
     /// 403. `reason` may say more.
     pub fn forbidden(&self, reason: &str) -> Error {
+        let refusal = without_markup(self.refusal());
         let why = match reason {
-            "" => self.refusal(),
-            reason => format!("{}: {reason}", self.refusal()),
+            "" => refusal,
+            reason => format!("{refusal}: {reason}"),
         };
         let group_resource = match self.group {
             "" => self.resource.to_owned(),
@@ -113,12 +114,21 @@ impl<'a> Attributes<'a> {
             name: given(self.name),
             ..Default::default()
         };
-        Error { reason: Reason::Forbidden, message, details: Some(Box::new(details)) }
+        Error { details: Some(Box::new(details)), ..Error::new(Reason::Forbidden, message) }
     }
 }
 
+/// What a client asked for must not look like HTML in the answer.
+/// Source: `sanitizer` in `k8s.io/apiserver/pkg/endpoints/handlers/responsewriters/errors.go`.
+fn without_markup(text: String) -> String {
+    if !text.contains(['&', '<', '>']) {
+        return text;
+    }
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
 /// The name in `metadata.name=web`, the form in which clients ask for one object.
-fn named_by(field_selector: &str) -> &str {
+pub(crate) fn named_by(field_selector: &str) -> &str {
     let terms = field_selector.split(',');
     let value = |term: &'_ str| -> Option<usize> { term.strip_prefix("metadata.name=").map(str::len) };
     for term in terms {
@@ -161,6 +171,7 @@ mod tests {
                 "deployments.apps is forbidden: User \"jane\" cannot list resource \"deployments\" in API group \
                  \"apps\" at the cluster scope",
             ),
+            (Attributes::path(&user, "get", "/<b>"), "forbidden: User \"jane\" cannot get path \"/&lt;b&gt;\""),
             (Attributes::path(&user, "get", "/metrics"), "forbidden: User \"jane\" cannot get path \"/metrics\""),
         ] {
             let error = attributes.forbidden("");

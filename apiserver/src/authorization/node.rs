@@ -8,7 +8,10 @@ use k8s_openapi::api::{
     core::v1::{EnvFromSource, EnvVar, Pod, PodSpec, Volume},
     rbac::v1::PolicyRule,
 };
-use kubelab_api::{pod, well_known::namespace::NODE_LEASE};
+use kubelab_api::{
+    pod,
+    well_known::{annotation::MIRROR_POD, namespace::NODE_LEASE},
+};
 
 use super::{Attributes, rules};
 use crate::{bootstrap, corridor::User};
@@ -54,9 +57,8 @@ pub fn decide(node: &str, request: &Attributes<'_>, cluster: &dyn Cluster) -> Ve
         }
         ("", "persistentvolumes") => get_one(request).and_then(|()| {
             let claim = cluster.claim_of_volume(request.name);
-            let used = |(namespace, name): (String, String)| {
-                cluster.pods(node, &namespace).iter().any(|pod| refers_to_claim(pod, &name))
-            };
+            let used =
+                |(namespace, name): (String, String)| is_referred(node, &namespace, &name, cluster, refers_to_claim);
             related_if(node, claim.is_some_and(used))
         }),
         ("storage.k8s.io", "volumeattachments") => get_one(request)
@@ -84,7 +86,14 @@ fn related(node: &str, request: &Attributes<'_>, cluster: &dyn Cluster, refers: 
     if request.name.is_empty() {
         return refuse("No Object name found");
     }
-    related_if(node, cluster.pods(node, request.namespace).iter().any(|pod| refers(pod, request.name)))
+    related_if(node, is_referred(node, request.namespace, request.name, cluster, refers))
+}
+
+/// A pod on the node refers to the object. A mirror pod, which the kubelet itself makes, gives it no rights.
+/// Source: `AddPod` in `plugin/pkg/auth/authorizer/node/graph.go`.
+fn is_referred(node: &str, namespace: &str, name: &str, cluster: &dyn Cluster, refers: fn(&Pod, &str) -> bool) -> bool {
+    let is_mirror = |pod: &Pod| pod.metadata.annotations.as_ref().is_some_and(|all| all.contains_key(MIRROR_POD));
+    cluster.pods(node, namespace).iter().any(|pod| !is_mirror(pod) && refers(pod, name))
 }
 
 fn read_named(node: &str, request: &Attributes<'_>, cluster: &dyn Cluster, refers: fn(&Pod, &str) -> bool) -> Verdict {
@@ -290,6 +299,16 @@ mod tests {
         assert_eq!(name_of(&kubelet()), Some("n1"));
         assert_eq!(name_of(&User { groups: vec![], ..kubelet() }), None);
         assert_eq!(name_of(&User { name: "system:kube-proxy".into(), ..kubelet() }), None);
+    }
+
+    #[test]
+    fn mirror_pods_give_no_rights() {
+        let (user, mut cluster) = (kubelet(), cluster());
+        let secret =
+            Attributes { namespace: "dev", name: "s-vol", ..Attributes::resource(&user, "get", "", "secrets") };
+        assert_eq!(decide("n1", &secret, &cluster), Ok(()));
+        cluster.0.metadata.annotations = Some([(MIRROR_POD.to_owned(), "x".to_owned())].into());
+        assert!(decide("n1", &secret, &cluster).is_err());
     }
 
     #[test]

@@ -6,13 +6,14 @@ use k8s_openapi::api::authorization::v1::{
     SelfSubjectAccessReview, SelfSubjectRulesReview, SubjectAccessReview, SubjectAccessReviewSpec,
     SubjectAccessReviewStatus, SubjectRulesReviewStatus,
 };
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kubelab_api::{
     Error, Resource,
     field::{Errors, Path},
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Attributes, Decider};
+use super::{Attributes, Decider, node};
 use crate::corridor::User;
 
 /// Answers a review of `authorization.k8s.io` that was created in `namespace` with the body `json`.
@@ -31,13 +32,13 @@ pub fn answer(
                 non_resource_attributes: review.spec.non_resource_attributes.clone(),
                 ..of_user(user)
             };
-            validate(resource, &spec, true)?;
+            validate(resource, &review.metadata, &spec, true)?;
             review.status = Some(access(decider, &spec));
             encode(&review)
         }
         "SubjectAccessReview" => {
             let mut review: SubjectAccessReview = decode(json)?;
-            validate(resource, &review.spec, false)?;
+            validate(resource, &review.metadata, &review.spec, false)?;
             review.status = Some(access(decider, &review.spec));
             encode(&review)
         }
@@ -53,7 +54,13 @@ pub fn answer(
             if namespace.is_empty() {
                 return Err(Error::bad_request("no namespace on request"));
             }
-            review.status = Some(rules(decider, user, namespace));
+            let mut status = rules(decider, user, namespace);
+            if node::name_of(user).is_some() {
+                // Source: `RulesFor` in `plugin/pkg/auth/authorizer/node/node_authorizer.go`.
+                status.incomplete = true;
+                status.evaluation_error = Some("node authorizer does not support user rule resolution".into());
+            }
+            review.status = Some(status);
             encode(&review)
         }
         _ => Err(Error::method_not_allowed()),
@@ -159,14 +166,23 @@ fn rules(decider: &dyn Decider, user: &User, namespace: &str) -> SubjectRulesRev
     status
 }
 
-fn validate(resource: &Resource, spec: &SubjectAccessReviewSpec, own: bool) -> Result<(), Error> {
+fn validate(
+    resource: &Resource,
+    metadata: &ObjectMeta,
+    spec: &SubjectAccessReviewSpec,
+    own: bool,
+) -> Result<(), Error> {
     let mut errors = Errors::default();
     check_spec(spec, own, &mut errors);
+    check_metadata(metadata, &mut errors);
     finish(resource, &errors)
 }
 
 fn check_spec(spec: &SubjectAccessReviewSpec, own: bool, errors: &mut Errors) {
     let path = Path::new("spec");
+    if let Some(attributes) = &spec.resource_attributes {
+        check_selectors(attributes, errors);
+    }
     match (&spec.resource_attributes, &spec.non_resource_attributes) {
         (Some(_), Some(given)) => {
             let value = serde_json::to_value(given).unwrap_or_default();
@@ -189,6 +205,11 @@ fn validate_local(resource: &Resource, review: &LocalSubjectAccessReview, namesp
     let mut errors = Errors::default();
     let path = Path::new("spec");
     check_spec(&review.spec, false, &mut errors);
+    let rest = ObjectMeta { managed_fields: None, namespace: None, ..review.metadata.clone() };
+    if rest != ObjectMeta::default() {
+        let value = serde_json::to_value(&review.metadata).unwrap_or_default();
+        errors.invalid(&Path::new("metadata"), value, "must be empty except for namespace");
+    }
     if let Some(attributes) = &review.spec.resource_attributes {
         let asked = attributes.namespace.as_deref().unwrap_or_default();
         if asked != namespace {
@@ -201,6 +222,67 @@ fn validate_local(resource: &Resource, review: &LocalSubjectAccessReview, namesp
         errors.invalid(&path.child("nonResourceAttributes"), value, "disallowed on this kind of request");
     }
     finish(resource, &errors)
+}
+
+/// A question is no object. Source: `ValidateSubjectAccessReview` and its kin.
+fn check_metadata(metadata: &ObjectMeta, errors: &mut Errors) {
+    let rest = ObjectMeta { managed_fields: None, ..metadata.clone() };
+    if rest != ObjectMeta::default() {
+        let value = serde_json::to_value(metadata).unwrap_or_default();
+        errors.invalid(&Path::new("metadata"), value, "must be empty");
+    }
+}
+
+/// Fields and labels alike: a selector as text, or its requirements.
+fn check_selectors(attributes: &ResourceAttributes, errors: &mut Errors) {
+    let path = Path::new("spec").child("resourceAttributes");
+    let parts = |key: &str, operator: &str, values: &Option<Vec<String>>| {
+        (key.to_owned(), operator.to_owned(), values.clone().unwrap_or_default())
+    };
+    if let Some(selector) = &attributes.field_selector {
+        let requirements = selector.requirements.iter().flatten();
+        let requirements = requirements.map(|one| parts(&one.key, &one.operator, &one.values)).collect();
+        check_selector(&path.child("fieldSelector"), selector.raw_selector.as_deref(), requirements, errors);
+    }
+    if let Some(selector) = &attributes.label_selector {
+        let requirements = selector.requirements.iter().flatten();
+        let requirements = requirements.map(|one| parts(&one.key, &one.operator, &one.values)).collect();
+        check_selector(&path.child("labelSelector"), selector.raw_selector.as_deref(), requirements, errors);
+    }
+}
+
+fn check_selector(
+    path: &Path,
+    raw: Option<&str>,
+    requirements: Vec<(String, String, Vec<String>)>,
+    errors: &mut Errors,
+) {
+    match (raw.unwrap_or_default(), requirements.is_empty()) {
+        ("", true) => {
+            let detail = format!("when {path} is specified, requirements or rawSelector is required");
+            errors.required(&path.child("requirements"), &detail);
+        }
+        ("", false) | (_, true) => {}
+        (raw, false) => {
+            errors.invalid(&path.child("rawSelector"), raw, "may not specified at the same time as requirements");
+        }
+    }
+    for (i, (key, operator, values)) in requirements.iter().enumerate() {
+        let path = path.child("requirements").index(i);
+        if key.is_empty() {
+            errors.required(&path.child("key"), "must be specified");
+        }
+        match operator.as_str() {
+            "In" | "NotIn" if values.is_empty() => {
+                errors.required(&path.child("values"), "must be specified when `operator` is 'In' or 'NotIn'");
+            }
+            "Exists" | "DoesNotExist" if !values.is_empty() => {
+                let detail = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'";
+                errors.forbidden(&path.child("values"), detail);
+            }
+            _ => {}
+        }
+    }
 }
 
 fn finish(resource: &Resource, errors: &Errors) -> Result<(), Error> {
@@ -291,6 +373,17 @@ mod tests {
     }
 
     #[test]
+    fn what_nodes_may_do_is_not_all_in_rules() {
+        let node = User { name: "system:node:n1".into(), groups: vec!["system:nodes".into()], ..User::default() };
+        let body = json!({"spec": {"namespace": "dev"}}).to_string();
+        let resource = resource::named("SelfSubjectRulesReview").unwrap();
+        let answer = answer(&cluster(), &node, resource, "", body.as_bytes()).unwrap();
+        let status = &serde_json::from_slice::<Value>(&answer).unwrap()["status"];
+        assert_eq!(status["incomplete"], true);
+        assert_eq!(status["evaluationError"], "node authorizer does not support user rule resolution");
+    }
+
+    #[test]
     fn malformed_reviews_are_refused() {
         let both = json!({"user": "x", "resourceAttributes": {}, "nonResourceAttributes": {"path": "/x"}});
         for (kind, spec, why) in [
@@ -321,5 +414,64 @@ mod tests {
         ] {
             assert_eq!(ask(kind, "dev", &spec), Err(why.to_owned()));
         }
+    }
+
+    #[test]
+    fn selectors_are_text_or_requirements() {
+        let of = |part: &str, selector: Value| {
+            let mut attributes = json!({"verb": "list", "resource": "pods"});
+            attributes[part] = selector;
+            let asked = ask("SelfSubjectAccessReview", "", &json!({"resourceAttributes": attributes}));
+            asked.map(|status| status["allowed"] == true)
+        };
+        let refused = |why: &str| {
+            let subject = "SelfSubjectAccessReview.authorization.k8s.io \"\" is invalid: spec.resourceAttributes.";
+            Err(format!("{subject}{why}"))
+        };
+        let requirement =
+            |operator: &str, values: &[&str]| json!([{"key": "a", "operator": operator, "values": values}]);
+        assert_eq!(of("fieldSelector", json!({"rawSelector": "a=b"})), Ok(false));
+        assert_eq!(of("labelSelector", json!({"requirements": requirement("Exists", &[])})), Ok(false));
+        for (part, selector, why) in [
+            (
+                "fieldSelector",
+                json!({}),
+                "fieldSelector.requirements: Required value: when spec.resourceAttributes.fieldSelector is specified, \
+                 requirements or rawSelector is required",
+            ),
+            (
+                "labelSelector",
+                json!({"rawSelector": "a=b", "requirements": requirement("In", &["b"])}),
+                "labelSelector.rawSelector: Invalid value: \"a=b\": may not specified at the same time as requirements",
+            ),
+            (
+                "labelSelector",
+                json!({"requirements": requirement("In", &[])}),
+                "labelSelector.requirements[0].values: Required value: must be specified when `operator` is 'In' or \
+                 'NotIn'",
+            ),
+            (
+                "fieldSelector",
+                json!({"requirements": requirement("Exists", &["b"])}),
+                "fieldSelector.requirements[0].values: Forbidden: may not be specified when `operator` is 'Exists' or \
+                 'DoesNotExist'",
+            ),
+            (
+                "fieldSelector",
+                json!({"requirements": [{"key": "", "operator": "Exists"}]}),
+                "fieldSelector.requirements[0].key: Required value: must be specified",
+            ),
+        ] {
+            assert_eq!(of(part, selector), refused(why));
+        }
+    }
+
+    #[test]
+    fn questions_have_no_metadata() {
+        let jane = User { name: "jane".into(), ..User::default() };
+        let body = json!({"metadata": {"name": "x"}, "spec": {"resourceAttributes": {}}}).to_string();
+        let resource = resource::named("SelfSubjectAccessReview").unwrap();
+        let error = answer(&cluster(), &jane, resource, "", body.as_bytes()).unwrap_err();
+        assert!(error.message.ends_with("metadata: Invalid value: {\"name\":\"x\"}: must be empty"), "{error}");
     }
 }

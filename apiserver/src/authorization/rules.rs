@@ -229,7 +229,7 @@ pub(super) fn resource_matches(rule: &str, full_resource: &str, subresource: &st
 }
 
 /// `*`, `/healthz`, `/apis/*`.
-pub(super) fn url_matches(rule: &str, path: &str) -> bool {
+pub(crate) fn url_matches(rule: &str, path: &str) -> bool {
     rule == "*" || rule == path || (rule.ends_with('*') && path.starts_with(rule.trim_end_matches('*')))
 }
 

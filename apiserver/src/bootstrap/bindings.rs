@@ -48,6 +48,26 @@ pub(super) const CLUSTER_BINDINGS: &[(&str, &[Subject])] = &[
     ("system:node", &[]),
 ];
 
+/// Binding, cluster role, subjects: what `kubeadm init` adds, by which machines join with a bootstrap token.
+/// Source: `cmd/kubeadm/app/phases/bootstraptoken/node/tlsbootstrap.go`.
+pub(super) const JOINING: &[(&str, &str, &[Subject])] = &[
+    (
+        "kubeadm:kubelet-bootstrap",
+        "system:node-bootstrapper",
+        &[Group("system:bootstrappers:kubeadm:default-node-token")],
+    ),
+    (
+        "kubeadm:node-autoapprove-bootstrap",
+        "system:certificates.k8s.io:certificatesigningrequests:nodeclient",
+        &[Group("system:bootstrappers:kubeadm:default-node-token")],
+    ),
+    (
+        "kubeadm:node-autoapprove-certificate-rotation",
+        "system:certificates.k8s.io:certificatesigningrequests:selfnodeclient",
+        &[Group("system:nodes")],
+    ),
+];
+
 /// Namespace, binding, role, subjects.
 pub(super) const BINDINGS: &[(&str, &str, &str, &[Subject])] = &[
     (
@@ -72,7 +92,7 @@ pub(super) const BINDINGS: &[(&str, &str, &str, &[Subject])] = &[
         "kube-system",
         "system:controller:bootstrap-signer",
         "system:controller:bootstrap-signer",
-        &[Account("bootstrap-signer")],
+        &[Account("bootstrap-signer"), User(CONTROLLER_MANAGER)],
     ),
     (
         "kube-system",
@@ -80,11 +100,22 @@ pub(super) const BINDINGS: &[(&str, &str, &str, &[Subject])] = &[
         "system:controller:cloud-provider",
         &[Account("cloud-provider")],
     ),
-    ("kube-system", "system:controller:token-cleaner", "system:controller:token-cleaner", &[Account("token-cleaner")]),
+    (
+        "kube-system",
+        "system:controller:token-cleaner",
+        "system:controller:token-cleaner",
+        &[Account("token-cleaner"), User(CONTROLLER_MANAGER)],
+    ),
     (
         "kube-public",
         "system:controller:bootstrap-signer",
         "system:controller:bootstrap-signer",
-        &[Account("bootstrap-signer")],
+        &[Account("bootstrap-signer"), User(CONTROLLER_MANAGER)],
+    ),
+    (
+        "kube-public",
+        "kubeadm:bootstrap-signer-clusterinfo",
+        "kubeadm:bootstrap-signer-clusterinfo",
+        &[User("system:anonymous")],
     ),
 ];

@@ -8,6 +8,8 @@
 //! | `namespace_roles.txt` | the roles in `kube-system` and `kube-public` |
 //! | [`roles`] | how these files are read |
 //! | `bindings` | who has the roles |
+//! | [`reconcile`] | how roles that an older version wrote get what is new |
+//! | [`cluster_info`] | what machines begin with that join |
 //! | [`publish`] | how these follow the apiservers that live |
 //! | [`seed`] | how all this gets into the store |
 //! | [`service`] | the Service `kubernetes` and what stands behind it |
@@ -15,7 +17,9 @@
 //! Source: `plugin/pkg/auth/authorizer/rbac/bootstrappolicy`, `pkg/controlplane/controller`, `pkg/apis/scheduling`.
 
 mod bindings;
+pub mod cluster_info;
 pub mod publish;
+pub mod reconcile;
 pub mod roles;
 pub mod seed;
 pub mod service;

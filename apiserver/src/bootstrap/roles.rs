@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 use super::{
     Object,
     bindings::{
-        BINDINGS, CLUSTER_BINDINGS,
+        BINDINGS, CLUSTER_BINDINGS, JOINING,
         Subject::{self, Account, User},
     },
 };
@@ -86,6 +86,10 @@ pub(super) fn objects() -> Vec<Object> {
     for role in &controllers {
         let name = format!("{CONTROLLER_PREFIX}{}", role.name);
         objects.push(cluster_binding(&name, &[Account(role.name), User(CONTROLLER_MANAGER)]));
+    }
+    for (name, role, subjects) in JOINING {
+        let value = binding(json!({"name": name}), "ClusterRole", role, subjects);
+        objects.push(Object::new(value, GROUP, "v1", "clusterrolebindings"));
     }
     for (namespace, name, role, subjects) in BINDINGS {
         let value = binding(metadata(name, Some(namespace), None), "Role", role, subjects);
@@ -255,10 +259,13 @@ mod tests {
         for (role, _) in CLUSTER_BINDINGS {
             assert!(cluster.iter().any(|known| known.name == *role), "{role}");
         }
+        for (_, role, _) in JOINING {
+            assert!(cluster.iter().any(|known| known.name == *role), "{role}");
+        }
         for (namespace, _, role, _) in BINDINGS {
             assert!(namespaced.iter().any(|known| known.name == *role && known.namespace == Some(namespace)), "{role}");
         }
-        assert_eq!((cluster.len(), controllers.len(), namespaced.len()), (30, 34, 7));
+        assert_eq!((cluster.len(), controllers.len(), namespaced.len()), (30, 38, 8));
         for role in cluster.iter().chain(&controllers).chain(&namespaced) {
             assert!(role.aggregates.is_some() || !role.rules.is_empty(), "{} can do nothing", role.name);
         }

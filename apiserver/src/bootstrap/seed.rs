@@ -1,5 +1,5 @@
 //! Writes what every cluster has from the start: whoever comes first all of it, in one transaction; whoever comes later
-//! what has gone missing.
+//! what has gone missing, and what roles and bindings lack.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,7 +10,7 @@ use kubelab_store::{Door, Entry, Error, Key, Origin, Outcome, Precondition, Stat
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::{Object, objects};
+use super::{Object, objects, reconcile::reconcile};
 use crate::registry::scan;
 
 /// Who writes at the start.
@@ -27,11 +27,16 @@ pub async fn seed(store: &Store, now: fn() -> Timestamp, stop: &CancellationToke
     let attempt = async || -> Result<bool, Error> {
         let state = store.latest().await?;
         let missing = missing(&state);
-        if missing.is_empty() {
+        let mut transaction = transaction(&missing, now());
+        // Where all is new, nothing can lack anything.
+        if missing.len() < objects.len() {
+            complete(&objects, &state, &mut transaction);
+        }
+        if transaction.writes.is_empty() {
             return Ok(true);
         }
-        tracing::info!(count = missing.len(), "writing bootstrap objects");
-        Ok(matches!(store.commit(transaction(&missing, now())).await?, Outcome::Committed(_)))
+        tracing::info!(count = transaction.writes.len(), "writing bootstrap objects");
+        Ok(matches!(store.commit(transaction).await?, Outcome::Committed(_)))
     };
     while !stop.is_cancelled() {
         match attempt().await {
@@ -68,6 +73,22 @@ fn transaction(objects: &[Object], now: Timestamp) -> Transaction {
         Write::Put { key: key(object), value, stamp, index: None, expires_ms: None }
     });
     Transaction { preconditions, writes: writes.collect(), origin: origin("create", "bootstrap", now) }
+}
+
+/// Adds what roles and bindings that are there lack.
+fn complete(objects: &[Object], state: &State, transaction: &mut Transaction) {
+    for object in objects.iter().filter(|object| object.resource.group == "rbac.authorization.k8s.io") {
+        let key = key(object);
+        let Some(entry) = state.get(&key) else { continue };
+        let Ok(existing) = serde_json::from_slice::<Value>(&entry.value) else { continue };
+        if let Some(mut merged) = reconcile(&object.value, &existing) {
+            merged["metadata"]["resourceVersion"] = "".into();
+            let value = Bytes::from(merged.to_string());
+            let stamp = scan::stamp_place(&value);
+            transaction.preconditions.push(Precondition::Modified(key.clone(), entry.modified));
+            transaction.writes.push(Write::Put { key, value, stamp, index: None, expires_ms: None });
+        }
+    }
 }
 
 /// The apiserver itself wrote.
@@ -131,6 +152,23 @@ mod tests {
         assert!(seed(&store, Timestamp::now, &stop).await);
         assert!(store.local().get(&gone).is_some());
         assert_eq!(store.local().revision(), 3);
+
+        let role = Key::new("rbac.authorization.k8s.io/clusterroles", "system:basic-user");
+        let mut poor: Value = serde_json::from_slice(&store.local().get(&role).unwrap().value).unwrap();
+        let rules = poor["rules"].take();
+        poor["rules"] = serde_json::json!([]);
+        poor["metadata"]["resourceVersion"] = "".into();
+        let value = Bytes::from(poor.to_string());
+        let stamp = scan::stamp_place(&value);
+        let put = Write::Put { key: role.clone(), value, stamp, index: None, expires_ms: None };
+        let put = Transaction { writes: vec![put], ..transaction(&[], Timestamp::now()) };
+        store.commit(put).await.unwrap();
+        assert!(seed(&store, Timestamp::now, &stop).await);
+        let healed: Value = serde_json::from_slice(&store.local().get(&role).unwrap().value).unwrap();
+        assert_eq!(healed["rules"], rules, "a default role gets back what it lacks");
+        assert_eq!(store.local().revision(), 5);
+        assert!(seed(&store, Timestamp::now, &stop).await);
+        assert_eq!(store.local().revision(), 5, "it lacks nothing any more");
         store.shutdown().await;
     }
 

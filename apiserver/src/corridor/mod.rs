@@ -1,6 +1,7 @@
 //! What every request passes, whichever door it came through.
 
 mod bootstrap;
+mod connect;
 pub mod request;
 
 use std::sync::Arc;
@@ -10,12 +11,12 @@ use jiff::Timestamp;
 use k8s_openapi::api::{authentication::v1::TokenRequest, core::v1::ServiceAccount};
 use kubelab_api::{Error, Reason, resource::Verbs};
 use kubelab_store::Store;
-use rustls_pki_types::CertificateDer;
 
 use crate::{
-    admission::{Chain, rbac_escalation::RbacEscalation},
-    authentication::{self, Authenticator, impersonation::Wanted},
-    authorization::{self, Attributes, Authorizer},
+    admission::Chain,
+    audit,
+    authentication::{self, Authenticator, certificate::Holder, impersonation::Wanted},
+    authorization::{self, Attributes, Authorizer, Decider, Decision},
     registry::{
         Registry,
         decode::{Expected, Validation, decode_body},
@@ -24,6 +25,7 @@ use crate::{
     },
 };
 
+pub use connect::Connect;
 pub use request::{Answer, Body, List, ListOptions, Options, Request, Response, User, Verb};
 
 /// authentication → authorization → admission → registry → store.
@@ -37,7 +39,7 @@ impl Corridor {
     /// The corridor that ends in this store.
     pub fn new(store: Store, authenticator: Authenticator, authorizer: Authorizer, now: fn() -> Timestamp) -> Self {
         let authorizer = Arc::new(authorizer);
-        let admission = Chain::default().and(RbacEscalation(Arc::clone(&authorizer) as _));
+        let admission = Chain::with(&(Arc::clone(&authorizer) as Arc<dyn Decider>));
         Self { authenticator, authorizer, registry: Registry::new(Table::built_in(), store, admission, now) }
     }
 
@@ -62,14 +64,10 @@ impl Corridor {
     /// Who asks, from a verified client certificate or a bearer token; `system:anonymous` with neither.
     /// A token is checked against the local store: its "no" counts once that is not behind, since the token may have been
     /// issued by another apiserver a moment ago.
-    pub async fn authenticate(
-        &self,
-        certificate: Option<&CertificateDer<'_>>,
-        bearer: Option<&str>,
-    ) -> Result<User, Error> {
-        match self.authenticator.authenticate(certificate, bearer) {
+    pub async fn authenticate(&self, holder: Option<&Holder>, bearer: Option<&str>) -> Result<User, Error> {
+        match self.authenticator.authenticate(holder, bearer) {
             Err(refusal) if bearer.is_some() => match self.store().latest().await {
-                Ok(_) => self.authenticator.authenticate(certificate, bearer),
+                Ok(_) => self.authenticator.authenticate(holder, bearer),
                 Err(_) => Err(refusal),
             },
             decision => decision,
@@ -83,7 +81,14 @@ impl Corridor {
 
     /// Refuses a path that is no resource.
     pub fn authorize_path(&self, user: &User, verb: &str, path: &str) -> Result<(), Error> {
-        self.authorizer.authorize(&Attributes::path(user, verb, path))
+        let attributes = Attributes::path(user, verb, path);
+        self.note_decision(&attributes);
+        self.authorizer.authorize(&attributes)
+    }
+
+    /// The keys of service accounts' tokens.
+    pub fn token_keys(&self) -> &authentication::token::Keys {
+        self.authenticator.keys()
     }
 
     /// What is served.
@@ -98,12 +103,24 @@ impl Corridor {
 
     /// The authorizer reads the local store: its "no" counts once that is not behind.
     async fn authorize(&self, attributes: &Attributes<'_>) -> Result<(), Error> {
-        match self.authorizer.authorize(attributes) {
+        let decision = match self.authorizer.authorize(attributes) {
             Err(error) if error.reason == Reason::Forbidden => {
                 self.store().latest().await.map_err(unavailable)?;
                 self.authorizer.authorize(attributes)
             }
             decision => decision,
+        };
+        self.note_decision(attributes);
+        decision
+    }
+
+    /// Source: `k8s.io/apiserver/pkg/endpoints/filters/authorization.go`.
+    fn note_decision(&self, attributes: &Attributes<'_>) {
+        if let Some(record) = audit::current() {
+            let Decision { allowed, reason } = self.authorizer.decide(attributes);
+            let decision = if allowed { "allow" } else { "forbid" };
+            record.annotate("authorization.k8s.io/decision", decision.into());
+            record.annotate("authorization.k8s.io/reason", reason);
         }
     }
 

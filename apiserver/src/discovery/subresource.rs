@@ -17,6 +17,7 @@ pub struct Subresource {
 
 const CHANGED: &[&str] = &["get", "patch", "update"];
 const CREATED: &[&str] = &["create"];
+const CONNECTED: &[&str] = &["create", "get"];
 
 /// The part of a resource that has this name; `None` where it has none such.
 pub fn find(resource: &Resource, name: &str) -> Option<Subresource> {
@@ -31,7 +32,18 @@ pub fn find(resource: &Resource, name: &str) -> Option<Subresource> {
         "eviction" => foreign("policy", "v1", "Eviction", CREATED),
         "token" => foreign("authentication.k8s.io", "v1", "TokenRequest", CREATED),
         "finalize" => own(&["update"]),
-        "proxy" => foreign("", "v1", "NodeProxyOptions", &["create", "delete", "get", "patch", "update"]),
+        "attach" => foreign("", "v1", "PodAttachOptions", CONNECTED),
+        "exec" => foreign("", "v1", "PodExecOptions", CONNECTED),
+        "portforward" => foreign("", "v1", "PodPortForwardOptions", CONNECTED),
+        "log" => own(&["get"]),
+        "proxy" => {
+            let kind = match &*resource.plural {
+                "nodes" => "NodeProxyOptions",
+                "services" => "ServiceProxyOptions",
+                _ => "PodProxyOptions",
+            };
+            foreign("", "v1", kind, &["create", "delete", "get", "patch", "update"])
+        }
         _ => own(CHANGED),
     })
 }

@@ -13,6 +13,7 @@ pub mod outline;
 pub mod rest;
 
 use std::{
+    net::IpAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -22,13 +23,14 @@ use http::{HeaderMap, header::CONTENT_TYPE};
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
 use kubelab_api::{Error, Reason};
-use rustls_pki_types::CertificateDer;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    authentication::impersonation::Wanted,
+    audit::{self, Audit},
+    authentication::{certificate::Holder, impersonation::Wanted},
     corridor::{Answer, Corridor, Request, User},
     metrics::{Labels, Metrics},
+    nodes::Nodes,
     openapi::OpenApi,
 };
 use health::Health;
@@ -43,8 +45,10 @@ pub type Body = UnsyncBoxBody<Bytes, BoxError>;
 /// What is known of a connection.
 #[derive(Debug)]
 pub struct Connection {
-    /// The client's certificate, verified by TLS.
-    pub certificate: Option<CertificateDer<'static>>,
+    /// Whom the client's certificate names, which TLS has verified.
+    pub holder: Option<Holder>,
+    /// The other end.
+    pub peer: Option<IpAddr>,
 }
 
 /// Both doors, and what they show of the apiserver itself.
@@ -53,6 +57,8 @@ pub struct Doors {
     pub name: String,
     /// Where requests go.
     pub corridor: Arc<Corridor>,
+    /// What is recorded of requests, if anything is.
+    pub audit: Option<Arc<Audit>>,
     /// Places for requests.
     pub limits: Limits,
     /// What is counted.
@@ -61,6 +67,8 @@ pub struct Doors {
     pub health: Health,
     /// How objects look.
     pub openapi: OpenApi,
+    /// Connections to what is in pods.
+    pub nodes: Nodes,
     /// Ends watches when the server goes.
     pub shutdown: CancellationToken,
 }
@@ -99,11 +107,18 @@ impl Doors {
 
     /// Who asks, or whom the asker may act as.
     async fn authenticate(&self, connection: &Connection, headers: &HeaderMap) -> Result<User, Error> {
-        let user = self.corridor.authenticate(connection.certificate.as_ref(), bearer(headers)).await?;
-        match Wanted::from_headers(headers)? {
-            Some(wanted) => self.corridor.impersonate(&user, wanted),
-            None => Ok(user),
+        let user = self.corridor.authenticate(connection.holder.as_ref(), bearer(headers)).await?;
+        self.acting(user, headers)
+    }
+
+    /// Whom somebody acts as: himself, or another.
+    fn acting(&self, user: User, headers: &HeaderMap) -> Result<User, Error> {
+        let Some(wanted) = Wanted::from_headers(headers)? else { return Ok(user) };
+        let other = self.corridor.impersonate(&user, wanted)?;
+        if let Some(record) = audit::current() {
+            record.acts_as(&other);
         }
+        Ok(other)
     }
 }
 

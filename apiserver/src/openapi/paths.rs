@@ -1,6 +1,8 @@
 //! The paths of an OpenAPI v3 document: what `kubectl apply` and `kubectl explain` look for.
 //! Source of the layout: `k8s.io/kube-openapi/pkg/builder3` and `k8s.io/apiserver/pkg/endpoints/installer.go`.
 
+mod connect;
+
 use kubelab_api::{Resource, resource::Verbs};
 use serde_json::{Map, Value, json};
 
@@ -85,6 +87,10 @@ fn add(resource: &Resource, schemas: &Schemas, paths: &mut Map<String, Value>) {
         let mut there = place(scope, name);
         if !part.kind.is_empty() {
             (there.group, there.version, there.kind) = (part.group, part.version, part.kind);
+        }
+        if let Some(operations) = connect::operations(&there, name) {
+            paths.insert(format!("{item}/{name}"), with_parameters(operations, &above));
+            continue;
         }
         if !schemas.kinds.contains_key(there.kind) {
             continue;
@@ -210,7 +216,7 @@ fn capitalize(word: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use k8s_openapi::api::apps::v1::Deployment;
+    use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
     use kubelab_api::resource;
 
     use super::*;
@@ -228,6 +234,11 @@ mod tests {
         assert_eq!(item["get"]["operationId"], "readAppsV1NamespacedDeployment");
         let scale = &paths["/apis/apps/v1/namespaces/{namespace}/deployments/{name}/scale"];
         assert_eq!(scale["put"]["x-kubernetes-group-version-kind"], gvk("autoscaling", "v1", "Scale"));
+        let pods = || resource::BUILT_IN.iter().filter(|r| r.kind == "Pod" && r.group.is_empty());
+        let schemas = Schemas::collect(pods(), |_, g| Some(g.subschema_for::<Pod>()), Dialect::V3);
+        let exec = &build(pods(), &schemas)["/api/v1/namespaces/{namespace}/pods/{name}/exec"];
+        assert_eq!(exec["get"]["operationId"], "connectGetCoreV1NamespacedPodExec");
+        assert_eq!(exec["post"]["x-kubernetes-group-version-kind"], gvk("", "v1", "PodExecOptions"));
         assert_eq!(paths["/apis/apps/v1/deployments"]["get"]["x-kubernetes-action"], "list");
     }
 }

@@ -4,7 +4,7 @@ use kubelab_api::{Error, field::Errors};
 use kubelab_store::{Key, Precondition};
 
 use super::{
-    metadata,
+    apply, managers, metadata,
     object::AnyObject,
     plan::{Context, Plan, Shown, encode},
 };
@@ -27,6 +27,9 @@ pub fn create(context: &Context, mut object: Box<dyn AnyObject>, mut warnings: V
         return Err(Error::bad_request("an empty namespace may not be set during creation"));
     }
     metadata::ensure_namespace(object.metadata_mut(), resource.namespaced, namespace)?;
+    if !apply::is_apply(context.request) {
+        managers::update(context, &mut *object, None);
+    }
     let attributes = context.attributes(Operation::Create);
     context.admission.admit(&attributes, &mut *object, None)?;
 
@@ -52,6 +55,8 @@ pub fn create(context: &Context, mut object: Box<dyn AnyObject>, mut warnings: V
         return Err(Error::already_exists(resource, object.name()));
     }
 
+    let effects = attributes.into_effects();
+    warnings.extend(effects.warnings);
     if context.request.options.dry_run {
         object.metadata_mut().resource_version = None;
         return Ok(Plan { warnings, ..Plan::nothing(Shown::Finished(object.encode()?.into())) });
@@ -63,5 +68,7 @@ pub fn create(context: &Context, mut object: Box<dyn AnyObject>, mut warnings: V
         preconditions.push(Precondition::Exists(Key::new("core/namespaces", namespace)));
     }
     writes.insert(0, encoded.write);
+    preconditions.extend(effects.preconditions);
+    writes.extend(effects.writes);
     Ok(Plan { preconditions, writes, note: rules.note(&*object, None), warnings, shown: encoded.shown })
 }

@@ -8,7 +8,7 @@ use k8s_openapi::{
     Resource as _,
     schemars::{Schema, SchemaGenerator},
 };
-use kubelab_api::{Error, Resource, field::Errors, resource};
+use kubelab_api::{Error, Resource, field::Errors, patch, resource};
 use kubelab_store::Topic;
 use serde_json::Value;
 
@@ -27,6 +27,8 @@ pub struct Handler {
     pub topic: Topic,
     /// What its kind decides.
     pub rules: Box<dyn Rules>,
+    /// What its objects are made of, in this version: how they merge and who owns what.
+    pub types: patch::Schema,
     /// How this version differs from the stored one; `None` where it does not.
     version: Option<Box<dyn Version>>,
 }
@@ -55,7 +57,9 @@ fn handler(
 ) -> Option<Handler> {
     let resource = resource::find(group, version, plural)?;
     let topic = rules.topic().unwrap_or_else(|| resource.topic()).into();
-    Some(Handler { resource: Arc::new(resource.clone()), topic, rules, version: conversion })
+    // Reviews and bindings merge with nothing.
+    let types = patch::Schema::of(resource).unwrap_or_else(patch::Schema::unknown);
+    Some(Handler { resource: Arc::new(resource.clone()), topic, rules, types, version: conversion })
 }
 
 impl Handler {
@@ -81,6 +85,18 @@ impl Handler {
     pub fn encode(&self, object: &dyn AnyObject) -> Result<Bytes, Error> {
         let stored = Bytes::from(object.encode()?);
         self.present(&stored)
+    }
+
+    /// An object in the version that is served, as a JSON value without its managers.
+    pub fn value(&self, object: &dyn AnyObject) -> Result<Value, Error> {
+        let mut value = match &self.version {
+            Some(_) => serde_json::from_slice(&self.encode(object)?).map_err(Error::internal)?,
+            None => object.to_value()?,
+        };
+        if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
+            metadata.remove("managedFields");
+        }
+        Ok(value)
     }
 
     /// An object in the version that is served, as this server once answered it.

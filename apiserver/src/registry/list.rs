@@ -196,17 +196,24 @@ pub async fn list(store: &Store, handler: &Handler, namespace: &str, options: &L
         return page(handler, &selection, &state, None, options.limit);
     }
     let token = Continue::decode(&options.continue_token)?;
-    if !options.resource_version.is_empty() {
+    if !matches!(options.resource_version.as_str(), "" | "0") {
         return Err(Error::bad_request("specifying resource version is not allowed when using continue"));
     }
     let state = match Revision::try_from(token.rv) {
         Err(_) => store.latest().await.map_err(unavailable)?,
         Ok(revision) => match Freshness::Exact(revision).state(store).await {
-            Err(error) if error.reason == Reason::Expired => return Err(Error::expired(CONTINUE_TOO_OLD)),
+            Err(error) if error.reason == Reason::Expired => return Err(inconsistent(&token)?),
             state => state?,
         },
     };
     page(handler, &selection, &state, Some(&token.start), options.limit)
+}
+
+/// The list cannot go on as it began; with the token that this refusal carries, it goes on with what there is now.
+/// Source: `handleCompactedErrorForPaging` in `storage/etcd3/errors.go`.
+fn inconsistent(token: &Continue) -> Result<Error, Error> {
+    let continue_token = Some(Continue::encode(-1, &token.start)?.into());
+    Ok(Error { continue_token, ..Error::expired(CONTINUE_TOO_OLD) })
 }
 
 /// The objects after `last`, at most `limit` of them (0: all).
@@ -264,6 +271,15 @@ mod tests {
             assert!(error.message.starts_with(wrong), "{json}: {error}");
         }
         assert!(Continue::decode("%%%").is_err());
+    }
+
+    #[test]
+    fn an_expired_list_may_go_on_inconsistently() {
+        let token = Continue::decode(&Continue::encode(42, "web-1").unwrap()).unwrap();
+        let status = inconsistent(&token).unwrap().to_status();
+        assert_eq!((status.code, status.reason.as_deref()), (Some(410), Some("Expired")));
+        let next = Continue::decode(&status.metadata.continue_.unwrap()).unwrap();
+        assert_eq!((next.rv, next.start.as_str()), (-1, "web-1"));
     }
 
     fn options(version: &str, version_match: &str, limit: u64) -> ListOptions {

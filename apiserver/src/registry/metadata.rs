@@ -102,7 +102,7 @@ pub fn prepare_update(meta: &mut ObjectMeta, old: &ObjectMeta) {
 /// Removes what is never stored. Upstream's encoder leaves out what is empty.
 fn drop_unstored(meta: &mut ObjectMeta) {
     meta.self_link = None;
-    meta.managed_fields = None;
+    meta.managed_fields.take_if(|managers| managers.is_empty());
     meta.labels.take_if(|labels| labels.is_empty());
     meta.annotations.take_if(|annotations| annotations.is_empty());
     meta.finalizers.take_if(|finalizers| finalizers.is_empty());

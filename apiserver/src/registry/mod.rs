@@ -6,7 +6,8 @@
 //! | [`kinds`], [`table`], [`handler`] | the table of kinds, and each kind with its type erased |
 //! | [`object`], [`decode`], [`metadata`] | an object; from a client's bytes; what all kinds have in common |
 //! | [`list`], [`watch`], [`selection`] | reading |
-//! | [`plan`], [`create`], [`update`], [`patch`], [`delete`] | writing |
+//! | [`plan`], [`create`], [`update`], [`patch`], [`apply`], [`delete`] | writing |
+//! | [`managers`] | who manages which fields, noted on every write |
 //! | [`subresource`] | parts of objects with verbs of their own |
 //! | [`claims`] | addresses and ports, of which there is one each |
 //! | [`scan`], [`syntax`], [`go_type`] | looking into JSON, and saying what is wrong with it |
@@ -25,6 +26,7 @@
 pub mod admissionregistration;
 pub mod apiextensions;
 pub mod apiregistration;
+pub mod apply;
 pub mod apps;
 pub mod authentication;
 pub mod authorization;
@@ -47,6 +49,7 @@ pub mod handler;
 pub mod kind;
 pub mod kinds;
 pub mod list;
+pub mod managers;
 pub mod metadata;
 pub mod networking;
 pub mod node;
@@ -219,7 +222,10 @@ impl Registry {
 
     async fn delete_collection(&self, handler: &Handler, request: &Request, may: May<'_>) -> Result<Answer, Error> {
         let options = delete::options(request)?;
-        let selected = ListOptions { resource_version: String::new(), ..request.options.list.clone() };
+        list::validate(&request.options.list, false)?;
+        // What is deleted is what there is now.
+        let (resource_version, resource_version_match) = (String::new(), String::new());
+        let selected = ListOptions { resource_version, resource_version_match, ..request.options.list.clone() };
         let list = list::list(&self.store, handler, &request.namespace, &selected).await?;
         let only_selected = options.preconditions.is_none();
         let delete_one = async |json: &Bytes| {

@@ -4,6 +4,7 @@ use std::any::Any;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kubelab_api::Error;
+use serde_json::Value;
 
 use super::kind::Object;
 
@@ -17,6 +18,11 @@ pub trait AnyObject: Any + Send + Sync {
 
     /// Compact JSON.
     fn encode(&self) -> Result<Vec<u8>, Error>;
+
+    /// The same as a JSON value.
+    fn to_value(&self) -> Result<Value, Error> {
+        serde_json::from_slice(&self.encode()?).map_err(Error::internal)
+    }
 
     /// A copy.
     fn duplicate(&self) -> Box<dyn AnyObject>;
@@ -38,6 +44,10 @@ impl<T: Object> AnyObject for T {
         let mut json = Vec::with_capacity(1024);
         serde_json::to_writer(&mut json, self).map_err(Error::internal)?;
         Ok(json)
+    }
+
+    fn to_value(&self) -> Result<Value, Error> {
+        serde_json::to_value(self).map_err(Error::internal)
     }
 
     fn duplicate(&self) -> Box<dyn AnyObject> {

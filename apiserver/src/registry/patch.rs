@@ -11,6 +11,7 @@ use kubelab_api::{
 use serde_json::Value;
 
 use super::{
+    apply,
     decode::Validation,
     plan::{Context, Plan},
     scan, syntax, update,
@@ -33,6 +34,10 @@ const MAX_COPIED: usize = 3 * 1024 * 1024;
 
 /// A PATCH.
 pub fn plan(context: &Context) -> Result<Plan, Error> {
+    apply::check_options(context.request)?;
+    if apply::is_apply(context.request) {
+        return apply::plan(context);
+    }
     let stored = context.existing(&context.request.name)?;
     let present = context.handler.present(&stored.entry.value)?;
     let (json, mut warnings) = patched(context, &present)?;
@@ -58,17 +63,10 @@ pub fn patched(context: &Context, present: &Bytes) -> Result<(Vec<u8>, Vec<Strin
         STRATEGIC => {
             let changes = parse(patch)?;
             let schema = Schema::of(&context.handler.resource).ok_or_else(|| unsupported(&[JSON, MERGE, APPLY]))?;
-            document = strategic::apply(document, changes, schema).map_err(|error| match error {
+            document = strategic::apply(document, changes, &schema).map_err(|error| match error {
                 strategic::Error::NotAnObject => Error::bad_request(error.to_string()),
                 error => unprocessable(&error.to_string()),
             })?;
-        }
-        APPLY => {
-            return Err(Error::new(
-                Reason::UnsupportedMediaType,
-                "server-side apply is not served yet: send a strategic merge patch, as `kubectl apply` does without \
-                 --server-side",
-            ));
         }
         _ => return Err(unsupported(&[JSON, MERGE, STRATEGIC, APPLY])),
     }
@@ -90,12 +88,12 @@ fn unprocessable(message: &str) -> Error {
     Error::new(Reason::Invalid, "the server rejected our request due to an error in our request")
 }
 
-fn parse(patch: &[u8]) -> Result<Value, Error> {
+pub(super) fn parse(patch: &[u8]) -> Result<Value, Error> {
     serde_json::from_slice(patch)
         .map_err(|error| Error::bad_request(format!("error decoding patch: {}", syntax::wording(patch, &error))))
 }
 
-fn check_duplicates(patch: &[u8], validation: Validation) -> Result<Vec<String>, Error> {
+pub(super) fn check_duplicates(patch: &[u8], validation: Validation) -> Result<Vec<String>, Error> {
     if validation == Validation::Ignore {
         return Ok(Vec::new());
     }

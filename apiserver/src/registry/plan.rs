@@ -80,7 +80,7 @@ impl<'a> Context<'a> {
 
     /// What admission has to go by.
     pub fn attributes(&self, operation: Operation) -> Attributes<'a> {
-        Attributes { request: self.request, operation, state: self.state }
+        Attributes::new(self.request, operation, self.state, self.now)
     }
 
     /// No claims yet, for the object at this key.
@@ -147,7 +147,11 @@ pub struct Encoded {
 /// Encodes an object for the store.
 pub fn encode(context: &Context, key: &Key, object: &mut dyn AnyObject, created: bool) -> Result<Encoded, Error> {
     object.metadata_mut().resource_version = Some(String::new());
-    let value = Bytes::from(object.encode()?);
+    let mut value = Bytes::from(object.encode()?);
+    // Who manages what is dropped before an object is refused for its size. Source: `endpoints/handlers/create.go`.
+    if value.len() > OBJECT_LIMIT && object.metadata_mut().managed_fields.take().is_some() {
+        value = object.encode()?.into();
+    }
     if value.len() > OBJECT_LIMIT {
         return Err(Error::new(Reason::Unknown, "etcdserver: request is too large"));
     }
@@ -164,6 +168,14 @@ pub fn encode(context: &Context, key: &Key, object: &mut dyn AnyObject, created:
         expires_ms,
     };
     Ok(Encoded { write, shown: Shown::Stamped { value, place, created } })
+}
+
+/// A write of another object than the one that is asked for.
+pub fn put(key: &Key, object: &mut dyn AnyObject) -> Result<Write, Error> {
+    object.metadata_mut().resource_version = Some(String::new());
+    let value = Bytes::from(object.encode()?);
+    let place = scan::stamp_place(&value).ok_or_else(|| Error::internal("an encoded object has no resourceVersion"))?;
+    Ok(Write::Put { key: key.clone(), value, stamp: Some(place), index: None, expires_ms: None })
 }
 
 /// The stored object as it will be shown with another revision.

@@ -6,7 +6,7 @@ use kubelab_store::{Precondition, Write};
 use serde_json::json;
 
 use super::{
-    create, metadata,
+    apply, create, managers, metadata,
     object::AnyObject,
     plan::{Context, Plan, Shown, Stored, encode},
 };
@@ -72,6 +72,9 @@ pub fn replace(
     let part = context.request.subresource.as_str();
     let attributes = context.attributes(Operation::Update);
     metadata::ensure_namespace(new.metadata_mut(), resource.namespaced, &context.request.namespace)?;
+    if !apply::is_apply(context.request) {
+        managers::update(context, &mut *new, Some(old));
+    }
     context.admission.admit(&attributes, &mut *new, Some(old))?;
     check_version(context, stored, &*new)?;
 
@@ -106,8 +109,11 @@ pub fn replace(
         warnings.extend(rules.warnings(&*new));
     }
     context.admission.validate(&attributes, Some(&*new), Some(old))?;
+    let effects = attributes.into_effects();
+    warnings.extend(effects.warnings);
 
     new.metadata_mut().resource_version.clone_from(&old.metadata().resource_version);
+    managers::keep_times(&mut *new, old);
     let over = is_over(context, &*new, old);
     if !over && new.equals(old) {
         return Ok(Plan { warnings, ..Plan::nothing(Shown::Finished(stored.entry.value.clone())) });
@@ -133,6 +139,8 @@ pub fn replace(
     let (mut preconditions, mut writes) = claims.into_parts();
     preconditions.insert(0, unchanged);
     writes.insert(0, encoded.write);
+    preconditions.extend(effects.preconditions);
+    writes.extend(effects.writes);
     Ok(Plan { preconditions, writes, note: rules.note(&*new, Some(old)), warnings, shown: encoded.shown })
 }
 

@@ -1,26 +1,50 @@
-//! What a command makes of a container: how long `sh -c "sleep 30; exit 1"` runs and how it ends. Only the time and the
-//! exit code are read from a script; its other effects are not simulated.
+//! What a command makes of a container: how long `sh -c "sleep 30; exit 1"` runs and how it ends. Only these are read from
+//! a script here; what it prints, and does to files, is [`crate::shell`]'s work.
 
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Container;
 
-use super::{Behavior, Listener, OnTerminate, Protocol, Run};
-
-const SHELLS: [&str; 4] = ["sh", "bash", "ash", "dash"];
+use super::{Behavior, Listener, OnTerminate, Protocol, Run, images};
+use crate::shell::programs::{self, SHELLS};
 
 /// How long a program that is not known works before it ends, in an image that is only a shell.
 const UNKNOWN_PROGRAM: Duration = Duration::from_secs(1);
+
+/// The command that a container runs, if that is a shell's work: a shell, or one of the programs that it knows.
+pub fn of(container: &Container) -> Vec<String> {
+    let command = container.command.as_deref().unwrap_or_default();
+    let args = container.args.as_deref().unwrap_or_default();
+    let image_is_shell = images::is_shell(container.image.as_deref().unwrap_or_default());
+    let words: Vec<String> = match (command, args) {
+        ([], []) if image_is_shell && container.stdin == Some(true) => vec!["sh".to_owned()],
+        ([], _) if !image_is_shell => Vec::new(),
+        _ => command.iter().chain(args).cloned().collect(),
+    };
+    let is_ours = words.first().is_some_and(|program| programs::is_ours(program));
+    if is_ours { words } else { Vec::new() }
+}
+
+/// Whether a command does anything but wait and end: prints, or writes files.
+pub fn speaks(command: &[String]) -> bool {
+    const SILENT: [&str; 6] = ["sleep", "true", "false", "test", "[", "sync"];
+    let words = command.iter().flat_map(|word| word.split(|c: char| c.is_whitespace() || ";&|()".contains(c)));
+    let mut words = words.filter(|word| !word.is_empty());
+    words.any(|word| word.contains('>') || (programs::is_program_name(word) && !SILENT.contains(&word)))
+}
 
 /// Changes what the image does into what the container's command does.
 pub fn apply(behavior: &mut Behavior, container: &Container, image_is_shell: bool) {
     let command = container.command.as_deref().unwrap_or_default();
     let args = container.args.as_deref().unwrap_or_default();
+    if container.stdin == Some(true) && !of(container).is_empty() {
+        // It runs for as long as somebody types, or what it reads goes on.
+        behavior.run = Run::UntilStopped;
+        behavior.on_terminate = OnTerminate::Ignore;
+        behavior.listens = Vec::new();
+        return;
+    }
     if image_is_shell && command.is_empty() && args.is_empty() {
-        if container.stdin == Some(true) {
-            // A shell that waits for its terminal.
-            behavior.run = Run::UntilStopped;
-        }
         return;
     }
     if command.is_empty() && args.first().is_some_and(|arg| arg == "liveness") {
@@ -39,7 +63,6 @@ pub fn apply(behavior: &mut Behavior, container: &Container, image_is_shell: boo
         *behavior = Behavior { listens: Vec::new(), ..behavior.clone() };
         match script {
             Some(script) => script_behavior(behavior, script),
-            None if container.stdin == Some(true) => behavior.run = Run::UntilStopped,
             None => behavior.run = Run::For { time: UNKNOWN_PROGRAM, exit_code: 0 },
         }
         if script.is_none_or(|script| !script.contains("trap ")) {
@@ -102,9 +125,9 @@ fn simple(words: &[&str]) -> Option<Run> {
     let (program, args) = words.split_first()?;
     let ends = |time, exit_code| Some(Run::For { time, exit_code });
     match (program.rsplit('/').next().unwrap_or(program), args) {
-        ("sleep", [time, ..]) => match sleep_time(time) {
+        ("sleep", ["infinity" | "inf", ..]) => Some(Run::UntilStopped),
+        ("sleep", [time, ..]) => match programs::duration(time) {
             Some(time) => ends(time, 0),
-            None if *time == "infinity" || *time == "inf" => Some(Run::UntilStopped),
             None => ends(Duration::ZERO, 1),
         },
         ("sleep", []) | ("false", _) => ends(Duration::ZERO, 1),
@@ -114,19 +137,6 @@ fn simple(words: &[&str]) -> Option<Run> {
         ("tail", args) if args.iter().any(|arg| *arg == "-f" || *arg == "-F") => Some(Run::UntilStopped),
         _ => None,
     }
-}
-
-/// `30`, `0.5`, `1m`, as coreutils' sleep reads it.
-fn sleep_time(text: &str) -> Option<Duration> {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let unit = match &text[digits.len()..] {
-        "" | "s" => 1.0,
-        "m" => 60.0,
-        "h" => 3600.0,
-        "d" => 86400.0,
-        _ => return None,
-    };
-    Duration::try_from_secs_f64(digits.parse::<f64>().ok()? * unit).ok()
 }
 
 #[cfg(test)]
@@ -181,5 +191,44 @@ mod tests {
         let perl = run("perl", &["perl", "-Mbignum=bpi", "-wle", "print bpi(2000)"], &[]);
         assert_eq!(perl.run, Run::For { time: UNKNOWN_PROGRAM, exit_code: 0 });
         assert_eq!(run("nginx", &["nginx", "-g", "daemon off;"], &[]).run, Run::UntilStopped);
+    }
+
+    #[test]
+    fn a_shell_that_somebody_types_to_runs_until_he_leaves() {
+        let container = |stdin, image: &str, command: &[&str]| Container {
+            image: Some(image.to_owned()),
+            command: (!command.is_empty()).then(|| command.iter().map(|word| (*word).to_owned()).collect()),
+            stdin: Some(stdin),
+            ..Default::default()
+        };
+        for (stdin, image, command, ours) in [
+            (true, "busybox", &[][..], &["sh"][..]),
+            (false, "busybox", &[], &[]),
+            (true, "nginx", &[], &[]),
+            (true, "nginx", &["cat"], &["cat"]),
+            (false, "nginx", &["/bin/sh", "-c", "date"], &["/bin/sh", "-c", "date"]),
+            (false, "python", &["python", "x.py"], &[]),
+        ] {
+            let container = container(stdin, image, command);
+            assert_eq!(of(&container), ours, "{image} {command:?}");
+            let mut behavior = images::behavior(image, Role::Service);
+            apply(&mut behavior, &container, images::is_shell(image));
+            assert!(!stdin || behavior.run == Run::UntilStopped, "{image} {command:?}");
+        }
+    }
+
+    #[test]
+    fn only_what_says_something_needs_to_be_played() {
+        for (script, expected) in [
+            ("sleep 3600", false),
+            ("while true; do sleep 5; done", false),
+            ("exit 1", false),
+            ("echo hello; sleep 5", true),
+            ("while true; do date; sleep 5; done", true),
+            (": > /tmp/x", true),
+        ] {
+            let command = ["sh", "-c", script].map(str::to_owned);
+            assert_eq!(speaks(&command), expected, "{script}");
+        }
     }
 }

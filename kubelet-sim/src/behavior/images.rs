@@ -2,6 +2,8 @@
 
 use std::{hash::Hasher, time::Duration};
 
+use jiff::Timestamp;
+
 use super::{Behavior, Health, Listener, OnTerminate, Protocol, Pull, Role, Run};
 
 /// What the program of a known image is.
@@ -102,6 +104,90 @@ pub fn is_known(image: &str) -> bool {
 /// Whether this image's own program is a shell.
 pub fn is_shell(image: &str) -> bool {
     matches!(known(image), Some((_, Shell, _)))
+}
+
+/// The programs that an image brings with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Userland {
+    /// None but its own.
+    None,
+    /// Busybox: one shell, `sh`.
+    Busybox,
+    /// GNU's, with `bash`.
+    Gnu,
+}
+
+impl Userland {
+    /// Whether it has a shell and the common programs.
+    pub fn has_programs(self) -> bool {
+        self != Self::None
+    }
+
+    /// Whether it has `bash`.
+    pub fn has_bash(self) -> bool {
+        self == Self::Gnu
+    }
+}
+
+/// The programs of an image.
+pub fn userland(image: &str) -> Userland {
+    const BARE: [&str; 10] = [
+        "pause",
+        "hello-world",
+        "etcd",
+        "coredns",
+        "whoami",
+        "http-echo",
+        "node-exporter",
+        "static",
+        "distroless",
+        "traefik",
+    ];
+    const SMALL: [&str; 6] = ["busybox", "alpine", "curl", "podinfo", "agnhost", "echoserver"];
+    let reference = Reference::parse(image);
+    let name = reference.last_parts(1);
+    if BARE.contains(&name) || reference.repository.contains("distroless") {
+        Userland::None
+    } else if SMALL.contains(&name) || reference.tag.contains("alpine") || reference.repository.contains("nginxdemos/")
+    {
+        Userland::Busybox
+    } else {
+        Userland::Gnu
+    }
+}
+
+/// What the program of an image says when it starts, in the words of the real one. Little of it, since nobody should
+/// take a simulated server for a real one.
+pub fn greeting(image: &str, now: Timestamp) -> Vec<String> {
+    let reference = Reference::parse(image);
+    let (name, version) = (reference.last_parts(1), reference.tag);
+    match name {
+        "nginx" | "nginx-unprivileged" | "hello" => {
+            let time = now.strftime("%Y/%m/%d %H:%M:%S");
+            vec![
+                "/docker-entrypoint.sh: Configuration complete; ready for start up".to_owned(),
+                format!("{time} [notice] 1#1: nginx/{version}"),
+                format!("{time} [notice] 1#1: start worker processes"),
+            ]
+        }
+        "redis" | "valkey" => {
+            vec![format!("1:M {} * Ready to accept connections tcp", now.strftime("%d %b %Y %H:%M:%S.%3f"))]
+        }
+        "postgres" | "postgresql" => {
+            let time = now.strftime("%Y-%m-%d %H:%M:%S.%3f UTC");
+            vec![format!("{time} [1] LOG:  database system is ready to accept connections")]
+        }
+        "mysql" | "mariadb" => {
+            let time = now.strftime("%Y-%m-%dT%H:%M:%S.%6fZ");
+            vec![format!("{time} 0 [System] [MY-010931] [Server] /usr/sbin/mysqld: ready for connections. Port: 3306")]
+        }
+        "hello-world" => vec![
+            String::new(),
+            "Hello from Docker!".to_owned(),
+            "This message shows that your installation appears to be working correctly.".to_owned(),
+        ],
+        _ => Vec::new(),
+    }
 }
 
 /// What a container of this image does without a command.

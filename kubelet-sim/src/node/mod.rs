@@ -41,6 +41,7 @@ use self::{address::Pool, worker::Worker};
 use crate::{
     pod::admission::Allocatable,
     runtime::{PodRef, Runtime},
+    server::Pods,
 };
 
 /// Pods worked on at the same time. Nothing that takes simulated time is waited for here, only the apiserver.
@@ -107,6 +108,12 @@ impl Node {
     /// Whether the node is registered and ready.
     pub fn ready(&self) -> watch::Receiver<bool> {
         self.ready.subscribe()
+    }
+
+    /// The pods that the node should have, for others to look at.
+    pub fn pods(self: &Arc<Self>) -> Pods {
+        let node = Arc::downgrade(self);
+        Arc::new(move || node.upgrade().map(|node| node.pods.list()).unwrap_or_default())
     }
 
     /// Runs the node until dropped.

@@ -14,6 +14,7 @@ use crate::{
     pod::{
         backoff::Backoff,
         env::{self, Facts, Needs, Sources},
+        ephemeral,
         memory::{Failure, Later},
         plan::Start,
         status::first_reason,
@@ -68,8 +69,10 @@ impl Node {
     }
 
     async fn start(&self, worker: &Worker, pod: &Arc<Pod>, start: &Start) -> Result<(), Failure> {
-        let container = kubelab_api::pod::containers(pod).find(|container| container.name == start.name);
-        let Some(container) = container else { return Ok(()) };
+        let own = kubelab_api::pod::containers(pod).find(|container| container.name == start.name).cloned();
+        let added = || pod.spec.iter().flat_map(ephemeral::containers).find(|container| container.name == start.name);
+        let Some(container) = own.or_else(added) else { return Ok(()) };
+        let container = &container;
         let name = &container.name;
         self.ensure_image(worker, pod, container).await?;
         let env = self.environment(pod, container).await.map_err(|why| {

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     pod::{
-        admission,
+        admission, ephemeral,
         memory::{Ending, Question},
         plan::{self, Kill, Plan},
         status::{self, Input},
@@ -274,6 +274,8 @@ impl Node {
         let is_init = pod.spec.iter().flat_map(|spec| spec.init_containers.iter().flatten());
         let field = if is_init.into_iter().any(|init: &ContainerSpec| init.name == container) {
             format!("spec.initContainers{{{container}}}")
+        } else if pod.spec.as_ref().is_some_and(|spec| ephemeral::has(spec, container)) {
+            format!("spec.ephemeralContainers{{{container}}}")
         } else {
             format!("spec.containers{{{container}}}")
         };

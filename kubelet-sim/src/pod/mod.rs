@@ -15,6 +15,7 @@
 //! | [`backoff`] | how long to wait after a failure (pure) |
 //! | [`admission`] | whether a pod may run here (pure) |
 //! | [`env`] | a container's environment from its sources (pure) |
+//! | [`ephemeral`] | containers that were added to a running pod (pure) |
 //! | [`volumes`] | which objects a pod's volumes are made of (pure) |
 //!
 //! Everything here is decided anew from the present state each time, so a kubelet can be killed between any two steps.
@@ -23,6 +24,7 @@
 pub mod admission;
 pub mod backoff;
 pub mod env;
+pub mod ephemeral;
 pub mod memory;
 pub mod plan;
 pub mod status;

@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::{Container as ContainerSpec, PodSpec};
 
 use kubelab_api::pod::is_sidecar;
 
-use super::Memory;
+use super::{Memory, ephemeral};
 use crate::{
     probe::Kind,
     runtime::{Container, Exit, Sandbox},
@@ -57,6 +57,7 @@ pub fn plan(spec: &PodSpec, sandbox: &Sandbox, memory: &Memory, now: Timestamp) 
         return Plan { kill: terminate(spec, sandbox, grace(spec)), ..Plan::default() };
     }
     let mut planner = Planner { spec, sandbox, memory, now, plan: Plan::default() };
+    planner.add();
     if planner.initialize() {
         planner.run();
     }
@@ -148,6 +149,15 @@ impl Planner<'_> {
             }
         }
         true
+    }
+
+    /// Starts what was added to a running pod, whether or not that is initialized.
+    fn add(&mut self) {
+        for container in ephemeral::containers(self.spec) {
+            if self.sandbox.latest(&container.name).is_none() {
+                self.start(&container, None);
+            }
+        }
     }
 
     fn run(&mut self) {

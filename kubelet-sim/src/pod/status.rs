@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 
 pub use containers::{container_id, first_reason};
 
-use super::Memory;
+use super::{Memory, ephemeral};
 use crate::runtime::Sandbox;
 
 /// What a status is made from.
@@ -54,6 +54,7 @@ pub fn status(input: &Input<'_>) -> PodStatus {
     let init = spec.init_containers.as_deref().unwrap_or_default();
     let init_statuses: Vec<_> = init.iter().map(|container| containers::status(input, spec, container)).collect();
     let statuses: Vec<_> = spec.containers.iter().map(|container| containers::status(input, spec, container)).collect();
+    let added: Vec<_> = ephemeral::containers(spec).map(|added| containers::status(input, spec, &added)).collect();
     let ending = input.memory.ending.as_ref().filter(|_| input.over);
     let phase = match ending {
         Some(_) => "Failed",
@@ -82,6 +83,7 @@ pub fn status(input: &Input<'_>) -> PodStatus {
         start_time,
         init_container_statuses: (!init.is_empty()).then_some(init_statuses),
         container_statuses: Some(statuses),
+        ephemeral_container_statuses: (!added.is_empty()).then_some(added),
         observed_generation: input.pod.metadata.generation,
         ..Default::default()
     }
@@ -93,7 +95,7 @@ pub fn is_last(phase: Option<&str>) -> bool {
 }
 
 /// The fields of a status that the kubelet owns: it may clear them.
-const OWNED: [&str; 10] = [
+const OWNED: [&str; 11] = [
     "phase",
     "reason",
     "message",
@@ -104,6 +106,7 @@ const OWNED: [&str; 10] = [
     "startTime",
     "initContainerStatuses",
     "containerStatuses",
+    "ephemeralContainerStatuses",
 ];
 
 /// The strategic merge patch that turns one status into another; `None` if there is nothing to change. Conditions merge

@@ -1,14 +1,14 @@
 //! What a simulated container that speaks HTTP answers: who it is, so that load balancing can be seen. The format is
 //! that of the `nginxdemos/hello:plain-text` image, with the node's name added.
 
-use std::{convert::Infallible, net::SocketAddr};
+use std::{convert::Infallible, net::SocketAddr, sync::Arc};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{
     Request, Response, StatusCode,
     body::Incoming,
-    header::{CONTENT_TYPE, HeaderValue},
+    header::{CONTENT_TYPE, HeaderValue, REFERER, USER_AGENT},
     server::conn::http1,
     service::service_fn,
 };
@@ -17,13 +17,14 @@ use jiff::Timestamp;
 use kubelab_client::clock;
 use tokio::io::DuplexStream;
 
-use crate::behavior::Health;
+use super::console::Console;
+use crate::{behavior::Health, shell::streams::Fd};
 
 /// A request's body is read, so that the connection can be kept, up to this.
 const MAX_BODY: usize = 16 << 20;
 
 /// A listening container.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Server {
     /// Where it listens.
     pub address: SocketAddr,
@@ -35,6 +36,8 @@ pub struct Server {
     pub started_at: Timestamp,
     /// How it is.
     pub health: Health,
+    /// Where it tells of each request.
+    pub console: Option<Arc<Console>>,
 }
 
 impl Server {
@@ -51,6 +54,9 @@ impl Server {
 
     async fn respond(&self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
         let uri = request.uri().to_string();
+        let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or("-").to_owned();
+        let (referer, agent) = (header(REFERER), header(USER_AGENT));
+        let asked = format!("{} {uri} {:?}", request.method(), request.version());
         let read = Limited::new(request.into_body(), MAX_BODY).collect().await;
         let now = clock::now().0;
         let status =
@@ -61,6 +67,13 @@ impl Server {
         } else {
             format!("{} {}\n", status.as_u16(), status.canonical_reason().unwrap_or_default())
         };
+        if let Some(console) = &self.console {
+            // The combined format of nginx and Apache. Whoever dials comes through the node, as a port-forward does.
+            let time = now.strftime("%d/%b/%Y:%H:%M:%S +0000");
+            let (code, length) = (status.as_u16(), body.len());
+            let line = format!("127.0.0.1 - - [{time}] \"{asked}\" {code} {length} \"{referer}\" \"{agent}\" \"-\"\n");
+            console.write(Fd::Stdout, line.as_bytes());
+        }
         let mut response = Response::new(Full::from(body));
         *response.status_mut() = status;
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));

@@ -6,9 +6,12 @@
 //! | [`simulated`] | the default: containers that only behave |
 //! | [`checkpoint`] | the files that let them outlive a kubelet |
 //! | [`http`] | what a container that listens answers |
+//! | [`console`], [`log`] | what a container's program is connected to, and what is kept of what it wrote |
 
 pub mod checkpoint;
+pub mod console;
 pub mod http;
+pub mod log;
 pub mod simulated;
 
 use std::{
@@ -17,17 +20,24 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use futures::future::BoxFuture;
 use k8s_openapi::{
     api::core::v1::{Container as ContainerSpec, Pod},
     apimachinery::pkg::apis::meta::v1::MicroTime,
 };
 use serde::{Deserialize, Serialize};
-use tokio::io::DuplexStream;
+use tokio::{
+    io::DuplexStream,
+    sync::{broadcast, mpsc},
+};
 
 pub use simulated::Simulated;
 
-use crate::probe::{Answer, Check};
+use crate::{
+    probe::{Answer, Check},
+    shell::{session::Session, streams::Chunk},
+};
 
 /// Which pod. A name can come again, a uid cannot.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -165,6 +175,19 @@ pub enum DialError {
     NoRoute(SocketAddr),
 }
 
+/// There is no such container, or it does not run.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("container not found ({0:?})")]
+pub struct NoContainer(pub String);
+
+/// What somebody who is attached to a container's own program sees of it.
+pub struct Attached {
+    /// What it writes from now on; ends with it.
+    pub output: broadcast::Receiver<Chunk>,
+    /// What it reads, if it has an input that is open.
+    pub stdin: Option<mpsc::Sender<Bytes>>,
+}
+
 /// A container runtime. Nothing here blocks; what takes time is a future, or is told to the listener when it happens.
 pub trait Runtime: Send + Sync + 'static {
     /// Calls `listener` whenever a container of a pod ended by itself or because it was stopped.
@@ -199,6 +222,14 @@ pub trait Runtime: Send + Sync + 'static {
     fn stop(&self, uid: &str, id: &str, grace: Duration);
     /// Asks a container how it is.
     fn probe<'a>(&'a self, uid: &'a str, id: &'a str, check: &'a Check) -> BoxFuture<'a, Answer>;
+    /// What one run of a container has written; with `follow` until it ends. `None` if nothing is kept of that run.
+    fn logs(&self, uid: &str, id: &str, wanted: log::Wanted, follow: bool) -> Option<mpsc::Receiver<Bytes>>;
+    /// Runs a program beside a container's own, to its exit status. Dropped, it is killed.
+    fn exec(&self, uid: &str, name: &str, session: Session) -> Result<BoxFuture<'static, i32>, NoContainer>;
+    /// Connects to a container's own program.
+    fn attach(&self, uid: &str, name: &str) -> Result<Attached, NoContainer>;
+    /// Somebody who was attached, and could type, has left.
+    fn detach(&self, uid: &str, name: &str);
     /// A connection to what listens at an address.
     fn dial(&self, address: SocketAddr) -> Result<DuplexStream, DialError>;
 }

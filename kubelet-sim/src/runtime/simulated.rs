@@ -2,16 +2,19 @@
 //! in a table; one that will end costs a timer.
 
 mod probing;
+mod running;
+mod starting;
 
 use std::{
     collections::{BTreeMap, HashMap},
     io,
     net::{IpAddr, SocketAddr},
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
     time::Duration,
 };
 
+use bytes::Bytes;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use k8s_openapi::{
@@ -22,15 +25,22 @@ use kubelab_client::{Cause, clock};
 use serde::{Deserialize, Serialize};
 use tokio::{
     io::{AsyncReadExt, DuplexStream, copy, duplex, sink},
+    sync::mpsc,
     task::{AbortHandle, JoinSet},
 };
 
+use self::running::{Program, Setup};
 use super::{
-    Container, DialError, Exit, Image, Launch, PodRef, Runtime, Sandbox, checkpoint::Checkpoint, http::Server,
+    Attached, Container, DialError, Exit, Image, Launch, NoContainer, PodRef, Runtime, Sandbox, checkpoint::Checkpoint,
+    console::Console, http::Server, log,
 };
 use crate::{
-    behavior::{Behavior, OnTerminate, Protocol, Pull, Run, annotations, images},
+    behavior::{Behavior, OnTerminate, Protocol, annotations, images},
     probe::{Answer, Check},
+    shell::{
+        session::{self, Session},
+        world::Past,
+    },
 };
 
 /// What a process killed by SIGKILL exits with: 128 + 9.
@@ -55,6 +65,8 @@ struct Shared {
     /// Multiplies the time that pulls and starts take.
     delays: f64,
     checkpoint: Checkpoint,
+    /// Where logs and files of containers are.
+    folder: PathBuf,
     listener: OnceLock<Listener>,
     state: Mutex<State>,
 }
@@ -77,9 +89,15 @@ struct Room {
 struct Process {
     behavior: Behavior,
     env: Vec<(String, String)>,
+    #[serde(default)]
+    setup: Setup,
     end: Option<End>,
     #[serde(skip)]
     timer: Timer,
+    #[serde(skip)]
+    console: Option<Arc<Console>>,
+    #[serde(skip)]
+    program: Program,
     #[serde(skip)]
     connections: JoinSet<()>,
 }
@@ -113,7 +131,8 @@ impl Simulated {
             state.pods.insert(room.sandbox.pod.uid.clone(), room);
         }
         let node = node.to_owned();
-        let shared = Shared { node, delays, checkpoint, listener: OnceLock::new(), state: Mutex::new(state) };
+        let folder = folder.to_owned();
+        let shared = Shared { node, delays, checkpoint, folder, listener: OnceLock::new(), state: Mutex::new(state) };
         let runtime = Self { shared: Arc::new(shared) };
         runtime.adopt();
         Ok(runtime)
@@ -124,9 +143,13 @@ impl Simulated {
         let mut state = self.shared.lock();
         for room in state.pods.values_mut() {
             let Room { sandbox, processes } = room;
+            let address = sandbox.address.to_string();
             for (id, process) in processes.iter_mut() {
+                if let Some(container) = sandbox.containers.iter().find(|container| container.id == *id) {
+                    self.shared.begin(&sandbox.pod, &address, container, process);
+                }
                 if let Some(end) = process.end.clone() {
-                    process.timer = self.shared.timer(&sandbox.pod, id, end.at.0);
+                    process.timer = self.shared.timer(&sandbox.pod, id, end.at.0, &process.program);
                 }
             }
         }
@@ -143,11 +166,15 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn timer(self: &Arc<Self>, pod: &PodRef, id: &str, at: Timestamp) -> Timer {
+    fn timer(self: &Arc<Self>, pod: &PodRef, id: &str, at: Timestamp, program: &Program) -> Timer {
         let shared = Arc::downgrade(self);
+        let last_words = program.last_words();
         let (pod, id, cause) = (pod.clone(), id.to_owned(), Cause::current());
         let task = tokio::spawn(async move {
             clock::sleep(at.duration_since(clock::now_micro().0).try_into().unwrap_or_default()).await;
+            if let Some(last_words) = last_words {
+                last_words.await;
+            }
             if let Some(shared) = Weak::upgrade(&shared) {
                 cause.sync_scope(|| shared.end(&pod, &id));
             }
@@ -181,7 +208,7 @@ impl Process {
             return;
         }
         self.end = Some(End { at: MicroTime(at), code });
-        self.timer = shared.timer(pod, id, at);
+        self.timer = shared.timer(pod, id, at, &self.program);
     }
 
     fn listens(&self, port: u16) -> Option<Protocol> {
@@ -199,12 +226,20 @@ impl Room {
     }
 
     /// Keeps, of each name, the latest run and the one before.
-    fn forget_old_runs(&mut self) {
+    fn forget_old_runs(&mut self, shared: &Shared) {
         let latest: HashMap<String, u32> =
             self.sandbox.containers.iter().map(|container| (container.name.clone(), container.attempt)).collect();
-        Arc::make_mut(&mut self.sandbox)
-            .containers
-            .retain(|container| container.attempt + 1 >= latest[&container.name]);
+        let pod = self.sandbox.pod.clone();
+        Arc::make_mut(&mut self.sandbox).containers.retain(|container| {
+            let stays = container.attempt + 1 >= latest[&container.name];
+            if !stays {
+                let log = shared.log_path(&pod, container);
+                for file in [log.with_extension("log.1"), log] {
+                    std::fs::remove_file(file).ok();
+                }
+            }
+            stays
+        });
     }
 }
 
@@ -266,8 +301,13 @@ impl Runtime for Simulated {
     }
 
     fn remove(&self, uid: &str) {
-        self.shared.lock().pods.remove(uid);
+        let room = self.shared.lock().pods.remove(uid);
         self.shared.checkpoint.remove_pod(uid);
+        if let Some(room) = room {
+            for folder in [self.shared.log_folder(&room.sandbox.pod), self.shared.files_folder(uid)] {
+                std::fs::remove_dir_all(folder).ok();
+            }
+        }
     }
 
     fn images(&self) -> Vec<Image> {
@@ -281,59 +321,11 @@ impl Runtime for Simulated {
     }
 
     fn pull<'a>(&'a self, pod: &'a Pod, container: &'a ContainerSpec) -> BoxFuture<'a, Result<Image, String>> {
-        Box::pin(async move {
-            let name = container.image.as_deref().unwrap_or_default();
-            match Behavior::of(pod, container).pull {
-                Pull::Succeeds { time, size } => {
-                    // What is here already is only asked for its digest.
-                    let time = if self.image(name).is_some() { time / 5 } else { time };
-                    clock::sleep(self.delay(time)).await;
-                    let image = Image { name: images::normalized(name), id: images::id(name), size };
-                    let mut state = self.shared.lock();
-                    if state.images.insert(image.name.clone(), image.clone()).is_none() {
-                        self.shared.checkpoint.save_images(&state.images);
-                    }
-                    Ok(image)
-                }
-                Pull::Fails(error) => {
-                    clock::sleep(self.delay(Duration::from_millis(50))).await;
-                    Err(error)
-                }
-            }
-        })
+        Box::pin(self.pull_image(pod, container))
     }
 
     fn start(&self, launch: Launch) -> BoxFuture<'_, Result<(), String>> {
-        Box::pin(async move {
-            let Launch { pod, container: spec, attempt, env } = launch;
-            let behavior = Behavior::of(&pod, &spec);
-            clock::sleep(self.delay(behavior.start_time)).await;
-            let image = spec.image.unwrap_or_default();
-            let started_at = clock::now_micro();
-            let container = Container {
-                id: (0..4).map(|_| format!("{:016x}", rand::random::<u64>())).collect(),
-                name: spec.name,
-                attempt,
-                full_image: images::normalized(&image),
-                image_id: images::id(&image),
-                image,
-                started_at: started_at.clone(),
-                exit: None,
-            };
-            let pod = PodRef::of(&pod);
-            let run = behavior.run.clone();
-            let process = Process { behavior, env, end: None, timer: Timer(None), connections: JoinSet::new() };
-            let mut state = self.shared.lock();
-            let room = state.pods.get_mut(&pod.uid).ok_or("the pod's sandbox is gone")?;
-            let process = room.processes.entry(container.id.clone()).or_insert(process);
-            if let Run::For { time, exit_code } = run {
-                process.end_at(&self.shared, &pod, &container.id, container.started_at.0 + time, exit_code);
-            }
-            Arc::make_mut(&mut room.sandbox).containers.push(container);
-            room.forget_old_runs();
-            self.shared.checkpoint.save_pod(&pod.uid, room);
-            Ok(())
-        })
+        Box::pin(self.start_container(launch))
     }
 
     fn stop(&self, uid: &str, id: &str, grace: Duration) {
@@ -344,6 +336,7 @@ impl Runtime for Simulated {
             OnTerminate::Exit { after, code } if after <= grace => (after, code),
             OnTerminate::Exit { .. } | OnTerminate::Ignore => (grace, KILLED),
         };
+        process.program.silence();
         let at = clock::now_micro().0 + after;
         process.end_at(&self.shared, &room.sandbox.pod, id, at, code);
         self.shared.checkpoint.save_pod(uid, room);
@@ -351,6 +344,43 @@ impl Runtime for Simulated {
 
     fn probe<'a>(&'a self, uid: &'a str, id: &'a str, check: &'a Check) -> BoxFuture<'a, Answer> {
         Box::pin(self.answer(uid, id, check))
+    }
+
+    fn logs(&self, uid: &str, id: &str, wanted: log::Wanted, follow: bool) -> Option<mpsc::Receiver<Bytes>> {
+        let state = self.shared.lock();
+        let room = state.pods.get(uid)?;
+        let container = room.sandbox.containers.iter().find(|container| container.id == id)?;
+        let console = room.processes.get(id).and_then(|process| process.console.as_ref());
+        let changes = console.filter(|_| follow).map(|console| console.log().follow());
+        Some(log::read(self.shared.log_path(&room.sandbox.pod, container), wanted, changes))
+    }
+
+    fn exec(&self, uid: &str, name: &str, session: Session) -> Result<BoxFuture<'static, i32>, NoContainer> {
+        let state = self.shared.lock();
+        let room = state.pods.get(uid).ok_or_else(|| NoContainer(name.to_owned()))?;
+        let (container, process) = room.running(name).ok_or_else(|| NoContainer(name.to_owned()))?;
+        let address = room.sandbox.address.to_string();
+        let past = Arc::new(Past::default());
+        let world = self.shared.world(&room.sandbox.pod, &address, container, process, false, past);
+        Ok(Box::pin(session::run(Arc::new(world), session)))
+    }
+
+    fn attach(&self, uid: &str, name: &str) -> Result<Attached, NoContainer> {
+        let state = self.shared.lock();
+        let running = state.pods.get(uid).and_then(|room| room.running(name));
+        let console = running.and_then(|(_, process)| process.console.as_ref());
+        let console = console.ok_or_else(|| NoContainer(name.to_owned()))?;
+        Ok(Attached { output: console.attach(), stdin: console.stdin() })
+    }
+
+    fn detach(&self, uid: &str, name: &str) {
+        let state = self.shared.lock();
+        if let Some((_, process)) = state.pods.get(uid).and_then(|room| room.running(name))
+            && process.setup.stdin_once
+            && let Some(console) = &process.console
+        {
+            console.close_stdin();
+        }
     }
 
     fn dial(&self, address: SocketAddr) -> Result<DuplexStream, DialError> {
@@ -377,6 +407,7 @@ impl Runtime for Simulated {
                 node: self.shared.node.clone(),
                 started_at: container.started_at.0,
                 health: process.behavior.health.clone(),
+                console: process.console.clone(),
             };
             match protocol {
                 Protocol::Http => process.connections.spawn(server.serve(theirs)),

@@ -73,7 +73,7 @@ impl Rig {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let tls = Tls::load(&connection, &connection.client_certificate, &connection.client_key).unwrap();
-        tokio::spawn(serve(listener, tls, self.runtime.clone().unwrap()));
+        tokio::spawn(serve(listener, tls, self.runtime.clone().unwrap(), std::sync::Arc::new(Vec::new)));
         (address, connection)
     }
 

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use futures::StreamExt;
 use kubelab_kubelet_sim::runtime::DialError;
-use kubelab_proto::node::{DialRequest, node_client::NodeClient};
+use kubelab_proto::node::{DialRequest, LogsRequest, node_client::NodeClient};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tonic::{
@@ -98,5 +98,8 @@ async fn the_node_is_dialled_over_grpc_by_those_with_a_certificate() {
     ] {
         assert_eq!(dial(known(), address, request).await, Err(expected), "{address}");
     }
+    let refused = NodeClient::new(connect(known())).logs(LogsRequest::default()).await.unwrap_err();
+    assert_eq!(refused.code(), Code::PermissionDenied, "what is in containers is for apiservers");
+    assert!(refused.message().starts_with("Forbidden (user="), "{refused}");
     assert!(dial(trusting, "10.244.1.2:80", request).await.is_err(), "no certificate, no answer");
 }

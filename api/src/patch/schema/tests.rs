@@ -15,9 +15,9 @@ use k8s_openapi::{
     kube_aggregator::pkg::apis::apiregistration::v1 as apiregistration,
 };
 use schemars::SchemaGenerator;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::*;
+use super::{built_in::rows, *};
 use crate::resource::{BUILT_IN, Verbs, named};
 
 macro_rules! generate {
@@ -63,18 +63,33 @@ fn fields_table() -> String {
         let name = schema.get("$ref")?.as_str()?.rsplit('/').next()?;
         definitions[name].get("properties").map(|_| short(name))
     };
+    // What stands behind a schema that is no typed object.
+    let simple = |schema: &Value| {
+        let named = schema.get("$ref").and_then(Value::as_str).and_then(|name| name.rsplit('/').next());
+        match (named, named.map_or(schema, |name| &definitions[name])["type"].as_str()) {
+            (None, Some("string")) => "string",
+            (None, Some("integer" | "number")) => "number",
+            (None, Some("boolean")) => "boolean",
+            (Some(name), _) if name.ends_with("IntOrString") || name.ends_with("Quantity") => "untyped",
+            (Some(name), _) if name.ends_with("RawExtension") => "raw",
+            // Times.
+            (Some(_), Some("string")) => "untyped",
+            _ => "any",
+        }
+    };
+    let of = |schema: &Value| object_behind(schema).unwrap_or_else(|| simple(schema).to_owned());
     let mut rows = Vec::new();
     for (name, definition) in definitions {
         for (field, schema) in definition.get("properties").and_then(Value::as_object).into_iter().flatten() {
             let (shape, element) = match schema.get("type").and_then(Value::as_str) {
-                Some("array") => ("list", object_behind(&schema["items"])),
-                Some("object") => ("map", schema.get("additionalProperties").and_then(object_behind)),
+                Some("array") => ("list", of(&schema["items"])),
+                Some("object") => ("map", schema.get("additionalProperties").map_or("any".into(), of)),
                 _ => match object_behind(schema) {
-                    Some(element) => ("object", Some(element)),
-                    None => continue,
+                    Some(element) => ("object", element),
+                    None => (simple(schema), String::new()),
                 },
             };
-            rows.push(format!("{}\t{field}\t{shape}\t{}", short(name), element.unwrap_or_default()));
+            rows.push(format!("{}\t{field}\t{shape}\t{element}", short(name)));
         }
     }
     rows.sort();
@@ -109,6 +124,16 @@ fn every_list_type_is_about_something_that_exists() {
 }
 
 #[test]
+fn every_field_that_is_always_written_exists() {
+    for [name, fields, ..] in rows(include_str!("../always.tsv")) {
+        let schema = Schema::named(name).unwrap_or_else(|| panic!("{name}"));
+        for field in fields.split(',') {
+            assert!(schema.field(field).is_some_and(|field| field.always), "{name} has no {field}");
+        }
+    }
+}
+
+#[test]
 fn every_stored_kind_has_a_schema() {
     for resource in BUILT_IN.iter().filter(|resource| resource.verbs == Verbs::All) {
         let schema = Schema::of(resource).unwrap_or_else(|| panic!("{} has none", resource.group_resource()));
@@ -116,29 +141,100 @@ fn every_stored_kind_has_a_schema() {
     }
 }
 
+fn walk(kind: &str, path: &str) -> Field {
+    let mut schema = Schema::of(named(kind).unwrap()).unwrap();
+    let (parents, last) = path.rsplit_once('.').unwrap_or(("", path));
+    for parent in parents.split('.').filter(|parent| !parent.is_empty()) {
+        schema = schema.child(parent).unwrap_or_else(|| panic!("{path} ends at {parent}")).clone();
+        schema = schema.element().cloned().unwrap_or(schema);
+    }
+    schema.field(last).unwrap().clone()
+}
+
+fn keys(schema: &Schema) -> String {
+    match schema.form() {
+        Form::List(List { owned: Owned::Keyed(keys), .. }) => {
+            let key = |key: &Key| match &key.default {
+                Some(default) => format!("{}={default}", key.name),
+                None => key.name.to_string(),
+            };
+            keys.iter().map(key).collect::<Vec<_>>().join(",")
+        }
+        Form::List(List { owned: Owned::Set, .. }) => "set".into(),
+        Form::List(_) => "atomic".into(),
+        _ => "no list".into(),
+    }
+}
+
 #[test]
 fn fields_are_found_along_a_path() {
-    let walk = |kind: &str, path: &[&str]| {
-        let mut schema = Schema::of(named(kind).unwrap()).unwrap();
-        let (last, parents) = path.split_last().unwrap();
-        for parent in parents {
-            schema = schema.field(parent).unwrap().element.unwrap();
-        }
-        schema.field(last).unwrap()
-    };
-    let containers = walk("deploy", &["spec", "template", "spec", "containers"]);
-    assert_eq!((containers.shape, containers.strategy, containers.merge_key), (Shape::List, Strategy::Merge, "name"));
-    assert_eq!(containers.topology, Topology::Map);
-    let ports = walk("pod", &["spec", "containers", "ports"]);
-    assert_eq!(ports.merge_key, "containerPort");
-    assert_eq!(ports.keys().collect::<Vec<_>>(), ["containerPort", "protocol"]);
-    let finalizers = walk("ns", &["metadata", "finalizers"]);
-    assert_eq!((finalizers.strategy, finalizers.topology, finalizers.element), (Strategy::Merge, Topology::Set, None));
-    assert_eq!(walk("pdb", &["spec", "selector"]).strategy, Strategy::Replace);
-    assert_eq!(walk("pod", &["spec", "ephemeralContainers", "env"]).merge_key, "name");
-    let selector = walk("deploy", &["spec", "selector"]).element.unwrap();
-    assert!(selector.is_atomic() && !walk("deploy", &["spec"]).element.unwrap().is_atomic());
-    let properties = ["spec", "versions", "schema", "openAPIV3Schema", "properties"];
-    let nested = walk("crd", &properties).element.unwrap().field("anything").unwrap();
-    assert_eq!(nested.element.unwrap().name(), "apiextensions/v1.JSONSchemaProps");
+    for (kind, path, strategy, merge_key, owned) in [
+        ("deploy", "spec.template.spec.containers", Strategy::Merge, "name", "name=\"\""),
+        ("pod", "spec.containers.ports", Strategy::Merge, "containerPort", "containerPort=0,protocol=\"TCP\""),
+        ("svc", "spec.ports", Strategy::Merge, "port", "port=0,protocol=\"TCP\""),
+        ("sa", "secrets", Strategy::Merge, "name", "name"),
+        ("ns", "metadata.finalizers", Strategy::Merge, "", "set"),
+        ("pod", "spec.tolerations", Strategy::Default, "", "atomic"),
+        ("pdb", "spec.selector", Strategy::Replace, "", "no list"),
+        ("pod", "spec.ephemeralContainers.env", Strategy::Merge, "name", "name=\"\""),
+    ] {
+        let schema = walk(kind, path);
+        assert_eq!((schema.strategy, schema.merge_key, &*keys(&schema.schema)), (strategy, merge_key, owned), "{path}");
+    }
+    assert!(walk("deploy", "spec.selector").schema.is_atomic());
+    assert!(!walk("deploy", "spec.template").schema.is_atomic());
+    assert!(walk("pod", "spec.nodeSelector").schema.is_atomic());
+    assert!(!walk("pv", "spec.claimRef").schema.is_atomic(), "its fields have owners of their own");
+    let nested = walk("crd", "spec.versions.schema.openAPIV3Schema.properties.anything.items");
+    assert!(matches!(nested.schema.form(), Form::Any));
+    for (path, scalar) in [
+        ("spec.replicas", Scalar::Numeric),
+        ("spec.paused", Scalar::Boolean),
+        ("spec.strategy.type", Scalar::String),
+        ("spec.strategy.rollingUpdate.maxSurge", Scalar::Untyped),
+        ("metadata.creationTimestamp", Scalar::Untyped),
+    ] {
+        assert!(matches!(walk("deploy", path).schema.form(), Form::Scalar(other) if *other == scalar), "{path}");
+    }
+}
+
+#[test]
+fn structural_schemas_become_types() {
+    let schema = Schema::from_structural(&json!({
+        "type": "object",
+        "properties": {
+            "spec": {
+                "type": "object",
+                "properties": {
+                    "ports": {
+                        "type": "array",
+                        "x-kubernetes-list-type": "map",
+                        "x-kubernetes-list-map-keys": ["port", "protocol"],
+                        "items": {"type": "object", "properties": {
+                            "port": {"type": "integer"}, "protocol": {"type": "string", "default": "TCP"}}},
+                    },
+                    "tags": {"type": "array", "x-kubernetes-list-type": "set", "items": {"type": "string"}},
+                    "args": {"type": "array", "items": {"type": "string"}},
+                    "selector": {"type": "object", "x-kubernetes-map-type": "atomic",
+                                 "additionalProperties": {"type": "string"}},
+                    "free": {"type": "object", "x-kubernetes-preserve-unknown-fields": true},
+                    "either": {"x-kubernetes-int-or-string": true},
+                    "template": {"type": "object", "x-kubernetes-embedded-resource": true},
+                },
+            },
+        },
+    }));
+    assert_eq!(keys(&schema.field("metadata").unwrap().schema.field("finalizers").unwrap().schema), "set");
+    let spec = &schema.field("spec").unwrap().schema;
+    let of = |name: &str| spec.child(name).unwrap();
+    assert_eq!(keys(of("ports")), "port,protocol=\"TCP\"");
+    assert_eq!((&*keys(of("tags")), &*keys(of("args"))), ("set", "atomic"));
+    assert!(of("selector").is_atomic());
+    assert!(matches!(of("free").child("x").unwrap().form(), Form::Any));
+    assert!(matches!(of("either").form(), Form::Scalar(Scalar::Untyped)));
+    assert!(of("template").field("metadata").is_some());
+    assert!(spec.child("other").is_none());
+    let unknown = Schema::unknown();
+    assert!(matches!(unknown.child("spec").unwrap().form(), Form::Any));
+    assert!(unknown.field("metadata").is_some());
 }

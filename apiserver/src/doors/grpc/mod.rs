@@ -1,5 +1,6 @@
 //! kubelab's gRPC services, for its own components and for `kubelab why`.
 
+mod audit;
 mod flow;
 mod objects;
 mod status;

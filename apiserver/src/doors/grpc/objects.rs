@@ -4,6 +4,7 @@ use std::{pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::{Stream, stream};
+use http::HeaderMap;
 use kubelab_api::{Error, Resource};
 use kubelab_proto::objects::{
     Cause, DeleteRequest, GetRequest, ListRequest, Object, ObjectList, PatchRequest, Target, WatchBatch, WatchEvent,
@@ -13,8 +14,9 @@ use kubelab_store::Door;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
-use super::status;
+use super::{audit, status};
 use crate::{
+    audit::{record::Ending, within},
     corridor::{self, Body, ListOptions, Options, Response as Outcome, User, Verb},
     doors::{Connection, Doors, origin::Caller, outline::identity},
     metrics::Watching,
@@ -34,6 +36,9 @@ pub struct Objects(pub Arc<Doors>);
 struct Asker {
     user: User,
     caller: Caller,
+    connection: Arc<Connection>,
+    /// Only where requests are recorded.
+    headers: Option<HeaderMap>,
 }
 
 impl Objects {
@@ -42,7 +47,8 @@ impl Objects {
         let connection = connection.ok_or_else(|| Status::internal("the connection is unknown"))?;
         let headers = request.metadata().as_ref();
         let user = self.0.authenticate(connection, headers).await.map_err(|error| status::of(&error))?;
-        Ok(Asker { user, caller: Caller::of(headers) })
+        let headers_to_record = self.0.audit.is_some().then(|| headers.clone());
+        Ok(Asker { user, caller: Caller::of(headers), connection: Arc::clone(connection), headers: headers_to_record })
     }
 
     fn resource(&self, target: &Target) -> Result<Arc<Resource>, Error> {
@@ -60,7 +66,7 @@ impl Objects {
         cause: Option<Cause>,
         body: Body,
         options: Options,
-    ) -> Result<Outcome, Status> {
+    ) -> Result<(Outcome, Option<Ending>), Status> {
         let target = target.ok_or_else(|| Status::invalid_argument("a request needs a target"))?;
         let resource = self.resource(&target).map_err(|error| status::of(&error))?;
         let mut caller = asker.caller;
@@ -69,6 +75,13 @@ impl Objects {
             if !cause.trace_id.is_empty() {
                 caller.trace_id = cause.trace_id.into();
             }
+        }
+        let record = asker.headers.as_ref().and_then(|headers| {
+            let from = audit::From { user: &asker.user, connection: &asker.connection, headers };
+            audit::begin(&self.0, &from, verb, &resource, &target, &options.list.field_selector)
+        });
+        if let Some(record) = &record {
+            record.sent(&body);
         }
         let request = corridor::Request {
             user: asker.user,
@@ -84,7 +97,9 @@ impl Objects {
             body,
             options,
         };
-        self.0.handle(request).await.map(|answer| answer.response).map_err(|error| status::of(&error))
+        let answered = within(record.as_ref(), self.0.handle(request)).await;
+        let ending = record.map(|record| audit::end(record, &answered));
+        answered.map(|answer| (answer.response, ending)).map_err(|error| status::of(&error))
     }
 }
 
@@ -93,7 +108,7 @@ fn write_options(dry_run: bool) -> Options {
     Options { dry_run, field_validation: "Ignore".into(), ..Options::default() }
 }
 
-fn object(outcome: Outcome) -> Result<Response<Object>, Status> {
+fn object((outcome, _): (Outcome, Option<Ending>)) -> Result<Response<Object>, Status> {
     match outcome {
         Outcome::Object { json, .. } => {
             let revision = identity(&json).resource_version.parse().unwrap_or(0);
@@ -134,7 +149,7 @@ impl objects_server::Objects for Objects {
         };
         let options = Options { list, ..Options::default() };
         match self.ask(asker, Verb::List, asked.target, None, Body::None, options).await? {
-            Outcome::List(list) => Ok(Response::new(ObjectList {
+            (Outcome::List(list), _) => Ok(Response::new(ObjectList {
                 items: list.items,
                 revision: list.revision,
                 r#continue: list.continue_token,
@@ -160,9 +175,9 @@ impl objects_server::Objects for Objects {
         };
         let options = Options { list, ..Options::default() };
         match self.ask(asker, Verb::Watch, asked.target, None, Body::None, options).await? {
-            Outcome::Watch(watch) => {
+            (Outcome::Watch(watch), ending) => {
                 let watching = self.0.metrics.watching();
-                Ok(Response::new(Box::pin(batches(watch, self.0.shutdown.clone(), watching))))
+                Ok(Response::new(Box::pin(batches(watch, self.0.shutdown.clone(), watching, ending))))
             }
             _ => Err(Status::internal("an answer of the wrong form")),
         }
@@ -208,15 +223,24 @@ struct Batches {
     shutdown: CancellationToken,
     over: bool,
     _watching: Watching,
+    _ending: Option<Ending>,
 }
 
 fn batches(
     watch: Watch,
     shutdown: CancellationToken,
     watching: Watching,
+    ending: Option<Ending>,
 ) -> impl Stream<Item = Result<WatchBatch, Status>> + Send {
-    let start =
-        Batches { watch, ready: Vec::new().into_iter(), revision: 0, shutdown, over: false, _watching: watching };
+    let start = Batches {
+        watch,
+        ready: Vec::new().into_iter(),
+        revision: 0,
+        shutdown,
+        over: false,
+        _watching: watching,
+        _ending: ending,
+    };
     stream::unfold(start, |mut batches| async move {
         if let Some(message) = batches.ready.next() {
             return Some((Ok(message), batches));

@@ -1,6 +1,7 @@
 //! The Kubernetes REST API.
 
 pub mod answer;
+mod audit;
 pub mod body;
 pub mod negotiate;
 pub mod path;
@@ -8,6 +9,7 @@ mod protobuf;
 pub mod query;
 mod resource;
 mod shape;
+mod stream;
 mod system;
 mod table;
 mod watch;
@@ -19,10 +21,13 @@ use http::{
     header::{ACCEPT_ENCODING, USER_AGENT},
 };
 use hyper::body::Incoming;
+use kubelab_api::Error;
 use uuid::Uuid;
 
-use super::{Body, Connection, Doors};
+use super::{Body, Connection, Doors, bearer};
+use crate::{audit::within, corridor::User};
 use answer::Wrapping;
+use path::Target;
 use query::Query;
 
 /// Names a request in the answer and in logs.
@@ -32,21 +37,39 @@ const AUDIT_ID: &str = "audit-id";
 pub(super) async fn serve(
     doors: Arc<Doors>,
     connection: Arc<Connection>,
-    request: Request<Incoming>,
+    mut request: Request<Incoming>,
 ) -> Response<Body> {
     let audit_id = request.headers().get(AUDIT_ID).cloned().unwrap_or_else(new_audit_id);
     let query = Query::parse(request.uri().query());
     let people = Wrapping { pretty: wants_pretty(request.headers(), &query), ..Wrapping::default() };
-    let answered = match doors.authenticate(&connection, request.headers()).await {
-        Err(refusal) => Err(refusal),
-        Ok(user) => match path::parse(request.uri().path()) {
-            Some(target) => resource::serve(&doors, user, target, query, request).await,
-            None => system::serve(&doors, &user, &query, &request),
-        },
-    };
+    let asker = doors.corridor.authenticate(connection.holder.as_ref(), bearer(request.headers())).await;
+    let target = path::parse(request.uri().path());
+    let record = audit::begin(&doors, &connection, asker.as_ref().ok(), target.as_ref(), &mut request, &audit_id);
+    let answered = within(record.as_ref(), pass(&doors, asker, target, query, request)).await;
+    if let (Some(record), Err(refusal)) = (&record, &answered) {
+        record.refused(refusal);
+    }
     let mut response = answered.unwrap_or_else(|refusal| answer::error(&refusal, people));
     response.headers_mut().insert(AUDIT_ID, audit_id);
-    response
+    match record {
+        Some(record) => audit::end(record, response),
+        None => response,
+    }
+}
+
+/// Answers a request of somebody, or of whom he may act as.
+async fn pass(
+    doors: &Arc<Doors>,
+    asker: Result<User, Error>,
+    target: Option<Target>,
+    query: Query,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Error> {
+    let user = doors.acting(asker?, request.headers())?;
+    match target {
+        Some(target) => resource::serve(doors, user, target, query, request).await,
+        None => system::serve(doors, &user, &query, &request),
+    }
 }
 
 fn new_audit_id() -> HeaderValue {

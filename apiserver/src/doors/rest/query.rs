@@ -2,10 +2,13 @@
 //! CreateOptions, DeleteOptions, …) and `pkg/runtime/converter.go`.
 
 use bytes::Bytes;
-use kubelab_api::{Error, Reason};
+use kubelab_api::{Error, Reason, field::Errors};
 use serde_json::{Map, Value, json};
 
-use crate::corridor::{ListOptions, Options, Verb};
+use crate::{
+    corridor::{ListOptions, Options, Verb},
+    registry::{managers, metadata},
+};
 
 /// The parameters of a URL. Where one stands twice, the first counts, as upstream.
 #[derive(Clone, Debug, Default)]
@@ -61,9 +64,15 @@ impl Query {
         if !["", "Ignore", "Warn", "Strict"].contains(&field_validation.as_str()) {
             return Err(unsupported(group, "fieldValidation", &field_validation, &["", "Ignore", "Strict", "Warn"]));
         }
+        let field_manager = self.text("fieldManager");
+        let mut errors = Errors::default();
+        managers::check_name(&field_manager, &mut errors);
+        if !errors.is_empty() && verb != Verb::Patch {
+            return Err(Error::invalid(&metadata::options_kind(group), "", &errors));
+        }
         Ok(Options {
             dry_run: !dry_run.is_empty(),
-            field_manager: self.text("fieldManager"),
+            field_manager,
             field_validation,
             force: self.flag("force").unwrap_or(false),
             list: if verb == Verb::DeleteCollection { self.list_options()? } else { ListOptions::default() },

@@ -12,10 +12,11 @@ use kubelab_api::{Error, Resource, resource::Verbs};
 use kubelab_store::Door;
 
 use super::{
-    accepts_gzip, answer, answer::Wrapping, body, header, negotiate, path::Target, query::Query, shape::Shape,
+    accepts_gzip, answer, answer::Wrapping, body, header, negotiate, path::Target, query::Query, shape::Shape, stream,
     table::Include, wants_pretty, watch,
 };
 use crate::{
+    audit,
     corridor::{Answer, Body, Request, Response as Outcome, User, Verb},
     discovery::subresource,
     doors::{self, Doors, origin::Caller, within_time},
@@ -44,6 +45,10 @@ pub(super) async fn serve(
         component: metrics::COMPONENT,
     };
     let answered = match find(doors, &target) {
+        Ok(resource) if stream::is_stream(&resource, &target.subresource) => {
+            labels.verb = if target.subresource == "log" { "GET" } else { "CONNECT" };
+            stream::serve(doors, user, resource, target, query, request).await
+        }
         Ok(resource) => match verb.and_then(|verb| allowed(&resource, &target, verb).map(|()| verb)) {
             Ok(verb) => pass(doors, user, resource, verb, target, query, request).await,
             Err(refusal) => Err(refusal),
@@ -71,7 +76,7 @@ fn find(doors: &Doors, target: &Target) -> Result<Arc<Resource>, Error> {
 }
 
 /// What is asked. Source: `k8s.io/apiserver/pkg/endpoints/request/requestinfo.go`.
-fn verb(method: &Method, target: &Target, query: &Query) -> Result<Verb, Error> {
+pub(super) fn verb(method: &Method, target: &Target, query: &Query) -> Result<Verb, Error> {
     let one = !target.name.is_empty();
     Ok(match *method {
         Method::GET | Method::HEAD if target.watch => Verb::Watch,
@@ -130,6 +135,9 @@ async fn pass(
     };
     let answer = within_time(async {
         let body = read(verb, &headers, &query, incoming).await?;
+        if let Some(record) = audit::current() {
+            record.sent(&body);
+        }
         let request = Request {
             user,
             agent: caller.agent,

@@ -1,12 +1,16 @@
 //! Paths that are no resource: health, version, metrics, discovery, OpenAPI.
 
-use http::{HeaderValue, Method, Request, Response, StatusCode, header::CONTENT_TYPE};
+use http::{
+    HeaderValue, Method, Request, Response, StatusCode,
+    header::{CACHE_CONTROL, CONTENT_TYPE, HOST},
+};
 use hyper::body::Incoming;
 use kubelab_api::Error;
 use serde_json::json;
 
-use super::{accepts_gzip, answer, answer::Wrapping, query::Query, wants_pretty};
+use super::{accepts_gzip, answer, answer::Wrapping, header, query::Query, wants_pretty};
 use crate::{
+    authentication::discovery as oidc,
     corridor::User,
     discovery,
     doors::{Body, Doors},
@@ -42,6 +46,19 @@ pub(super) fn serve(
     }
     let wrapping =
         Wrapping { pretty: wants_pretty(headers, query), gzip: accepts_gzip(headers), ..Wrapping::default() };
+    match path.strip_suffix('/').unwrap_or(path) {
+        oidc::CONFIGURATION => {
+            let address = request.uri().authority().map(|authority| authority.as_str());
+            let address = address.or_else(|| header(headers, HOST)).unwrap_or(&doors.name);
+            let json = oidc::configuration(doors.corridor.token_keys(), address);
+            return Ok(public(json.to_string(), "application/json"));
+        }
+        oidc::JWKS => {
+            let json = oidc::jwks(doors.corridor.token_keys());
+            return Ok(public(json.to_string(), "application/jwk-set+json"));
+        }
+        _ => {}
+    }
     match path {
         "/version" | "/version/" => Ok(answer::object(StatusCode::OK, version().to_string().into(), wrapping)),
         "/metrics" => {
@@ -67,6 +84,14 @@ pub(super) fn serve(
         }
         _ => Err(Error::no_such_page()),
     }
+}
+
+/// Source: `pkg/routes/openidmetadata.go`.
+fn public(json: String, content_type: &'static str) -> Response<Body> {
+    let mut response = answer::text(StatusCode::OK, json);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=3600"));
+    response
 }
 
 fn version() -> serde_json::Value {

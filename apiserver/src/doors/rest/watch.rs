@@ -26,6 +26,8 @@ const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
 /// A watcher that was told something is told the next at the soonest after this, with all that came meanwhile: a hundred
 /// watchers of a busy resource then cost one write each for many events. One that waited long is told at once.
 const PACE: Duration = Duration::from_millis(3);
+/// And one so long before the watch ends, to resume from. Source: `nextBookmarkTime`.
+const BOOKMARK_BEFORE_END: Duration = Duration::from_secs(2);
 
 /// A watch without a timeout of its own lasts this long, and up to twice as long, so that not all end at once.
 /// Source: `--min-request-timeout`.
@@ -39,9 +41,10 @@ struct Lines {
     awaits_initial: bool,
     first: bool,
     ends: Instant,
-    next_bookmark: Instant,
     /// Nothing is sent before.
     next_send: Instant,
+    /// `None` once the last one is due no more.
+    next_bookmark: Option<Instant>,
     shutdown: CancellationToken,
     over: bool,
     _watching: Watching,
@@ -67,13 +70,19 @@ pub fn body(
         awaits_initial: options.send_initial_events == Some(true),
         first: true,
         ends: now + life,
-        next_bookmark: now + BOOKMARK_EVERY,
         next_send: now,
+        next_bookmark: next_bookmark(now, now + life),
         shutdown,
         over: false,
         _watching: watching,
     };
     StreamBody::new(frames(lines)).boxed_unsync()
+}
+
+/// In a minute, or shortly before the end.
+fn next_bookmark(now: Instant, ends: Instant) -> Option<Instant> {
+    let last = ends.checked_sub(BOOKMARK_BEFORE_END).filter(|last| *last > now)?;
+    Some(last.min(now + BOOKMARK_EVERY))
 }
 
 fn frames(lines: Lines) -> impl Stream<Item = Result<Frame<Bytes>, BoxError>> + Send {
@@ -82,8 +91,9 @@ fn frames(lines: Lines) -> impl Stream<Item = Result<Frame<Bytes>, BoxError>> + 
             if lines.over {
                 return None;
             }
+            let idle = lines.next_bookmark.map_or(BOOKMARK_EVERY, |at| at.saturating_duration_since(Instant::now()));
             let next = tokio::select! {
-                next = lines.next() => next?,
+                next = lines.next(idle) => next?,
                 () = tokio::time::sleep_until(lines.ends) => return None,
                 () = lines.shutdown.cancelled() => return None,
             };
@@ -108,11 +118,11 @@ fn frames(lines: Lines) -> impl Stream<Item = Result<Frame<Bytes>, BoxError>> + 
 }
 
 impl Lines {
-    async fn next(&mut self) -> Option<Result<WatchBatch, Error>> {
+    async fn next(&mut self, idle: Duration) -> Option<Result<WatchBatch, Error>> {
         if Instant::now() < self.next_send {
             tokio::time::sleep_until(self.next_send).await;
         }
-        self.watch.next(BOOKMARK_EVERY).await
+        self.watch.next(idle).await
     }
 
     fn write(&mut self, batch: &WatchBatch) -> Vec<u8> {
@@ -124,10 +134,14 @@ impl Lines {
         }
         let initial = self.awaits_initial && batch.synced;
         self.awaits_initial &= !batch.synced;
-        let due = Instant::now() >= self.next_bookmark;
-        if self.bookmarks && (initial || due) {
+        let now = Instant::now();
+        let due = self.next_bookmark.is_some_and(|at| now >= at);
+        // Before the initial state is complete there is nothing to resume from.
+        if self.bookmarks && batch.revision > 0 && (initial || due) {
             self.shape.write_bookmark(batch.revision, initial, self.first, &mut out);
-            self.next_bookmark = Instant::now() + BOOKMARK_EVERY;
+        }
+        if initial || due {
+            self.next_bookmark = next_bookmark(now, self.ends);
         }
         out
     }
@@ -136,4 +150,18 @@ impl Lines {
 fn failure(error: &Error) -> Vec<u8> {
     let status = serde_json::to_string(&error.to_status()).unwrap_or_default();
     format!("{{\"type\":\"ERROR\",\"object\":{status}}}\n").into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bookmarks_come_each_minute_and_before_the_end() {
+        let now = Instant::now();
+        let after = |seconds| Duration::from_secs(seconds);
+        for (life, wanted) in [(1_800, Some(60)), (30, Some(28)), (3, Some(1)), (2, None), (1, None)] {
+            assert_eq!(next_bookmark(now, now + after(life)), wanted.map(|at| now + after(at)), "{life}");
+        }
+    }
 }

@@ -10,7 +10,7 @@ use kubelab_store::Precondition;
 
 use super::success;
 use crate::{
-    admission::Operation,
+    admission::{Operation, pod_topology_labels},
     registry::{
         decode::{self, Expected},
         plan::{Context, Plan, encode},
@@ -21,17 +21,19 @@ const EXPECTED: Expected = Expected { group: "", version: "v1", kind: "Binding" 
 
 /// A POST of a Binding, to `pods/NAME/binding` or to `bindings`.
 pub fn plan(context: &Context) -> Result<Plan, Error> {
-    let (binding, warnings) = decode::decode_body::<Binding>(&EXPECTED, context.json()?, context.validation()?)?;
+    let (mut binding, warnings) = decode::decode_body::<Binding>(&EXPECTED, context.json()?, context.validation()?)?;
     let request = context.request;
-    let given = binding.metadata.name.as_deref().unwrap_or_default();
+    let given = binding.metadata.name.clone().unwrap_or_default();
     if !request.name.is_empty() && !given.is_empty() && given != request.name {
         return Err(Error::bad_request("name in URL does not match name in Binding object"));
     }
-    let name = if request.name.is_empty() { given } else { &request.name };
+    let name = if request.name.is_empty() { &given } else { &request.name };
     validate(&binding, name)?;
 
     let mut stored = context.existing(name)?;
-    context.admission.validate(&context.attributes(Operation::Update), None, Some(&*stored.object))?;
+    let attributes = context.attributes(Operation::Create);
+    pod_topology_labels::admit_binding(&attributes, &mut binding);
+    context.admission.validate(&attributes, None, Some(&*stored.object))?;
     let before = stored.object.duplicate();
     let pod: &mut Pod = stored.object.downcast_mut().ok_or_else(Error::no_such_page)?;
     assign(pod, &binding, context).map_err(|refusal| match refusal {

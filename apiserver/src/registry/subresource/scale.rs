@@ -10,7 +10,10 @@ use kubelab_api::{
     field::{Errors, Path},
 };
 
+use serde_json::{Value, json};
+
 use crate::registry::{
+    apply,
     decode::{self, Expected},
     handler::Handler,
     object::AnyObject,
@@ -52,21 +55,40 @@ fn scale(handler: &Handler, object: &dyn AnyObject) -> Result<Scale, Error> {
 pub fn update(context: &Context) -> Result<Plan, Error> {
     let stored = context.existing(&context.request.name)?;
     let (wanted, warnings) = decode::decode_body::<Scale>(&EXPECTED, context.json()?, context.validation()?)?;
-    apply(context, &stored, &wanted, warnings)
+    change(context, &stored, &wanted, warnings)
 }
 
 /// A PATCH.
 pub fn patch(context: &Context) -> Result<Plan, Error> {
+    apply::check_options(context.request)?;
     let stored = context.existing(&context.request.name)?;
+    if apply::is_apply(context.request) {
+        let (config, warnings) = apply::configuration(context)?;
+        return apply::onto(context, &stored, &whole(context, &config)?, warnings);
+    }
     let present = serde_json::to_vec(&scale(context.handler, &*stored.object)?).map_err(Error::internal)?;
     let (json, mut warnings) = patched(context, &present.into())?;
     let decoded = decode::decode_body::<Scale>(&EXPECTED, &json, context.validation()?);
     let (wanted, more) = decoded.map_err(|error| unfit(&json, error))?;
     warnings.extend(more);
-    apply(context, &stored, &wanted, warnings)
+    change(context, &stored, &wanted, warnings)
 }
 
-fn apply(context: &Context, stored: &Stored, wanted: &Scale, warnings: Vec<String>) -> Result<Plan, Error> {
+/// The configuration of the object that an applied Scale is about. Source: `ScaleHandler` in
+/// `k8s.io/apimachinery/pkg/util/managedfields`, for kinds that keep their replicas in `spec.replicas`.
+fn whole(context: &Context, config: &Value) -> Result<Value, Error> {
+    apply::check_type(config, "autoscaling/v1", "Scale")?;
+    let resource = &context.handler.resource;
+    let mut whole = json!({
+        "apiVersion": resource.api_version(), "kind": resource.kind, "metadata": config["metadata"], "spec": {},
+    });
+    if let Some(replicas) = config["spec"].get("replicas") {
+        whole["spec"]["replicas"] = replicas.clone();
+    }
+    Ok(whole)
+}
+
+fn change(context: &Context, stored: &Stored, wanted: &Scale, warnings: Vec<String>) -> Result<Plan, Error> {
     let request = context.request;
     let name = wanted.metadata.name.as_deref().unwrap_or_default();
     if !name.is_empty() && name != request.name {

@@ -145,3 +145,100 @@ async fn collections_are_deleted_by_selection() {
     let left = lab.list("configmaps", ListOptions::default()).await.unwrap();
     assert_eq!(left["items"].as_array().map(Vec::len), Some(25));
 }
+
+#[tokio::test]
+async fn a_dry_run_deletes_nothing() {
+    let lab = Lab::start().await;
+    let created = lab.create("configmaps", "default", config("a", json!({}))).await.unwrap();
+    let answer = lab.delete("configmaps", "a", json!({"dryRun": ["All"]})).await.unwrap();
+    assert_eq!((&answer["status"], &answer["details"]["kind"]), (&json!("Success"), &json!("configmaps")));
+    assert_eq!(lab.get("configmaps", "a").await.unwrap(), created);
+    let held =
+        lab.delete("configmaps", "a", json!({"dryRun": ["All"], "propagationPolicy": "Foreground"})).await.unwrap();
+    assert_eq!(held["metadata"]["finalizers"], json!(["foregroundDeletion"]));
+    let mut collection = lab.request(Verb::DeleteCollection, "configmaps", "default", "");
+    collection.options.dry_run = true;
+    lab.object(collection).await.unwrap();
+    assert_eq!(lab.get("configmaps", "a").await.unwrap(), created);
+    let wrong = lab.delete("configmaps", "a", json!({"dryRun": ["Some"]})).await.unwrap_err();
+    assert_eq!(
+        wrong.message,
+        "DeleteOptions.meta.k8s.io \"\" is invalid: dryRun: Unsupported value: \"Some\": supported values: \"All\""
+    );
+}
+
+#[tokio::test]
+async fn preconditions_name_the_object_that_is_meant() {
+    let lab = Lab::start().await;
+    let created = lab.create("configmaps", "default", config("a", json!({}))).await.unwrap();
+    let (uid, version) = (&created["metadata"]["uid"], &created["metadata"]["resourceVersion"]);
+    let stale = lab.delete("configmaps", "a", json!({"preconditions": {"resourceVersion": "1"}})).await.unwrap_err();
+    assert_eq!(
+        (stale.code(), stale.message),
+        (
+            409,
+            format!(
+                "Operation cannot be fulfilled on ConfigMap \"a\": the ResourceVersion in the precondition (1) does not \
+                 match the ResourceVersion in record ({}). The object might have been modified",
+                version.as_str().unwrap()
+            )
+        )
+    );
+    lab.delete("configmaps", "a", json!({"preconditions": {"uid": uid, "resourceVersion": version}})).await.unwrap();
+    assert_eq!(lab.get("configmaps", "a").await.unwrap_err().code(), 404);
+}
+
+#[tokio::test]
+async fn a_collection_may_be_deleted_in_parts() {
+    let lab = Lab::start().await;
+    for n in 0..9 {
+        lab.create("configmaps", "default", config(&format!("c{n}"), json!({}))).await.unwrap();
+    }
+    let mut request = lab.request(Verb::DeleteCollection, "configmaps", "default", "");
+    request.options.list.limit = 4;
+    let gone = lab.object(request.clone()).await.unwrap();
+    let names: Vec<_> = gone["items"].as_array().unwrap().iter().map(|item| item["metadata"]["name"].clone()).collect();
+    assert_eq!(names, ["c0", "c1", "c2", "c3"]);
+    request.options.list = ListOptions { field_selector: "metadata.name=c8".into(), ..Default::default() };
+    lab.object(request).await.unwrap();
+    let left = lab.list("configmaps", ListOptions::default()).await.unwrap();
+    assert_eq!(left["items"].as_array().map(Vec::len), Some(4));
+}
+
+#[tokio::test]
+async fn an_object_goes_exactly_when_nothing_holds_it() {
+    use rand::{RngExt, SeedableRng, rngs::StdRng, seq::SliceRandom};
+    let lab = Lab::start().await;
+    let seed: u64 = rand::random();
+    println!("SEED={seed}");
+    let mut rng = StdRng::seed_from_u64(seed);
+    for round in 0..60 {
+        let name = format!("c{round}");
+        let own: Vec<&str> =
+            ["a.example.com/x", "b.example.com/y"].into_iter().filter(|_| rng.random_bool(0.5)).collect();
+        let mut object = config(&name, json!({}));
+        object["metadata"]["finalizers"] = json!(own);
+        lab.create("configmaps", "default", object).await.unwrap();
+        let (options, added) = match rng.random_range(0..5) {
+            0 => (json!({"propagationPolicy": "Foreground"}), Some("foregroundDeletion")),
+            1 => (json!({"propagationPolicy": "Orphan"}), Some("orphan")),
+            2 => (json!({"propagationPolicy": "Background"}), None),
+            3 => (json!({"orphanDependents": true}), Some("orphan")),
+            _ => (json!({"gracePeriodSeconds": rng.random_range(0..60)}), None),
+        };
+        lab.delete("configmaps", &name, options.clone()).await.unwrap();
+        let mut holding: Vec<&str> = own.iter().copied().chain(added).collect();
+        holding.shuffle(&mut rng);
+        let begun = lab.get("configmaps", &name).await.map(|object| object["metadata"]["deletionTimestamp"].clone());
+        while let Some(freed) = holding.pop() {
+            let mut object = lab.get("configmaps", &name).await.unwrap();
+            let meta = &mut object["metadata"];
+            assert_eq!(Some(&meta["deletionTimestamp"]), begun.as_ref().ok(), "{options}");
+            let finalizers = meta["finalizers"].as_array_mut().unwrap();
+            assert_eq!(finalizers.len(), holding.len() + 1, "{options}");
+            finalizers.retain(|finalizer| finalizer != freed);
+            lab.update("configmaps", object).await.unwrap();
+        }
+        assert_eq!(lab.get("configmaps", &name).await.unwrap_err().code(), 404, "{own:?} {options}");
+    }
+}

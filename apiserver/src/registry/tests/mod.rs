@@ -1,12 +1,16 @@
 //! The verbs over a real store of one member.
 #![allow(clippy::unwrap_used)]
 
+mod applying;
 mod cost;
 mod decoding;
 mod deleting;
+mod model;
 mod parts;
 mod policy;
+mod quota;
 mod reading;
+mod security;
 mod several;
 mod writing;
 

@@ -93,7 +93,6 @@ async fn patches_of_all_types_apply() {
             422,
             "the server rejected our request due to an error in our request",
         ),
-        (patch::APPLY, json!({}), 415, "server-side apply is not served yet"),
         ("text/plain", json!({}), 415, "the body of the request was in an unknown format"),
         (
             patch::MERGE,

@@ -1,12 +1,24 @@
-//! What a node serves to the lab: connections to what listens in its pods.
+//! What a node serves to the lab: connections to what listens in its pods, its containers' logs and programs, and its own
+//! pages.
+//!
+//! | module | what it is |
+//! | --- | --- |
+//! | [`callers`] | who may do what (pure) |
+//! | [`streams`] | logs, exec, attach |
+//! | [`pages`] | `/healthz`, `/metrics`, `/pods`, … |
+
+mod callers;
+mod pages;
+mod streams;
 
 use std::{fs, io, net::SocketAddr, path::Path, pin::Pin, sync::Arc};
 
 use anyhow::Context;
 use futures::{Stream, StreamExt};
+use k8s_openapi::api::core::v1::Pod;
 use kubelab_client::process::Connection;
 use kubelab_proto::node::{
-    DialReply, DialRequest,
+    DialReply, DialRequest, ExecRequest, LogsRequest, PageReply, PageRequest,
     node_server::{Node, NodeServer},
 };
 use tokio::{
@@ -43,10 +55,10 @@ fn read(file: &Path) -> anyhow::Result<Vec<u8>> {
 }
 
 /// Serves until dropped.
-pub async fn serve(listener: TcpListener, tls: Tls, runtime: Arc<dyn Runtime>) -> anyhow::Result<()> {
+pub async fn serve(listener: TcpListener, tls: Tls, runtime: Arc<dyn Runtime>, pods: Pods) -> anyhow::Result<()> {
     let address = listener.local_addr()?;
     tracing::info!(%address, "serving the node");
-    let service = Service { runtime };
+    let service = Service { runtime, pods };
     let mut server = Server::builder()
         .tls_config(tls.0)
         .context("the certificate to serve with cannot be used")?
@@ -56,8 +68,12 @@ pub async fn serve(listener: TcpListener, tls: Tls, runtime: Arc<dyn Runtime>) -
     Ok(())
 }
 
+/// The pods that the node should have.
+pub type Pods = Arc<dyn Fn() -> Vec<Arc<Pod>> + Send + Sync>;
+
 struct Service {
     runtime: Arc<dyn Runtime>,
+    pods: Pods,
 }
 
 type Replies = Pin<Box<dyn Stream<Item = Result<DialReply, Status>> + Send>>;
@@ -78,6 +94,34 @@ impl Node for Service {
         let (read, write) = split(connection);
         tokio::spawn(send(write, first.data, sent));
         Ok(Response::new(replies(read)))
+    }
+
+    type LogsStream = streams::Logs;
+
+    async fn logs(&self, request: Request<LogsRequest>) -> Result<Response<streams::Logs>, Status> {
+        callers::check(&request, "get", "log")?;
+        streams::logs(&*self.runtime, request.into_inner()).map(Response::new)
+    }
+
+    type ExecStream = streams::Replies;
+
+    async fn exec(&self, request: Request<Streaming<ExecRequest>>) -> Result<Response<streams::Replies>, Status> {
+        callers::check(&request, "create", "proxy")?;
+        let (start, sent) = streams::first(request.into_inner()).await?;
+        streams::exec(&*self.runtime, start, sent).map(Response::new)
+    }
+
+    type AttachStream = streams::Replies;
+
+    async fn attach(&self, request: Request<Streaming<ExecRequest>>) -> Result<Response<streams::Replies>, Status> {
+        callers::check(&request, "create", "proxy")?;
+        let (start, sent) = streams::first(request.into_inner()).await?;
+        streams::attach(&self.runtime, start, sent).map(Response::new)
+    }
+
+    async fn page(&self, request: Request<PageRequest>) -> Result<Response<PageReply>, Status> {
+        callers::check(&request, "get", "proxy")?;
+        Ok(Response::new(pages::answer(&*self.runtime, &self.pods, &request.into_inner())))
     }
 }
 

@@ -1,0 +1,240 @@
+//! What runs in simulated containers: their own programs, and those that `exec` starts beside them.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use k8s_openapi::api::core::v1::{Container as ContainerSpec, Pod};
+use kubelab_client::{Cause, clock};
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+use super::{Process, Room, Shared, Timer};
+use crate::{
+    behavior::{OnTerminate, command, images},
+    runtime::{Container, PodRef, console::Console, log::Log},
+    shell::{
+        files::Files,
+        session::{self, Session},
+        streams::{Fd, Output},
+        world::{Past, Signal, World},
+    },
+};
+
+/// What every image has.
+const FOLDERS: [&str; 10] = ["/bin", "/dev", "/etc", "/home", "/proc", "/root", "/sys", "/tmp", "/usr", "/var"];
+
+/// How long a program that has ended may still take to say its last words.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// What is kept of a container's spec for as long as it runs.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Setup {
+    hostname: String,
+    working_dir: String,
+    /// Mount paths, and the volumes' folders below the pod's.
+    mounts: Vec<(String, String)>,
+    /// What it runs, as far as that is a shell's work; empty for what the image does by itself.
+    command: Vec<String>,
+    stdin: bool,
+    pub(super) stdin_once: bool,
+    tty: bool,
+}
+
+impl Setup {
+    pub(super) fn of(pod: &Pod, spec: &ContainerSpec) -> Self {
+        let pod_spec = pod.spec.as_ref();
+        let hostname = pod_spec.and_then(|spec| spec.hostname.clone()).or_else(|| pod.metadata.name.clone());
+        let mounts = spec.volume_mounts.iter().flatten().map(|mount| {
+            let below = mount.sub_path.as_deref().unwrap_or_default();
+            let folder = crate::shell::files::normalize(&format!("/{}", mount.name), below);
+            (mount.mount_path.clone(), folder)
+        });
+        Self {
+            hostname: hostname.unwrap_or_default(),
+            working_dir: spec.working_dir.clone().filter(|folder| !folder.is_empty()).unwrap_or_else(|| "/".to_owned()),
+            mounts: mounts.collect(),
+            command: command::of(spec),
+            stdin: spec.stdin == Some(true),
+            stdin_once: spec.stdin_once == Some(true),
+            tty: spec.tty == Some(true),
+        }
+    }
+
+    /// The program's end is the container's, whatever its behaviour says.
+    fn decides(&self) -> bool {
+        self.stdin && !self.command.is_empty()
+    }
+}
+
+/// A container's own program, while it runs. Dropped, it is gone.
+#[derive(Default)]
+pub(super) struct Program {
+    /// Ends with it.
+    _task: Timer,
+    done: Option<watch::Receiver<bool>>,
+}
+
+impl Program {
+    /// Nobody waits for its last words: it is killed.
+    pub(super) fn silence(&mut self) {
+        self.done = None;
+    }
+
+    /// Tells when it has said all it has to say.
+    pub(super) fn last_words(&self) -> Option<impl Future<Output = ()> + Send + 'static> {
+        let mut done = self.done.clone()?;
+        Some(async move {
+            tokio::select! {
+                _ = done.wait_for(|done| *done) => {}
+                () = clock::sleep(LAST_WORDS) => {}
+            }
+        })
+    }
+}
+
+impl Room {
+    /// The running container with this name, and its process.
+    pub(super) fn running(&self, name: &str) -> Option<(&Container, &Process)> {
+        let container = self.sandbox.latest(name)?;
+        Some((container, self.processes.get(&container.id)?))
+    }
+}
+
+impl Shared {
+    /// Where a run's log is, laid out as the kubelet does below `/var/log/pods`.
+    pub(super) fn log_path(&self, pod: &PodRef, container: &Container) -> PathBuf {
+        let attempt = format!("{}.log", container.attempt);
+        self.log_folder(pod).join(&container.name).join(attempt)
+    }
+
+    pub(super) fn log_folder(&self, pod: &PodRef) -> PathBuf {
+        self.folder.join("logs").join(format!("{}_{}_{}", plain(&pod.namespace), plain(&pod.name), plain(&pod.uid)))
+    }
+
+    /// Where a pod's files are.
+    pub(super) fn files_folder(&self, uid: &str) -> PathBuf {
+        self.folder.join("files").join(plain(uid))
+    }
+
+    /// Opens a container's console, and lets it do what it does. `past` is how long it has run before.
+    pub(super) fn begin(self: &Arc<Self>, pod: &PodRef, address: &str, container: &Container, process: &mut Process) {
+        let console = Arc::new(Console::new(Log::open(self.log_path(pod, container))));
+        process.console = Some(console.clone());
+        let past = clock::now_micro().0.duration_since(container.started_at.0).unsigned_abs();
+        let is_new = past < Duration::from_secs(1);
+        let setup = process.setup.clone();
+        if setup.command.is_empty() {
+            if is_new {
+                for line in images::greeting(&container.image, container.started_at.0) {
+                    console.write(Fd::Stdout, format!("{line}\n").as_bytes());
+                }
+            }
+            return;
+        }
+        if !setup.decides() && !command::speaks(&setup.command) {
+            return;
+        }
+        let past = if is_new || setup.decides() { Past::default() } else { Past::new(past) };
+        let world = Arc::new(self.world(pod, address, container, process, true, Arc::new(past)));
+        let stdin = setup.stdin.then(|| console.open_stdin());
+        let output = |fd| Output::Console(console.clone(), fd, world.past.clone());
+        let session = Session {
+            command: setup.command.clone(),
+            tty: setup.tty,
+            stdin,
+            stdout: output(Fd::Stdout),
+            stderr: output(Fd::Stderr),
+        };
+        drop(console);
+        let (tell, done) = watch::channel(false);
+        let shared = Arc::downgrade(self);
+        let (pod, id) = (pod.clone(), container.id.clone());
+        let cause = Cause::current();
+        let task = tokio::spawn(async move {
+            let status = session::run(world, session).await;
+            tell.send_replace(true);
+            if setup.decides()
+                && let Some(shared) = shared.upgrade()
+            {
+                cause.sync_scope(|| shared.exit(&pod, &id, status));
+            }
+        });
+        process.program = Program { _task: Timer(Some(task.abort_handle())), done: Some(done) };
+    }
+
+    /// A container's program has ended by itself.
+    fn exit(self: &Arc<Self>, pod: &PodRef, id: &str, status: i32) {
+        let mut state = self.lock();
+        let Some(room) = state.pods.get_mut(&pod.uid) else { return };
+        if let Some(process) = room.processes.get_mut(id) {
+            process.end_at(self, pod, id, clock::now_micro().0, status);
+        }
+    }
+
+    /// What programs in a container see.
+    pub(super) fn world(
+        self: &Arc<Self>,
+        pod: &PodRef,
+        address: &str,
+        container: &Container,
+        process: &Process,
+        trusting: bool,
+        past: Arc<Past>,
+    ) -> World {
+        let setup = &process.setup;
+        let folder = self.files_folder(&pod.uid);
+        let volumes = folder.join("volumes");
+        let mounts =
+            setup.mounts.iter().map(|(path, volume)| (path.clone(), volumes.join(volume.trim_start_matches('/'))));
+        let files = Files::new(folder.join("containers").join(plain(&container.name)), mounts);
+        let hostname = &setup.hostname;
+        let about = [
+            ("/etc/hostname", format!("{hostname}\n")),
+            ("/etc/hosts", format!("127.0.0.1\tlocalhost\n{address}\t{hostname}\n")),
+            (
+                "/etc/resolv.conf",
+                format!(
+                    "search {}.svc.cluster.local svc.cluster.local cluster.local\nnameserver 10.96.0.10\noptions ndots:5\n",
+                    pod.namespace
+                ),
+            ),
+            ("/etc/passwd", "root:x:0:0:root:/root:/bin/sh\n".to_owned()),
+        ];
+        if let Err(error) = files.prepare(&FOLDERS, &about) {
+            tracing::warn!(%pod, %error, "cannot make a container's files");
+        }
+        let (shared, target, id) = (Arc::downgrade(self), pod.clone(), container.id.clone());
+        let signal = move |signal| {
+            if let Some(shared) = shared.upgrade() {
+                shared.signal(&target, &id, signal);
+            }
+        };
+        let command = if setup.command.is_empty() { container.image.clone() } else { setup.command.join(" ") };
+        World {
+            files,
+            hostname: hostname.clone(),
+            address: address.to_owned(),
+            env: process.env.clone(),
+            working_dir: setup.working_dir.clone(),
+            userland: images::userland(&container.image),
+            command,
+            signal: Box::new(signal),
+            trusting,
+            past,
+        }
+    }
+
+    /// A signal to a container's first process from within: without a handler it does nothing.
+    fn signal(self: &Arc<Self>, pod: &PodRef, id: &str, signal: Signal) {
+        let mut state = self.lock();
+        let Some(room) = state.pods.get_mut(&pod.uid) else { return };
+        let Some(process) = room.processes.get_mut(id) else { return };
+        if let (Signal::Term, OnTerminate::Exit { after, code }) = (signal, process.behavior.on_terminate) {
+            process.end_at(self, pod, id, clock::now_micro().0 + after, code);
+        }
+    }
+}
+
+/// A name that leads to no other folder.
+fn plain(name: &str) -> String {
+    name.chars().filter(|c| c.is_ascii_alphanumeric() || "-.".contains(*c)).collect::<String>().replace("..", "")
+}

@@ -1,0 +1,88 @@
+//! What programs can find out about where they run.
+
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use kubelab_client::clock;
+
+use super::files::Files;
+use crate::behavior::images::Userland;
+
+/// What a container is, as its programs see it.
+pub struct World {
+    /// Its files.
+    pub files: Files,
+    /// Its pod's host name.
+    pub hostname: String,
+    /// Its pod's address.
+    pub address: String,
+    /// Its environment.
+    pub env: Vec<(String, String)>,
+    /// Where its programs start.
+    pub working_dir: String,
+    /// Which programs its image has.
+    pub userland: Userland,
+    /// What the container itself runs, as `ps` shows it.
+    pub command: String,
+    /// Ends the container, as a signal to its first process does.
+    pub signal: Box<dyn Fn(Signal) + Send + Sync>,
+    /// Programs that are not known do their work in silence, instead of not being there.
+    pub trusting: bool,
+    /// What of the past is still to be lived through, after a restart of the kubelet.
+    pub past: Arc<Past>,
+}
+
+/// What is sent to a container's first process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Signal {
+    Term,
+    Kill,
+}
+
+/// A container that goes on after a restart of the kubelet does again, in no time and without a word, what it had done.
+#[derive(Default)]
+pub struct Past {
+    left: Mutex<Duration>,
+    silent: AtomicBool,
+}
+
+impl Past {
+    /// So much of the past.
+    pub fn new(left: Duration) -> Self {
+        Self { silent: AtomicBool::new(!left.is_zero()), left: Mutex::new(left) }
+    }
+
+    /// Whether it is still being lived through.
+    pub fn is_present(&self) -> bool {
+        self.silent.load(Ordering::Relaxed)
+    }
+
+    /// Takes time from it; gives what is left of the time.
+    fn spend(&self, time: Duration) -> Duration {
+        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        let spent = time.min(*left);
+        *left -= spent;
+        if left.is_zero() {
+            self.silent.store(false, Ordering::Relaxed);
+        }
+        time - spent
+    }
+}
+
+impl World {
+    /// Waits.
+    pub async fn sleep(&self, time: Duration) {
+        let time = if self.past.is_present() { self.past.spend(time) } else { time };
+        if time.is_zero() {
+            tokio::task::yield_now().await;
+        } else {
+            clock::sleep(time).await;
+        }
+    }
+}
