@@ -30,6 +30,9 @@ const PROBE_EVERY: Duration = Duration::from_millis(500);
 /// While an apiserver is not there yet, so that a lab starts fast.
 const PROBE_EVERY_AT_FIRST: Duration = Duration::from_millis(15);
 const CONNECTIONS: usize = 4096;
+/// What is carried at a time: requests are short, lists and watches are long.
+const REQUEST_BYTES: usize = 8 * 1024;
+const ANSWER_BYTES: usize = 32 * 1024;
 
 /// What an apiserver last said of itself; `None` while it does not answer.
 pub type Membership = Option<MemberReply>;
@@ -133,7 +136,7 @@ async fn carry(mut client: TcpStream, backends: &Backends, turn: &AtomicUsize) {
     let Some((mut server, mut member)) = connect(backends, turn).await else { return };
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
     tokio::select! {
-        _ = tokio::io::copy_bidirectional(&mut client, &mut server) => {}
+        _ = tokio::io::copy_bidirectional_with_sizes(&mut client, &mut server, REQUEST_BYTES, ANSWER_BYTES) => {}
         _ = member.wait_for(Option::is_none) => {}
     }
 }

@@ -33,7 +33,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    authentication::certificate::user_of,
+    authentication::certificate::{Holder, user_of},
     doors::{Connection, Doors},
 };
 
@@ -132,8 +132,8 @@ async fn accept(
 }
 
 /// The certificate is one of the control plane's or of a node's.
-fn is_component(certificate: &CertificateDer<'static>) -> bool {
-    user_of(certificate).is_ok_and(|user| user.name.starts_with("system:"))
+fn is_component(holder: &Holder) -> bool {
+    holder.as_ref().is_ok_and(|user| user.name.starts_with("system:"))
 }
 
 async fn connection(stream: TcpStream, tls: TlsAcceptor, doors: Arc<Doors>) -> anyhow::Result<()> {
@@ -141,11 +141,10 @@ async fn connection(stream: TcpStream, tls: TlsAcceptor, doors: Arc<Doors>) -> a
     let peer = stream.peer_addr().ok().map(|address| address.ip());
     let stream =
         timeout(HANDSHAKE, tls.accept(stream)).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-    let certificate =
-        stream.get_ref().1.peer_certificates().and_then(|chain| chain.first()).map(|leaf| leaf.clone().into_owned());
+    let holder = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first()).map(user_of);
     let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-    let streams = if certificate.as_ref().is_some_and(is_component) { COMPONENT_STREAMS } else { STREAMS };
-    let about = Arc::new(Connection { certificate, peer });
+    let streams = if holder.as_ref().is_some_and(is_component) { COMPONENT_STREAMS } else { STREAMS };
+    let about = Arc::new(Connection { holder, peer });
     let shutdown = doors.shutdown.clone();
     let spoke = Arc::new(AtomicBool::new(false));
     let speaks = Arc::clone(&spoke);

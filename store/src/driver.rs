@@ -240,10 +240,10 @@ impl Driver {
             if let Err(error) = &result {
                 tracing::error!(index, %error, "could not save a snapshot; the log is kept");
             }
-            inbox.deliver(Request::Input(Box::new(Input::Saved { index, ok: result.is_ok() })));
+            inbox.deliver(Request::Input(Box::new(Input::Saved { index, written: result.ok() })));
         });
         if spawned.is_err() {
-            self.inbox.message(Input::Saved { index, ok: false });
+            self.inbox.message(Input::Saved { index, written: None });
         }
     }
 }

@@ -111,6 +111,7 @@ impl Store {
             heartbeat: 2,
             snapshot_entries: 10_000,
             snapshot_bytes: 8 << 20,
+            snapshot_part: 2,
             keep: 1_000,
         };
         let view = Arc::new(View::new(options.history));

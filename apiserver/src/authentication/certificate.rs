@@ -16,8 +16,11 @@ pub enum Error {
     NoCommonName,
 }
 
+/// Whom a connection's certificate names: read once for all its requests.
+pub type Holder = Result<User, Error>;
+
 /// The user whom a verified certificate stands for: its common name, in the groups that its organizations name.
-pub fn user_of(certificate: &CertificateDer<'_>) -> Result<User, Error> {
+pub fn user_of(certificate: &CertificateDer<'_>) -> Holder {
     let (_, parsed) = parse_x509_certificate(certificate).map_err(|error| Error::Malformed(error.to_string()))?;
     let subject = parsed.subject();
     let name = subject.iter_common_name().find_map(|name| name.as_str().ok()).filter(|name| !name.is_empty());

@@ -33,9 +33,9 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use kubelab_api::Error;
 use kubelab_store::{Key, Store};
-use rustls_pki_types::CertificateDer;
 
 use crate::corridor::User;
+use certificate::Holder;
 use token::{Claims, Keys, Rejection};
 use token_file::TokenFile;
 
@@ -97,13 +97,13 @@ impl Authenticator {
     }
 
     /// Who asks. The certificate must have been verified; it counts before a token. 401 for a token that is no good.
-    pub fn authenticate(&self, certificate: Option<&CertificateDer<'_>>, bearer: Option<&str>) -> Result<User, Error> {
-        if let Some(certificate) = certificate {
-            let user = certificate::user_of(certificate).map_err(|error| {
+    pub fn authenticate(&self, holder: Option<&Holder>, bearer: Option<&str>) -> Result<User, Error> {
+        if let Some(holder) = holder {
+            let user = holder.as_ref().map_err(|error| {
                 tracing::info!(%error, "a client certificate names nobody");
                 Error::unauthorized()
             })?;
-            return Ok(in_group(user, AUTHENTICATED));
+            return Ok(in_group(user.clone(), AUTHENTICATED));
         }
         let Some(token) = bearer else {
             return if self.anonymous { Ok(anonymous()) } else { Err(Error::unauthorized()) };

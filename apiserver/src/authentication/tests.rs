@@ -101,13 +101,14 @@ fn certificates_name_users_and_groups() {
         if let Some(name) = name {
             params.distinguished_name.push(DnType::CommonName, name);
         }
-        params.self_signed(&KeyPair::generate().unwrap()).unwrap().der().clone()
+        certificate::user_of(params.self_signed(&KeyPair::generate().unwrap()).unwrap().der())
     };
     let user = world.authenticator.authenticate(Some(&certificate(Some("jane"), &["dev"])), Some("nonsense")).unwrap();
     assert_eq!((user.name.as_str(), user.groups.join(" ")), ("jane", "dev system:authenticated".into()));
     let nobody = world.authenticator.authenticate(Some(&certificate(None, &["dev"])), None);
     assert_eq!(nobody.map_err(|error| error.message), Err("Unauthorized".into()));
-    let garbage = world.authenticator.authenticate(Some(&CertificateDer::from(vec![1, 2, 3])), None);
+    let garbage =
+        world.authenticator.authenticate(Some(&certificate::user_of(&CertificateDer::from(vec![1, 2, 3]))), None);
     assert_eq!(garbage.map_err(|error| error.code()), Err(401));
 }
 

@@ -11,12 +11,11 @@ use jiff::Timestamp;
 use k8s_openapi::api::{authentication::v1::TokenRequest, core::v1::ServiceAccount};
 use kubelab_api::{Error, Reason, resource::Verbs};
 use kubelab_store::Store;
-use rustls_pki_types::CertificateDer;
 
 use crate::{
     admission::Chain,
     audit,
-    authentication::{self, Authenticator, impersonation::Wanted},
+    authentication::{self, Authenticator, certificate::Holder, impersonation::Wanted},
     authorization::{self, Attributes, Authorizer, Decider, Decision},
     registry::{
         Registry,
@@ -66,14 +65,10 @@ impl Corridor {
     /// Who asks, from a verified client certificate or a bearer token; `system:anonymous` with neither.
     /// A token is checked against the local store: its "no" counts once that is not behind, since the token may have been
     /// issued by another apiserver a moment ago.
-    pub async fn authenticate(
-        &self,
-        certificate: Option<&CertificateDer<'_>>,
-        bearer: Option<&str>,
-    ) -> Result<User, Error> {
-        match self.authenticator.authenticate(certificate, bearer) {
+    pub async fn authenticate(&self, holder: Option<&Holder>, bearer: Option<&str>) -> Result<User, Error> {
+        match self.authenticator.authenticate(holder, bearer) {
             Err(refusal) if bearer.is_some() => match self.store().latest().await {
-                Ok(_) => self.authenticator.authenticate(certificate, bearer),
+                Ok(_) => self.authenticator.authenticate(holder, bearer),
                 Err(_) => Err(refusal),
             },
             decision => decision,

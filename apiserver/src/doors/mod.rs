@@ -23,13 +23,12 @@ use http::{HeaderMap, header::CONTENT_TYPE};
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
 use kubelab_api::{Error, Reason};
-use rustls_pki_types::CertificateDer;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     aggregation::Aggregator,
     audit::{self, Audit},
-    authentication::impersonation::Wanted,
+    authentication::{certificate::Holder, impersonation::Wanted},
     corridor::{Answer, Corridor, Request, User},
     fairness::Fairness,
     metrics::{Labels, Metrics},
@@ -48,8 +47,8 @@ pub type Body = UnsyncBoxBody<Bytes, BoxError>;
 /// What is known of a connection.
 #[derive(Debug)]
 pub struct Connection {
-    /// The client's certificate, verified by TLS.
-    pub certificate: Option<CertificateDer<'static>>,
+    /// Whom the client's certificate names, which TLS has verified.
+    pub holder: Option<Holder>,
     /// The other end.
     pub peer: Option<IpAddr>,
 }
@@ -116,7 +115,7 @@ impl Doors {
 
     /// Who asks, or whom the asker may act as.
     async fn authenticate(&self, connection: &Connection, headers: &HeaderMap) -> Result<User, Error> {
-        let user = self.corridor.authenticate(connection.certificate.as_ref(), bearer(headers)).await?;
+        let user = self.corridor.authenticate(connection.holder.as_ref(), bearer(headers)).await?;
         self.acting(user, headers)
     }
 

@@ -126,7 +126,14 @@ impl Registry {
     /// These kinds, over this store.
     pub fn new(table: Table, store: Store, admission: Chain, now: fn() -> Timestamp) -> Self {
         let outside = Outside::new(store.clone());
-        Self { tables: Tables::new(table, store.clone()), store, admission, policies: Policies::default(), outside, now }
+        Self {
+            tables: Tables::new(table, store.clone()),
+            store,
+            admission,
+            policies: Policies::default(),
+            outside,
+            now,
+        }
     }
 
     /// Answers policies that ask for rights.

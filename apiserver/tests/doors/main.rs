@@ -6,8 +6,8 @@
 mod aggregation;
 mod grpc;
 mod lab;
-mod policies;
 mod limits;
+mod policies;
 mod protobuf;
 mod rest;
 mod streams;

@@ -137,7 +137,7 @@ impl Node {
     fn save_if_due(&mut self, outputs: &mut Vec<Output>) {
         let entries = self.raw.store().applied().0 - self.saved;
         let due = entries >= self.config.snapshot_entries || self.unsaved_bytes >= self.config.snapshot_bytes;
-        if due && !self.saving {
+        if due && self.unsaved_bytes >= self.saved_bytes / self.config.snapshot_part && !self.saving {
             self.saving = true;
             self.unsaved_bytes = 0;
             outputs.push(Output::Save(self.freeze()));

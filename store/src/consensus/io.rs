@@ -25,7 +25,11 @@ pub(crate) enum Input {
     /// Everything up to this [`Persist`] is on the disk.
     Persisted { number: u64 },
     /// A snapshot asked for by [`Output::Save`] is on the disk, or could not be written.
-    Saved { index: u64, ok: bool },
+    Saved {
+        index: u64,
+        /// How many bytes it has; `None` if it could not be written.
+        written: Option<u64>,
+    },
     /// A snapshot was handed to a peer's connection, or the connection failed.
     SnapshotSent { to: u64, ok: bool },
     /// A connection to a peer has been made.

@@ -39,8 +39,11 @@ pub(crate) struct Config {
     pub(crate) heartbeat: usize,
     /// A snapshot is taken after so many entries,
     pub(crate) snapshot_entries: u64,
-    /// or so many bytes of them.
+    /// or so many bytes of them,
     pub(crate) snapshot_bytes: u64,
+    /// but not before they have this part (a half: 2) of the bytes of the last snapshot, so that a large state is not
+    /// written again and again.
+    pub(crate) snapshot_part: u64,
     /// Entries before a snapshot that are kept for followers a little behind.
     pub(crate) keep: u64,
 }
@@ -80,8 +83,9 @@ pub(crate) struct Node {
     /// One that it has taken, until the write with this number is synced.
     pub(super) installing: Option<(u64, Arc<Frozen>)>,
     pub(super) saving: bool,
-    /// Index of the newest snapshot, and bytes of entries applied since.
+    /// Index of the newest snapshot, its bytes (0 until this member writes one), and bytes of entries applied since.
     pub(super) saved: u64,
+    pub(super) saved_bytes: u64,
     pub(super) unsaved_bytes: u64,
     /// What the proposals and reads under way rely on: leader, term, and whether an entry of the term is applied.
     pub(super) relied_on: (u64, u64, bool),
@@ -144,6 +148,7 @@ impl Node {
             installing: None,
             saving: false,
             saved: base.0,
+            saved_bytes: 0,
             unsaved_bytes: 0,
             relied_on: (0, 0, false),
             joined: frozen.joined,
@@ -193,10 +198,12 @@ impl Node {
             },
             Input::Change(change) => self.propose_change(&change),
             Input::Persisted { number } => self.persisted(number, outputs),
-            Input::Saved { index, ok } => {
+            Input::Saved { index, written } => {
                 self.saving = false;
-                if ok && index >= self.saved {
-                    self.saved = index;
+                if let Some(written) = written
+                    && index >= self.saved
+                {
+                    (self.saved, self.saved_bytes) = (index, written);
                     let keep = index.saturating_sub(self.config.keep);
                     self.raw.mut_store().compact(keep);
                     outputs.push(Output::Compact { index });

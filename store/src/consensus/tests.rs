@@ -45,6 +45,7 @@ fn config(id: u64, starts: u64) -> Config {
         heartbeat: 2,
         snapshot_entries: 20,
         snapshot_bytes: 1 << 30,
+        snapshot_part: u64::MAX,
         keep: 0,
     }
 }
@@ -104,7 +105,7 @@ impl Trio {
                     }
                     Output::Save(frozen) => {
                         crate::disk::save(&mut member.disk, &frozen).unwrap();
-                        next.push(Input::Saved { index: frozen.index, ok: true });
+                        next.push(Input::Saved { index: frozen.index, written: Some(0) });
                     }
                     Output::Compact { index } => member.wal.compact(index).unwrap(),
                     Output::Answer { token, result } => drop(self.answers.insert(token, result)),

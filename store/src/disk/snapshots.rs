@@ -16,31 +16,37 @@ const MARK: &[u8] = b"kubelab snapshot\n";
 const PREFIX: &str = "snapshot-";
 const UNFINISHED: &str = ".unfinished";
 
-/// Writes a snapshot and removes older ones. An error leaves the older ones in place.
-pub(crate) fn save<F: Files>(files: &mut F, frozen: &Frozen) -> Result<(), DiskError> {
+/// Writes a snapshot and removes older ones; how many bytes it has. An error leaves the older ones in place.
+pub(crate) fn save<F: Files>(files: &mut F, frozen: &Frozen) -> Result<u64, DiskError> {
     let name = format!("{PREFIX}{:020}", frozen.index);
     let unfinished = format!("{name}{UNFINISHED}");
-    if let Err(error) = write(files, &unfinished, frozen) {
+    let written = write(files, &unfinished, frozen).map_err(|error| {
         let _ = files.remove(&unfinished);
-        return Err(match error.kind() {
+        match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => DiskError::Full,
             _ => DiskError::Failed("write a snapshot", error),
-        });
-    }
+        }
+    })?;
     let publish = |files: &mut F| {
         files.rename(&unfinished, &name)?;
         files.sync_folder()
     };
     publish(files).map_err(|error| DiskError::Failed("name a snapshot", error))?;
-    remove_older(files, &name).map_err(|error| DiskError::Failed("remove an old snapshot", error))
+    remove_older(files, &name).map_err(|error| DiskError::Failed("remove an old snapshot", error))?;
+    Ok(written)
 }
 
-fn write<F: Files>(files: &mut F, name: &str, frozen: &Frozen) -> io::Result<()> {
+fn write<F: Files>(files: &mut F, name: &str, frozen: &Frozen) -> io::Result<u64> {
     if files.list()?.iter().any(|known| known == name) {
         files.remove(name)?;
     }
-    write_to(frozen, |data| files.append(name, data))?;
-    files.sync(name)
+    let mut written = 0;
+    write_to(frozen, |data| {
+        written += data.len() as u64;
+        files.append(name, data)
+    })?;
+    files.sync(name)?;
+    Ok(written)
 }
 
 fn write_to(frozen: &Frozen, mut append: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {

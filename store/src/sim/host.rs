@@ -61,6 +61,7 @@ impl Host {
             heartbeat: 2,
             snapshot_entries: 40,
             snapshot_bytes: 1 << 20,
+            snapshot_part: u64::MAX,
             keep: 10,
         };
         let view = Arc::new(View::new(HISTORY));

@@ -361,8 +361,8 @@ impl World {
         let host = &mut self.hosts[id as usize - 1];
         let Some(frozen) = host.process.as_mut().and_then(|process| process.saving.take()) else { return };
         match save(&mut host.disk, &frozen) {
-            Ok(()) => self.step(id, [Input::Saved { index: frozen.index, ok: true }]),
-            Err(DiskError::Full) => self.step(id, [Input::Saved { index: frozen.index, ok: false }]),
+            Ok(written) => self.step(id, [Input::Saved { index: frozen.index, written: Some(written) }]),
+            Err(DiskError::Full) => self.step(id, [Input::Saved { index: frozen.index, written: None }]),
             Err(_) => self.crash(id),
         }
     }

@@ -49,7 +49,7 @@ pub(super) async fn serve(
     let audit_id = request.headers().get(AUDIT_ID).cloned().unwrap_or_else(new_audit_id);
     let query = Query::parse(request.uri().query());
     let (accept, pretty) = (request.headers().get(ACCEPT).cloned(), wants_pretty(request.headers(), &query));
-    let asker = doors.corridor.authenticate(connection.certificate.as_ref(), bearer(request.headers())).await;
+    let asker = doors.corridor.authenticate(connection.holder.as_ref(), bearer(request.headers())).await;
     let target = path::parse(request.uri().path());
     let record = audit::begin(&doors, &connection, asker.as_ref().ok(), target.as_ref(), &mut request, &audit_id);
     let mut flow = None;

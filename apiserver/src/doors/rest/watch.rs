@@ -22,6 +22,9 @@ use crate::{
 /// `k8s.io/apiserver/pkg/storage/cacher`.
 const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
 
+/// A watcher that was told something is told the next at the soonest after this, with all that came meanwhile: a hundred
+/// watchers of a busy resource then cost one write each for many events. One that waited long is told at once.
+const PACE: Duration = Duration::from_millis(3);
 /// And one so long before the watch ends, to resume from. Source: `nextBookmarkTime`.
 const BOOKMARK_BEFORE_END: Duration = Duration::from_secs(2);
 
@@ -37,6 +40,8 @@ struct Lines {
     awaits_initial: bool,
     first: bool,
     ends: Instant,
+    /// Nothing is sent before.
+    next_send: Instant,
     /// `None` once the last one is due no more.
     next_bookmark: Option<Instant>,
     shutdown: CancellationToken,
@@ -64,6 +69,7 @@ pub fn body(
         awaits_initial: options.send_initial_events == Some(true),
         first: true,
         ends: now + life,
+        next_send: now,
         next_bookmark: next_bookmark(now, now + life),
         shutdown,
         over: false,
@@ -86,12 +92,18 @@ fn frames(lines: Lines) -> impl Stream<Item = Result<Frame<Bytes>, BoxError>> + 
             }
             let idle = lines.next_bookmark.map_or(BOOKMARK_EVERY, |at| at.saturating_duration_since(Instant::now()));
             let next = tokio::select! {
-                next = lines.watch.next(idle) => next?,
+                next = lines.next(idle) => next?,
                 () = tokio::time::sleep_until(lines.ends) => return None,
                 () = lines.shutdown.cancelled() => return None,
             };
             let bytes = match next {
-                Ok(batch) => lines.write(&batch),
+                Ok(batch) => {
+                    // The initial state goes as fast as it can.
+                    if batch.revision > 0 {
+                        lines.next_send = Instant::now() + PACE;
+                    }
+                    lines.write(&batch)
+                }
                 Err(error) => {
                     lines.over = true;
                     lines.shape.failure(&error)
@@ -105,6 +117,13 @@ fn frames(lines: Lines) -> impl Stream<Item = Result<Frame<Bytes>, BoxError>> + 
 }
 
 impl Lines {
+    async fn next(&mut self, idle: Duration) -> Option<Result<WatchBatch, Error>> {
+        if Instant::now() < self.next_send {
+            tokio::time::sleep_until(self.next_send).await;
+        }
+        self.watch.next(idle).await
+    }
+
     fn write(&mut self, batch: &WatchBatch) -> Vec<u8> {
         let size: usize = batch.events.iter().map(|event| event.json.len() + 64).sum();
         let mut out = Vec::with_capacity(size);
