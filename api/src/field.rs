@@ -114,21 +114,9 @@ impl Errors {
         self.push(Kind::Invalid, path, with_detail(format!("Invalid value: {}", shown(value.into())), detail));
     }
 
-    /// A value is malformed, and too large to be shown.
-    pub fn invalid_unshown(&mut self, path: &Path, detail: &str) {
-        self.push(Kind::Invalid, path, with_detail("Invalid value".into(), detail));
-    }
-
     /// A value is malformed, and too large to be shown. Source: `OmitValueType`.
     pub fn invalid_unshown(&mut self, path: &Path, detail: &str) {
         self.push(Kind::Invalid, path, with_detail("Invalid value".into(), detail));
-    }
-
-    /// A value that is no text is none of the allowed ones.
-    pub fn value_not_supported(&mut self, path: &Path, value: impl Into<serde_json::Value>, allowed: &[&str]) {
-        let allowed: Vec<_> = allowed.iter().map(|value| format!("{value:?}")).collect();
-        let message = format!("Unsupported value: {}: supported values: {}", value.into(), allowed.join(", "));
-        self.push(Kind::NotSupported, path, message);
     }
 
     /// A value is none of the allowed ones, which are told in this order: upstream sorts some of its lists, not all.
@@ -138,8 +126,8 @@ impl Errors {
         self.push(Kind::NotSupported, path, message);
     }
 
-    /// A value is none of the allowed ones, which are told in their order.
-    pub fn not_among(&mut self, path: &Path, value: impl Into<serde_json::Value>, allowed: &[String]) {
+    /// As [`Errors::not_supported`], of any value.
+    pub fn not_among<S: fmt::Debug>(&mut self, path: &Path, value: impl Into<serde_json::Value>, allowed: &[S]) {
         let allowed: Vec<_> = allowed.iter().map(|value| format!("{value:?}")).collect();
         let message = format!("Unsupported value: {}: supported values: {}", shown(value.into()), allowed.join(", "));
         self.push(Kind::NotSupported, path, message);

@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, sync::RwLock};
 use k8s_openapi::api::{authentication::v1::TokenRequest, core::v1::ServiceAccount};
 use kubelab_api::resource;
 use rcgen::{CertificateParams, DnType, KeyPair};
+use rustls_pki_types::CertificateDer;
 use serde_json::{Value, json};
 
 use super::*;

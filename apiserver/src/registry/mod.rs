@@ -281,7 +281,8 @@ impl Registry {
         if self.policies.hooks(&self.store.local()).is_empty() {
             return Ok(());
         }
-        let handler = self.table.get(&request.resource)?;
+        let table = self.table();
+        let handler = table.get(&request.resource)?;
         let make = |context: &Context| {
             let mut options = options.clone();
             dynamic::admit_part(context, Operation::Connect, &mut options, None)?;

@@ -149,13 +149,13 @@ pub fn canonical_ip(value: &str) -> Vec<String> {
 
 /// An address block.
 pub fn cidr(value: &str, path: &Path, errors: &mut Errors) {
-    for wrong in cidr_wrongs(value) {
+    if let Some(wrong) = cidr_wrong(value) {
         errors.invalid(path, value, wrong);
     }
 }
 
 /// What is wrong with an address block. Source: `parseCIDR`.
-fn cidr_wrongs(value: &str) -> Option<&'static str> {
+fn cidr_wrong(value: &str) -> Option<&'static str> {
     match value.parse::<IpNet>() {
         Ok(IpNet::V6(block)) if block.addr().to_ipv4_mapped().is_some() => {
             Some("must not have an IPv4-mapped IPv6 address")
@@ -178,7 +178,7 @@ fn cidr_wrongs(value: &str) -> Option<&'static str> {
 pub fn canonical_cidr(value: &str, path: &Path, errors: &mut Errors) {
     cidr(value, path, errors);
     if let Ok(block) = value.parse::<IpNet>()
-        && cidr_wrongs(value).is_none()
+        && cidr_wrong(value).is_none()
         && block.to_string() != value
     {
         errors.invalid(path, value, &format!("must be in canonical form ({:?})", block.to_string()));

@@ -22,11 +22,12 @@ use crate::{
 /// `k8s.io/apiserver/pkg/storage/cacher`.
 const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
 
+/// And one so long before the watch ends, to resume from. Source: `nextBookmarkTime`.
+const BOOKMARK_BEFORE_END: Duration = Duration::from_secs(2);
+
 /// A watcher that was told something is told the next at the soonest after this, with all that came meanwhile: a hundred
 /// watchers of a busy resource then cost one write each for many events. One that waited long is told at once.
 const PACE: Duration = Duration::from_millis(3);
-/// And one so long before the watch ends, to resume from. Source: `nextBookmarkTime`.
-const BOOKMARK_BEFORE_END: Duration = Duration::from_secs(2);
 
 /// A watch without a timeout of its own lasts this long, and up to twice as long, so that not all end at once.
 /// Source: `--min-request-timeout`.
@@ -91,8 +92,12 @@ fn frames(lines: Lines) -> impl Stream<Item = Result<Frame<Bytes>, BoxError>> + 
                 return None;
             }
             let idle = lines.next_bookmark.map_or(BOOKMARK_EVERY, |at| at.saturating_duration_since(Instant::now()));
+            let told = async {
+                tokio::time::sleep_until(lines.next_send).await;
+                lines.watch.next(idle).await
+            };
             let next = tokio::select! {
-                next = lines.next(idle) => next?,
+                next = told => next?,
                 () = tokio::time::sleep_until(lines.ends) => return None,
                 () = lines.shutdown.cancelled() => return None,
             };
@@ -117,13 +122,6 @@ fn frames(lines: Lines) -> impl Stream<Item = Result<Frame<Bytes>, BoxError>> + 
 }
 
 impl Lines {
-    async fn next(&mut self, idle: Duration) -> Option<Result<WatchBatch, Error>> {
-        if Instant::now() < self.next_send {
-            tokio::time::sleep_until(self.next_send).await;
-        }
-        self.watch.next(idle).await
-    }
-
     fn write(&mut self, batch: &WatchBatch) -> Vec<u8> {
         let size: usize = batch.events.iter().map(|event| event.json.len() + 64).sum();
         let mut out = Vec::with_capacity(size);

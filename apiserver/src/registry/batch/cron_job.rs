@@ -80,7 +80,7 @@ impl Kind for CronJobKind {
                 errors.invalid(&template.child("selector"), json(selector), "`selector` will be auto-generated");
             }
             if job.manual_selector == Some(true) {
-                errors.value_not_supported(&template.child("manualSelector"), true, &["nil", "false"]);
+                errors.not_among(&template.child("manualSelector"), true, &["nil", "false"]);
             }
         }
         nonnegative(spec.successful_jobs_history_limit, &path.child("successfulJobsHistoryLimit"), errors);

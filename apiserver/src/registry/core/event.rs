@@ -10,7 +10,7 @@ use kubelab_api::{
 use serde_json::Value;
 
 use crate::registry::{
-    cells::{self, cells, name, since, since_micro, text},
+    cells::{self, cells, since, since_micro, text},
     kind::{Column, Kind, column, wide},
     validation::{form, required},
 };

@@ -133,7 +133,7 @@ fn capacity(spec: &PersistentVolumeSpec, path: &Path, errors: &mut Errors) {
         errors.required(path, "");
     }
     if !said.contains_key("storage") || said.len() > 1 {
-        errors.value_not_supported(path, json(&spec.capacity), &["storage"]);
+        errors.not_among(path, json(&spec.capacity), &["storage"]);
     }
     for (name, amount) in said {
         let Ok(amount) = amount.0.parse::<Quantity>() else { continue };

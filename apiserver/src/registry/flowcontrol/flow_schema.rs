@@ -50,7 +50,7 @@ impl Kind for FlowSchemaKind {
         const METHODS: [&str; 2] = ["ByNamespace", "ByUser"];
         if let Some(method) = spec.distinguisher_method.as_ref().filter(|method| !METHODS.contains(&&*method.type_)) {
             let path = path.child("distinguisherMethod").child("type");
-            errors.value_not_supported(&path, json(method), &METHODS);
+            errors.not_among(&path, json(method), &METHODS);
         }
         let at = path.child("priorityLevelConfiguration").child("name");
         match spec.priority_level_configuration.name.as_str() {

@@ -84,7 +84,7 @@ fn verbs(verbs: &[String], path: &Path, errors: &mut Errors) {
     } else if has_wildcard(verbs) {
         alone(verbs, "verbs", path, errors);
     } else if !verbs.iter().all(|verb| VERBS.contains(&verb.as_str())) {
-        errors.value_not_supported(path, json(&verbs), &VERBS);
+        errors.not_among(path, json(&verbs), &VERBS);
     }
 }
 
