@@ -142,3 +142,16 @@ async fn why_follows_causes_back_to_the_first() {
     assert_eq!((member.id, member.leader, &*member.voters), (1, 1, &[1][..]));
     lab.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collection_is_deleted_and_that_is_said() {
+    let lab = Lab::start().await;
+    let mut objects = ObjectsClient::new(lab.channel("admin").await);
+    for name in ["a", "b"] {
+        objects.create(write(name, 0)).await.unwrap();
+    }
+    objects.delete(DeleteRequest { target: target(""), ..DeleteRequest::default() }).await.unwrap();
+    let left = objects.list(ListRequest { target: target(""), ..ListRequest::default() }).await.unwrap().into_inner();
+    assert!(left.items.is_empty());
+    lab.stop().await;
+}

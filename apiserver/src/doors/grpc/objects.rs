@@ -121,6 +121,8 @@ fn write_options(dry_run: bool) -> Options {
     Options { dry_run, field_validation: "Ignore".into(), ..Options::default() }
 }
 
+const DELETED: &str = r#"{"kind":"Status","apiVersion":"v1","status":"Success"}"#;
+
 fn object((outcome, _): (Outcome, Option<Ending>)) -> Result<Response<Object>, Status> {
     match outcome {
         Outcome::Object { json, .. } => {
@@ -131,7 +133,9 @@ fn object((outcome, _): (Outcome, Option<Ending>)) -> Result<Response<Object>, S
             let json = serde_json::to_vec(&status).map_err(|error| Status::internal(error.to_string()))?;
             Ok(Response::new(Object { json: json.into(), revision: 0 }))
         }
-        Outcome::List(_) | Outcome::Watch(_) => Err(Status::internal("an answer of the wrong form")),
+        // A collection was deleted: nobody here looks at what was in it.
+        Outcome::List(list) => Ok(Response::new(Object { json: DELETED.into(), revision: list.revision })),
+        Outcome::Watch(_) => Err(Status::internal("an answer of the wrong form")),
     }
 }
 
