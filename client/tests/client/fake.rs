@@ -279,7 +279,7 @@ fn not_found(target: &Option<Target>) -> Status {
 fn apply(object: Value, request: &PatchRequest) -> Value {
     let patch: Value = serde_json::from_slice(&request.patch).unwrap();
     if request.patch_type == "application/strategic-merge-patch+json" {
-        return strategic::apply(object, patch, Schema::of(of(&request.target)).unwrap()).unwrap();
+        return strategic::apply(object, patch, &Schema::of(of(&request.target)).unwrap()).unwrap();
     }
     let mut object = object;
     patch::merge(&mut object, &patch);

@@ -16,7 +16,7 @@ use kubelab_kube_proxy_sim::{
     proxy::{Config, Proxy},
 };
 use kubelab_proto::node::{
-    DialReply, DialRequest,
+    DialReply, DialRequest, ExecReply, ExecRequest, LogsReply, LogsRequest, PageReply, PageRequest,
     node_server::{Node, NodeServer},
 };
 use serde_json::{Value, json};
@@ -41,9 +41,35 @@ struct Pods {
     dead: Arc<Mutex<BTreeSet<String>>>,
 }
 
+type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// A proxy asks for connections and nothing else.
+fn never<T>() -> Result<T, Status> {
+    Err(Status::unimplemented("no proxy asks for this"))
+}
+
 #[tonic::async_trait]
 impl Node for Pods {
-    type DialStream = Pin<Box<dyn Stream<Item = Result<DialReply, Status>> + Send>>;
+    type DialStream = Streamed<DialReply>;
+    type LogsStream = Streamed<LogsReply>;
+    type ExecStream = Streamed<ExecReply>;
+    type AttachStream = Streamed<ExecReply>;
+
+    async fn logs(&self, _: Request<LogsRequest>) -> Result<Response<Self::LogsStream>, Status> {
+        never()
+    }
+
+    async fn exec(&self, _: Request<Streaming<ExecRequest>>) -> Result<Response<Self::ExecStream>, Status> {
+        never()
+    }
+
+    async fn attach(&self, _: Request<Streaming<ExecRequest>>) -> Result<Response<Self::AttachStream>, Status> {
+        never()
+    }
+
+    async fn page(&self, _: Request<PageRequest>) -> Result<Response<PageReply>, Status> {
+        never()
+    }
 
     async fn dial(&self, request: Request<Streaming<DialRequest>>) -> Result<Response<Self::DialStream>, Status> {
         let mut sent = request.into_inner();
