@@ -36,7 +36,8 @@ fn passes(lab: &Lab, modules: &[&str]) {
 }
 
 fn run(command: &mut Command) {
-    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}; these tests need python3 and PyPI"));
+    let output =
+        command.output().unwrap_or_else(|error| panic!("{command:?}: {error}; these tests need python3 and PyPI"));
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{command:?} failed:\n{out}{err}");
 }

@@ -100,7 +100,7 @@ class Dynamic(LabTest):
         apply({"a": "1"}, "one")
         with self.assertRaises(ConflictError) as caught:
             apply({"a": "2"}, "two")
-        self.assertIn('Apply failed with 1 conflict: conflict with \\"one\\": .data.a', caught.exception.body.decode())
+        self.assertIn('Apply failed with 1 conflict: conflict with \\"one\\": .data.a', str(caught.exception.body))
         self.assertEqual(apply({"a": "2", "b": "3"}, "two", force_conflicts=True).data.to_dict(), {"a": "2", "b": "3"})
         managers = {entry.manager for entry in maps.get(name="applied", namespace=self.namespace).metadata.managedFields}
         # The first has lost its only field.
@@ -113,7 +113,7 @@ class Dynamic(LabTest):
         self.assertEqual(made.spec.color, "red")
         with self.assertRaises(UnprocessibleEntityError) as caught:
             hats.create(body=self.hat("none", size=0), namespace=self.namespace)
-        self.assertIn("spec.size in body should be greater than or equal to 1", caught.exception.body.decode())
+        self.assertIn("spec.size in body should be greater than or equal to 1", str(caught.exception.body))
         status = {"metadata": {"name": "one"}, "status": {"size": 5}}
         hats.status.patch(body=status, namespace=self.namespace, content_type="application/merge-patch+json")
         self.assertEqual(hats.get(name="one", namespace=self.namespace).status.size, 5)

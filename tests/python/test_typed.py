@@ -12,14 +12,11 @@ NOT_SERVED = {
     "CertificatesV1Api.list_cluster_trust_bundle",
     "CertificatesV1Api.list_pod_certificate_request_for_all_namespaces",
     "CoreV1Api.list_component_status",
-    "NetworkingV1Api.list_ip_address",
-    "NetworkingV1Api.list_service_cidr",
     "ResourceV1Api.list_device_class",
     "ResourceV1Api.list_device_taint_rule",
     "ResourceV1Api.list_resource_claim_for_all_namespaces",
     "ResourceV1Api.list_resource_claim_template_for_all_namespaces",
     "ResourceV1Api.list_resource_slice",
-    "StorageV1Api.list_volume_attributes_class",
     "StoragemigrationV1Api.list_storage_version_migration",
 }
 
@@ -97,7 +94,7 @@ class Typed(LabTest):
         )
         refused = self.refused(422, "Invalid", self.core.create_namespaced_service, self.namespace, bad)
         fields = sorted(cause.field for cause in refused.details.causes)
-        self.assertEqual(fields, ["metadata.name", "spec.ports[0].port"])
+        self.assertEqual(fields, ["metadata.name", "spec.ports[0].port", "spec.ports[0].targetPort"])
 
     def test_a_deployment_rolls_and_scales(self):
         made = self.apps.create_namespaced_deployment(self.namespace, deployment("web", replicas=2))
