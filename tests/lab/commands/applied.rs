@@ -27,8 +27,7 @@ fn manifests_are_applied_compared_and_pruned() {
         assert_eq!(kubectl.run_with("diff -f -", &map("one", "1")), "");
         let differs = kubectl.fail_with_output("diff -f -", &map("one", "2"));
         assert!(differs.contains("\n-  a: \"1\"\n+  a: \"2\"\n"), "{differs}");
-        let differs = kubectl
-            .fail_with_output("diff --server-side --field-manager=kubectl-client-side-apply -f -", &map("one", "2"));
+        let differs = kubectl.fail_with_output("diff --server-side --force-conflicts -f -", &map("one", "2"));
         assert!(differs.contains("\n-  a: \"1\"\n+  a: \"2\"\n"), "{differs}");
         assert_eq!(
             kubectl.run_with("apply --dry-run=server -f -", &map("one", "2")),
@@ -39,7 +38,7 @@ fn manifests_are_applied_compared_and_pruned() {
         assert!(applied.starts_with("apiVersion: v1\ndata:\n  a: \"2\"\nkind: ConfigMap\n"), "{applied}");
         assert_eq!(kubectl.run_with("apply set-last-applied -f -", &map("one", "3")), "configmap/one configured\n");
         // `one` was last applied with `a`, so an apply without it takes it away.
-        let bare = "{apiVersion: v1, kind: ConfigMap, metadata: {name: one, labels: {set: pruned}}}";
+        let bare = r#"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"one","labels":{"set":"pruned"}}}"#;
         assert_eq!(kubectl.run_with("apply -f -", bare), "configmap/one configured\n");
         assert_eq!(kubectl.run("get configmap one -o jsonpath={.data}"), "");
 
@@ -88,7 +87,7 @@ fn server_side(kubectl: &Kubectl) {
 }
 
 fn validation(kubectl: &Kubectl) {
-    let wrong = "{apiVersion: v1, kind: ConfigMap, metadata: {name: odd}, dta: {a: b}}";
+    let wrong = r#"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"odd"},"dta":{"a":"b"}}"#;
     let refused = kubectl.fail("apply -f -", wrong);
     assert_eq!(
         refused,
@@ -103,7 +102,8 @@ fn validation(kubectl: &Kubectl) {
     let (code, out, warning) = kubectl.exit("apply --validate=ignore -f -", wrong);
     assert_eq!((code, out.as_str(), warning.as_str()), (Some(0), "configmap/odd unchanged\n", ""));
     kubectl.run("delete configmap odd");
-    let unknown = kubectl.fail("apply -f -", "{apiVersion: example.com/v9, kind: Odd, metadata: {name: odd}}");
+    let unknown =
+        kubectl.fail("apply -f -", r#"{"apiVersion":"example.com/v9","kind":"Odd","metadata":{"name":"odd"}}"#);
     assert_eq!(
         unknown,
         "error: resource mapping not found for name: \"odd\" namespace: \"\" from \"STDIN\": \

@@ -53,7 +53,7 @@ fn objects_are_changed_in_every_way() {
             "Error from server (Conflict): error when replacing \"STDIN\": Operation cannot be fulfilled on configmaps \"one\": \
              the object has been modified; please apply your changes to the latest version and try again\n"
         );
-        let free = "{apiVersion: v1, kind: ConfigMap, metadata: {name: one}, data: {b: '2'}}";
+        let free = r#"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"one"},"data":{"b":"2"}}"#;
         assert_eq!(kubectl.run_with("replace -f -", free), "configmap/one replaced\n");
         assert_eq!(kubectl.run("get configmap one -o jsonpath={.data}{.metadata.labels}"), r#"{"b":"2"}"#);
         let uid = kubectl.run("get configmap one -o jsonpath={.metadata.uid}");

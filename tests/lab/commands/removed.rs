@@ -1,15 +1,17 @@
 //! `delete` in all its forms, and `wait`.
 
+use serde_json::json;
+
 use super::{expect, with_each_kubectl};
 
 #[test]
 fn objects_are_removed_as_asked() {
     with_each_kubectl(|_, kubectl, namespace| {
-        let maps: String = ["a", "b", "c", "d", "e", "f"]
-            .map(|name| {
-                format!("{{apiVersion: v1, kind: ConfigMap, metadata: {{name: {name}, labels: {{n: {name}}}}}}}\n---\n")
-            })
-            .concat();
+        let map = |name: &str| {
+            let metadata = json!({"name": name, "labels": {"n": name}});
+            json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}).to_string() + "\n"
+        };
+        let maps = ["a", "b", "c", "d", "e", "f"].map(map).concat();
         kubectl.run_with("create -f -", &maps);
         expect(kubectl, namespace, MAPS);
         assert_eq!(

@@ -166,6 +166,8 @@ fn manifests(kubectl: &Kubectl) {
     assert!(raw.starts_with(r#"{"kind":"ConfigMapList","apiVersion":"v1""#), "{raw}");
 }
 
+const SEEN: &str = r#"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"seen","labels":{"seen":"yes"}}}"#;
+
 /// Every `-w` sees the object that is made and removed while it watches.
 fn watches(kubectl: &Kubectl) {
     for (flags, wanted) in [
@@ -180,10 +182,7 @@ fn watches(kubectl: &Kubectl) {
         let mut watch = watch.stdout(log.reopen().unwrap()).spawn().unwrap();
         wait_for(&format!("get {flags}"), || {
             // It may begin to watch at any time: so the object comes and goes until it has been seen.
-            kubectl.run_with(
-                "create -f -",
-                "{apiVersion: v1, kind: ConfigMap, metadata: {name: seen, labels: {seen: 'yes'}}}",
-            );
+            kubectl.run_with("create -f -", SEEN);
             kubectl.run("delete configmap seen");
             let text = fs::read_to_string(log.path()).unwrap();
             let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
