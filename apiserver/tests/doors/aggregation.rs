@@ -230,12 +230,12 @@ async fn another_server_answers_for_its_group() {
 
     extension.serving.abort();
     let patch = [("content-type", "application/merge-patch+json")];
-    let endpoints = "/api/v1/namespaces/default/endpoints/ext";
+    let service = "/api/v1/namespaces/default/services/ext";
     let touch = r#"{"metadata":{"annotations":{"touched":"now"}}}"#;
-    assert_eq!(lab.send("admin", Method::PATCH, endpoints, &patch, touch).await.status, 200);
+    assert_eq!(lab.send("admin", Method::PATCH, service, &patch, touch).await.status, 200);
     let found = condition(&lab, "FailedDiscoveryCheck").await;
     let message = found["message"].as_str().unwrap();
-    let url = format!("https://{}{GROUP}", extension.address);
+    let url = format!("https://localhost:{}{GROUP}", extension.address.port());
     assert!(message.starts_with(&format!("failing or missing response from {url}: ")), "{message}");
     let closed = async { while lab.get("admin", &things).await.status != 503 {} };
     timeout(PATIENCE, closed).await.expect("requests are still passed on");
