@@ -1,6 +1,40 @@
 //! kubectl's commands, with the oldest and the newest kubectl that is supported.
 
-use crate::harness::{KUBECTLS, Lab, config_maps};
+mod applied;
+mod changed;
+mod generated;
+mod nodes;
+mod removed;
+mod rolled;
+mod shown;
+
+use crate::harness::{KUBECTLS, Kubectl, Lab, config_maps};
+
+/// A small lab, and on it each kubectl in a namespace of its own.
+fn with_each_kubectl(test: impl Fn(&Lab, &Kubectl, &str)) {
+    let lab = Lab::with(&["--apiservers", "1", "--nodes", "1"]);
+    for version in KUBECTLS {
+        let namespace = format!("v{}", version.replace('.', "-"));
+        test(&lab, &lab.kubectl_of(version).within(&namespace), &namespace);
+    }
+}
+
+/// Runs each command; what it says must be what stands beside it. `{ns}` is the namespace.
+/// All that differ are shown.
+fn expect(kubectl: &Kubectl, namespace: &str, rows: &[(&str, &str)]) {
+    // What kubectl 1.27 says of it.
+    let annotated = if namespace == "v1-27" { "annotate" } else { "annotated" };
+    let mut wrong = String::new();
+    for (command, expected) in rows {
+        let command = command.replace("{ns}", namespace);
+        let expected = expected.replace("{ns}", namespace).replace("{annotated}", annotated);
+        let said = kubectl.says(&command);
+        if said.trim_end() != expected {
+            wrong += &format!("kubectl {command}\n  says: {}\n  not:  {expected}\n", said.trim_end());
+        }
+    }
+    assert!(wrong.is_empty(), "in namespace {namespace}:\n{wrong}");
+}
 
 const WEB: &str = "\
 apiVersion: apps/v1
