@@ -100,7 +100,7 @@ fn validation(kubectl: &Kubectl) {
         (Some(0), "configmap/odd created\n", "Warning: unknown field \"dta\"\n")
     );
     let (code, out, warning) = kubectl.exit("apply --validate=ignore -f -", wrong);
-    assert_eq!((code, out.as_str(), warning.as_str()), (Some(0), "configmap/odd unchanged\n", ""));
+    assert_eq!((code, out.as_str(), warning.as_str()), (Some(0), "configmap/odd configured\n", ""));
     kubectl.run("delete configmap odd");
     let unknown =
         kubectl.fail("apply -f -", r#"{"apiVersion":"example.com/v9","kind":"Odd","metadata":{"name":"odd"}}"#);
