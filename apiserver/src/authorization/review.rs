@@ -391,7 +391,7 @@ mod tests {
                 "SelfSubjectAccessReview",
                 json!({}),
                 "SelfSubjectAccessReview.authorization.k8s.io \"\" is invalid: spec.resourceAttributes: Invalid value: \
-                 null: exactly one of nonResourceAttributes or resourceAttributes must be specified",
+                 \"null\": exactly one of nonResourceAttributes or resourceAttributes must be specified",
             ),
             (
                 "SubjectAccessReview",

@@ -156,7 +156,7 @@ pub fn questions<V: Visitor>(v: &mut V) {
 }
 
 #[cfg(test)]
-mod cases;
+pub(crate) mod cases;
 #[cfg(test)]
 pub(crate) mod round_trip;
 #[cfg(test)]

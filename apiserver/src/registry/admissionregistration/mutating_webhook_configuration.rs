@@ -2,14 +2,15 @@
 
 use jiff::Timestamp;
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
-use kubelab_api::field::Errors;
+use kubelab_api::field::{Errors, Path};
 use serde_json::Value;
 
 use super::webhook::{self, Defaults};
 use crate::registry::{
-    cells::{self, AGE, NAME, cells, count, list},
+    cells::{self, AGE, NAME, cells, count, list, text},
     defaults::{each, missing},
     kind::{Column, Kind, age, column},
+    validation::choice,
 };
 
 /// MutatingWebhookConfiguration.
@@ -35,6 +36,10 @@ impl Kind for MutatingWebhookConfigurationKind {
 
     fn validate(configuration: &MutatingWebhookConfiguration, errors: &mut Errors) {
         webhook::validate(list(&configuration.webhooks).iter().map(Into::into), errors);
+        for (i, webhook) in list(&configuration.webhooks).iter().enumerate() {
+            let path = Path::new("webhooks").index(i).child("reinvocationPolicy");
+            choice(text(&webhook.reinvocation_policy), &["IfNeeded", "Never"], &path, errors);
+        }
     }
 
     const COLUMNS: &'static [Column] = &[NAME, column("Webhooks", "integer"), AGE];

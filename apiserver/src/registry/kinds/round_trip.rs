@@ -84,7 +84,7 @@ impl Generator {
 }
 
 /// What differs between two encoded objects.
-pub(crate) fn difference(before: &[u8], after: &[u8]) -> Value {
+fn difference(before: &[u8], after: &[u8]) -> Value {
     let [before, after] = [before, after].map(|json| serde_json::from_slice::<Value>(json).unwrap());
     super::cases::difference(&before, &after)
 }

@@ -24,7 +24,7 @@ fn bad_ingresses_are_refused_in_upstreams_words() {
         (json!({}), vec![]),
         (
             json!({"spec": {"rules": null}}),
-            vec!["spec: Invalid value: null: either `defaultBackend` or `rules` must be specified"],
+            vec!["spec: Invalid value: \"null\": either `defaultBackend` or `rules` must be specified"],
         ),
         (
             with_path(json!({"path": "/", "backend": backend})),

@@ -2,12 +2,15 @@
 
 use jiff::Timestamp;
 use k8s_openapi::api::rbac::v1::ClusterRole;
-use kubelab_api::field::Errors;
+use kubelab_api::{
+    field::{Errors, Path},
+    selector::label,
+};
 use serde_json::Value;
 
 use super::rules;
 use crate::registry::{
-    cells::{self, CREATED_AT, NAME, cells, created_at, list},
+    cells::{self, CREATED_AT, NAME, cells, count, created_at, list},
     kind::{Column, Kind, NameRule},
 };
 
@@ -22,6 +25,14 @@ impl Kind for ClusterRoleKind {
 
     fn validate(role: &ClusterRole, errors: &mut Errors) {
         rules::validate(list(&role.rules), false, errors);
+        let Some(rule) = &role.aggregation_rule else { return };
+        let path = Path::new("aggregationRule").child("clusterRoleSelectors");
+        if count(&rule.cluster_role_selectors) == 0 {
+            errors.required(&path, "at least one clusterRoleSelector required if aggregationRule is non-nil");
+        }
+        for (i, selector) in list(&rule.cluster_role_selectors).iter().enumerate() {
+            label::validate(selector, &path.index(i), errors);
+        }
     }
 
     const COLUMNS: &'static [Column] = &[NAME, CREATED_AT];

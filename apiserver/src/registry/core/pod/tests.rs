@@ -241,11 +241,11 @@ fn a_bad_pod_is_refused_in_upstreams_words() {
         (
             json!({"spec": {"restartPolicy": "Maybe", "dnsPolicy": "X"}}),
             vec![
-                "spec.restartPolicy: Unsupported value: \"Maybe\": supported values: \"Always\", \"Never\", \
-                 \"OnFailure\""
+                "spec.restartPolicy: Unsupported value: \"Maybe\": supported values: \"Always\", \"OnFailure\", \
+                 \"Never\""
                     .into(),
-                "spec.dnsPolicy: Unsupported value: \"X\": supported values: \"ClusterFirst\", \
-                 \"ClusterFirstWithHostNet\", \"Default\", \"None\""
+                "spec.dnsPolicy: Unsupported value: \"X\": supported values: \
+                 \"ClusterFirstWithHostNet\", \"ClusterFirst\", \"Default\", \"None\""
                     .into(),
             ],
         ),
@@ -255,8 +255,8 @@ fn a_bad_pod_is_refused_in_upstreams_words() {
                 "spec.tolerations[0].operator: Invalid value: \"\": operator must be Exists when `key` is empty, which \
                  means \"match all values and all keys\""
                     .into(),
-                "spec.tolerations[1].effect: Unsupported value: \"Never\": supported values: \"NoExecute\", \
-                 \"NoSchedule\", \"PreferNoSchedule\""
+                "spec.tolerations[1].effect: Unsupported value: \"Never\": supported values: \"NoSchedule\", \
+                 \"PreferNoSchedule\", \"NoExecute\""
                     .into(),
             ],
         ),
@@ -290,7 +290,7 @@ fn a_bad_pod_is_refused_in_upstreams_words() {
         ),
         (
             json!({"spec": {"activeDeadlineSeconds": 0}}),
-            vec!["spec.activeDeadlineSeconds: Invalid value: 0: must be between 1 and 4294967295, inclusive".into()],
+            vec!["spec.activeDeadlineSeconds: Invalid value: 0: must be between 1 and 2147483647, inclusive".into()],
         ),
         (
             container(json!({"securityContext": {"privileged": true, "allowPrivilegeEscalation": false}})),

@@ -35,7 +35,7 @@ pub(super) fn containers(context: &Context<'_>, path: &Path, errors: &mut Errors
         if !names.insert(container.name.as_str()) {
             errors.duplicate(&path.child("name"), container.name.as_str());
         }
-        probe::lifecycle_and_probes(container, context.grace_seconds, &path, errors);
+        probe::lifecycle_and_probes(container, context, &path, errors);
         restart_policy(container, &path, errors);
     }
     for (i, container) in containers.iter().enumerate() {
@@ -57,7 +57,7 @@ pub(super) fn init_containers(context: &Context<'_>, path: &Path, errors: &mut E
         unique_host_ports(list(&container.ports), &mut BTreeSet::new(), &of_one, errors);
         restart_policy(container, &path, errors);
         if pod::is_sidecar(container) {
-            probe::lifecycle_and_probes(container, context.grace_seconds, &path, errors);
+            probe::lifecycle_and_probes(container, context, &path, errors);
             continue;
         }
         let given = [

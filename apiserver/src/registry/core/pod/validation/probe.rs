@@ -8,12 +8,14 @@ use kubelab_api::{
     name,
 };
 
+use super::container::Context;
 use crate::registry::{
     cells::{list, text},
     validation::{NOT_POSITIVE, choice, form, nonnegative, port, port_or_name, required},
 };
 
-pub(super) fn lifecycle_and_probes(container: &Container, grace_seconds: i64, path: &Path, errors: &mut Errors) {
+pub(super) fn lifecycle_and_probes(container: &Container, context: &Context<'_>, path: &Path, errors: &mut Errors) {
+    let grace_seconds = context.grace_seconds;
     if let Some(lifecycle) = &container.lifecycle {
         let path = path.child("lifecycle");
         for (hook, field) in [(&lifecycle.post_start, "postStart"), (&lifecycle.pre_stop, "preStop")] {
@@ -27,6 +29,11 @@ pub(super) fn lifecycle_and_probes(container: &Container, grace_seconds: i64, pa
                 };
                 handler(&actions, grace_seconds, &path.child(field), errors);
             }
+        }
+        // Which signals there are is up to the operating system. Source: `validateStopSignal`.
+        let system = context.spec.os.as_ref().map_or("", |os| os.name.as_str());
+        if lifecycle.stop_signal.is_some() && system.is_empty() {
+            errors.forbidden(&path.child("stopSignal"), "may not be set for containers with empty `spec.os.name`");
         }
     }
     if let Some(liveness) = &container.liveness_probe {
