@@ -1,7 +1,7 @@
 //! The value of an expression. Source of the semantics: cel-spec's `langdef.md`; of the costs: cel-go's
 //! `interpreter/runtimecost.go`.
 
-use std::{cmp::Ordering, collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc};
 
 use regex::Regex;
 

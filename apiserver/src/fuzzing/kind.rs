@@ -50,7 +50,7 @@ fn accepted(crd: &CustomResourceDefinition) -> CustomResourceDefinition {
     let status = CustomResourceDefinitionStatus {
         accepted_names: Some(crd.spec.names.clone()),
         conditions: Some(vec![condition("NamesAccepted"), condition("Established")]),
-        stored_versions: None,
+        ..CustomResourceDefinitionStatus::default()
     };
     CustomResourceDefinition { status: Some(status), ..crd.clone() }
 }

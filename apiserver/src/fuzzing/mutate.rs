@@ -141,12 +141,11 @@ fn replace(value: &mut Value, chosen: usize, at: &mut usize, new: Value) -> Opti
         return None;
     }
     *at += 1;
-    let within: &mut dyn Iterator<Item = &mut Value> = match value {
-        Value::Array(elements) => &mut elements.iter_mut(),
-        Value::Object(fields) => &mut fields.values_mut(),
-        _ => return Some(new),
-    };
-    within.try_fold(new, |new, value| replace(value, chosen, at, new))
+    match value {
+        Value::Array(elements) => elements.iter_mut().try_fold(new, |new, value| replace(value, chosen, at, new)),
+        Value::Object(fields) => fields.values_mut().try_fold(new, |new, value| replace(value, chosen, at, new)),
+        _ => Some(new),
+    }
 }
 
 /// Changes the first `size` bytes of `data`, and says how many there are then: as libFuzzer asks for it. Every other time

@@ -10,7 +10,7 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use super::{TARGETS, mutate::mutate};
 
 /// So many inputs of each target are made of its seeds.
-const MUTATIONS: usize = 2_000;
+const MUTATIONS: usize = 300;
 
 /// The seeds of a target.
 fn seeds(name: &str) -> Vec<Vec<u8>> {

@@ -225,9 +225,11 @@ mod tests {
             json!({"op": "move", "from": "/b", "path": "/c/b"}),
             json!({"op": "move", "from": "/c", "path": "/b"}),
         ];
-        let error = json_patch(&mut document, &serde_json::to_vec(&deeper.repeat(3_000)).unwrap()).unwrap_err();
+        let error =
+            json_patch(&mut document, &serde_json::to_vec(&vec![deeper.clone(); 3_000].concat()).unwrap()).unwrap_err();
         assert_eq!(error.code(), 422);
-        assert!(json_patch(&mut document, &serde_json::to_vec(&deeper.repeat(100)).unwrap()).is_ok());
+        let mut document = json!({"b": 1});
+        assert!(json_patch(&mut document, &serde_json::to_vec(&vec![deeper; 100].concat()).unwrap()).is_ok());
 
         let double = json!({"op": "copy", "from": "/list", "path": "/list/-"});
         let mut bomb = json!({"list": ["x".repeat(1000)]});

@@ -1,5 +1,7 @@
 //! What a request carries: read within bounds, and turned into JSON.
 
+use std::thread;
+
 use bytes::{Bytes, BytesMut};
 use http_body::Body as HttpBody;
 use http_body_util::BodyExt;
@@ -17,6 +19,10 @@ const DRAINED: usize = 16 * 1024 * 1024;
 
 /// What YAML may nest; serde_json stops at 128 by itself.
 const YAML_DEPTH: usize = 100;
+
+/// The stack for YAML as deep as that: its parser takes some 20 KiB a level in a debug build, more than a server's thread
+/// has.
+const YAML_STACK: usize = 8 * 1024 * 1024;
 
 /// What aliases of a YAML document may grow to, in events (CVE-2019-11253).
 const YAML_REPLAYED: usize = 50_000;
@@ -102,6 +108,14 @@ pub fn patch(content_type: &str, bytes: Bytes) -> Result<Body, Error> {
 
 /// YAML as JSON, event by event: keys that stand twice stay, for strict decoding to find.
 pub fn yaml(bytes: &[u8]) -> Result<Bytes, Error> {
+    thread::scope(|scope| {
+        let thread = thread::Builder::new().stack_size(YAML_STACK).spawn_scoped(scope, || converted(bytes));
+        let converted = thread.map_err(Error::internal)?.join();
+        converted.unwrap_or_else(|_| Err(Error::internal("the conversion of YAML to JSON ended early")))
+    })
+}
+
+fn converted(bytes: &[u8]) -> Result<Bytes, Error> {
     let mut options = serde_saphyr::Options::default();
     let mut budget = Budget::default();
     budget.max_depth = YAML_DEPTH;

@@ -189,7 +189,7 @@ fn protobuf_that_nests_deep() {
 fn what_is_wide() {
     let names = |count: usize| (0..count).map(|n| format!("a/{n}")).collect::<Vec<_>>();
     let object = |finalizers: &[String]| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "finalizers": finalizers}});
-    let (half, all) = (names(50_000), names(100_000));
+    let (half, all) = (names(12_500), names(25_000));
     for media_type in ["strategic-merge-patch+json", "merge-patch+json", "apply-patch+yaml"] {
         bears("patch", format!("application/{media_type}\n{}\n{}", object(&half), object(&all)));
         let delete = json!({"metadata": {"$deleteFromPrimitiveList/finalizers": all}});
@@ -208,10 +208,10 @@ fn what_is_wide() {
         "status": {"conditions": conditions}})
     };
     for more in [json!({}), json!({"$patch": "delete"})] {
-        let (before, after) = (node(conditions(20_000, json!({}))), node(conditions(40_000, more)));
+        let (before, after) = (node(conditions(5_000, json!({}))), node(conditions(10_000, more)));
         bears("patch", format!("application/strategic-merge-patch+json\n{before}\n{after}"));
     }
-    let managers: Vec<_> = (0..40_000)
+    let managers: Vec<_> = (0..20_000)
         .map(|n| json!({"manager": n.to_string(), "operation": "Update", "apiVersion": "v1", "fieldsType": "FieldsV1"}))
         .collect();
     bears(
@@ -221,7 +221,7 @@ fn what_is_wide() {
         .to_string(),
     );
     // The same member again and again, far down.
-    let twice = nested("[", format!("{{{}}}", vec!["\"a\":1"; 300_000].join(",")), "]", 9_000);
+    let twice = nested("[", format!("{{{}}}", vec!["\"a\":1"; 100_000].join(",")), "]", 9_000);
     bears("patch", format!("application/merge-patch+json\n{}\n{twice}", object(&[])));
 
     let list = json!({"type": "array", "items": {"type": "string", "maxLength": 1}, "x-kubernetes-list-type": "set"});
@@ -229,7 +229,7 @@ fn what_is_wide() {
     for element in ["1", "\"long\""] {
         bears(
             "custom",
-            format!("{}\n{}", crd(&schema, ".spec"), widget(format!("[{}]", vec![element; 300_000].join(",")))),
+            format!("{}\n{}", crd(&schema, ".spec"), widget(format!("[{}]", vec![element; 100_000].join(",")))),
         );
     }
 }
