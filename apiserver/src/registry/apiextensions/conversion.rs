@@ -125,8 +125,8 @@ mod tests {
                  format: https://host[/path]",
             ),
             (
-                service(json!({"path": "x"})),
-                "c.webhookClientConfig.service.path: Invalid value: \"x\": must start with a '/'",
+                service(json!({"path": "xy"})),
+                "c.webhookClientConfig.service.path: Invalid value: \"xy\": must start with a '/'",
             ),
             (service(json!({"name": ""})), "c.webhookClientConfig.service.name: Required value"),
         ] {
