@@ -1,7 +1,7 @@
 //! Paths into an object, and what is wrong there, in upstream's words.
 //! Source: `k8s.io/apimachinery/pkg/util/validation/field`.
 
-use std::fmt;
+use std::{collections::HashSet, fmt};
 
 /// A path such as `spec.containers[0].name` or `data[key]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -95,13 +95,18 @@ impl fmt::Display for Error {
     }
 }
 
+/// So many errors of one object are told; an answer must not be many times larger than what was asked.
+const MAX_ERRORS: usize = 10_000;
+
 /// What is wrong with an object, gathered while it is checked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Errors(pub Vec<Error>);
 
 impl Errors {
     fn push(&mut self, kind: Kind, path: &Path, message: String) {
-        self.0.push(Error { kind, path: path.clone(), message });
+        if self.0.len() < MAX_ERRORS {
+            self.0.push(Error { kind, path: path.clone(), message });
+        }
     }
 
     /// A value must be given. `detail` may be empty.
@@ -181,14 +186,10 @@ fn with_detail(message: String, detail: &str) -> String {
 impl fmt::Display for Errors {
     /// Upstream's aggregate: one error bare, several in brackets, each once.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut seen: Vec<String> = Vec::new();
-        for error in &self.0 {
-            let text = error.to_string();
-            if !seen.contains(&text) {
-                seen.push(text);
-            }
-        }
-        match seen.as_slice() {
+        let mut texts: Vec<String> = self.0.iter().map(ToString::to_string).collect();
+        let mut seen = HashSet::with_capacity(texts.len());
+        texts.retain(|text| seen.insert(text.clone()));
+        match texts.as_slice() {
             [one] => f.write_str(one),
             many => write!(f, "[{}]", many.join(", ")),
         }
@@ -198,6 +199,14 @@ impl fmt::Display for Errors {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn errors_are_bounded() {
+        let mut errors = Errors::default();
+        (0..MAX_ERRORS * 2).for_each(|index| errors.required(&Path::new("list").index(index), ""));
+        assert_eq!(errors.0.len(), MAX_ERRORS);
+        assert!(errors.to_string().ends_with("list[9999]: Required value]"));
+    }
 
     #[test]
     fn errors_read_as_upstreams() {

@@ -8,6 +8,8 @@ use serde_json::Value;
 
 /// A path has at most so many steps, so that `..` cannot be piled up.
 const MAX_STEPS: usize = 64;
+/// Filters stand within filters at most so deep: they are read, and followed, recursively.
+const MAX_FILTERS: usize = 4;
 /// A path leads to at most so many values.
 const MAX_FOUND: usize = 10_000;
 
@@ -43,7 +45,7 @@ impl JsonPath {
     /// Parses a path such as `.status.conditions[?(@.type=="Ready")].status`.
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut chars = text.chars().peekable();
-        let steps = steps(&mut chars, None)?;
+        let steps = steps(&mut chars, None, 0)?;
         if steps.len() > MAX_STEPS {
             return Err(format!("a path of more than {MAX_STEPS} steps"));
         }
@@ -56,7 +58,7 @@ impl JsonPath {
     }
 }
 
-fn steps(chars: &mut Peekable<Chars>, end: Option<fn(char) -> bool>) -> Result<Vec<Step>, String> {
+fn steps(chars: &mut Peekable<Chars>, end: Option<fn(char) -> bool>, filters: usize) -> Result<Vec<Step>, String> {
     let mut steps = Vec::new();
     while let Some(&c) = chars.peek() {
         if end.is_some_and(|end| end(c)) {
@@ -82,7 +84,7 @@ fn steps(chars: &mut Peekable<Chars>, end: Option<fn(char) -> bool>) -> Result<V
             }
             '[' => {
                 chars.next();
-                steps.push(bracket(chars)?);
+                steps.push(bracket(chars, filters)?);
             }
             _ => steps.push(Step::Field(name(chars, end))),
         }
@@ -106,10 +108,10 @@ fn name(chars: &mut Peekable<Chars>, end: Option<fn(char) -> bool>) -> String {
 }
 
 /// What stands in brackets, with the one that closes it.
-fn bracket(chars: &mut Peekable<Chars>) -> Result<Step, String> {
+fn bracket(chars: &mut Peekable<Chars>, filters: usize) -> Result<Step, String> {
     skip_space(chars);
     if chars.next_if_eq(&'?').is_some() {
-        return filter(chars);
+        return filter(chars, filters + 1);
     }
     let mut parts = Vec::new();
     loop {
@@ -151,12 +153,15 @@ fn range(chars: &mut Peekable<Chars>) -> Result<Step, String> {
     first.map(Step::Element).ok_or_else(|| "invalid array index".to_owned())
 }
 
-fn filter(chars: &mut Peekable<Chars>) -> Result<Step, String> {
+fn filter(chars: &mut Peekable<Chars>, filters: usize) -> Result<Step, String> {
+    if filters > MAX_FILTERS {
+        return Err(format!("filters nested deeper than {MAX_FILTERS}"));
+    }
     if chars.next() != Some('(') {
         return Err("unterminated filter".to_owned());
     }
     skip_space(chars);
-    let path = steps(chars, Some(|c| c == ')' || c == ' ' || "=!<>".contains(c)))?;
+    let path = steps(chars, Some(|c| c == ')' || c == ' ' || "=!<>".contains(c)), filters)?;
     skip_space(chars);
     let mut operator = String::new();
     while let Some(c) = chars.next_if(|c| "=!<>".contains(*c)) {
@@ -318,8 +323,9 @@ mod tests {
             (".a['b", "unterminated quoted string"),
             (".a[?(@.b==\"c\"", "unterminated filter"),
             (".a[0", "unterminated array"),
+            (&*"[?(@".repeat(100_000), "filters nested deeper than 4"),
         ] {
-            assert_eq!(JsonPath::parse(path), Err(wrong.to_owned()), "{path}");
+            assert_eq!(JsonPath::parse(path), Err(wrong.to_owned()), "{path:.99}");
         }
     }
 }

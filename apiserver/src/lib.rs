@@ -16,6 +16,7 @@
 //! | [`audit`] | who asked for what, and what came of it, as a log |
 //! | [`bootstrap`] | what every cluster has from the start |
 //! | [`fairness`] | whose request is served now |
+//! | `fuzzing` | what hostile input is tried on; in tests only |
 //! | [`discovery`], [`openapi`] | what is served, and how it looks |
 //! | [`cel`] | the expression language of policies and validation rules |
 //! | [`outside`] | calls to webhooks and extension servers, for plans that make none themselves |
@@ -37,6 +38,8 @@ pub mod corridor;
 pub mod discovery;
 pub mod doors;
 pub mod fairness;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 pub mod metrics;
 pub mod nodes;
 pub mod openapi;

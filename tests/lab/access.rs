@@ -150,8 +150,10 @@ fn machines_join(lab: &Lab) {
         text.contains("jws-kubeconfig-abcdef: eyJ")
     });
     assert!(signed.contains(&format!("https://127.0.0.1:{}", lab.port)), "{signed}");
-    let anyone = "get configmaps/cluster-info -n kube-public --as system:anonymous --as-group system:unauthenticated";
-    assert_eq!(kubectl.says(&format!("auth can-i {anyone}")), "yes\n");
+    let anyone = "--as system:anonymous --as-group system:unauthenticated";
+    let read = kubectl.run(&format!("get configmap cluster-info -n kube-public -o name {anyone}"));
+    assert_eq!(read, "configmap/cluster-info\n", "whoever wants to join reads it before he has a name");
+    kubectl.fail(&format!("get configmaps -n kube-public {anyone}"), "");
     let machine = lab.kubectl_with_token("1.33", "abcdef.0123456789abcdef");
     let whoami = machine.run("auth whoami -o jsonpath={.status.userInfo.username}");
     assert_eq!(whoami, "system:bootstrap:abcdef");

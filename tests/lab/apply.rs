@@ -31,9 +31,12 @@ async fn fields_have_managers() {
 
         kubectl.run(&format!("scale deployment {name} --replicas 5"));
         let refused = kubectl.fail("apply --server-side -f -", &two);
-        let conflict = "Apply failed with 1 conflict: conflict with \"kubectl\" with subresource \"scale\" using apps/v1: \
-                        .spec.replicas";
-        assert!(refused.contains(conflict), "{refused}");
+        // `kubectl scale` names no manager, so it is the program, which is called by its version here.
+        let conflict = format!(
+            "Apply failed with 1 conflict: conflict with \"kubectl.{version}\" with subresource \"scale\" using apps/v1: \
+             .spec.replicas"
+        );
+        assert!(refused.contains(&conflict), "{refused}");
         assert!(refused.contains("--force-conflicts"), "{refused}");
         let diff = kubectl.fail_with_output("diff --server-side --force-conflicts -f -", &two);
         assert!(diff.contains("-  replicas: 5") && diff.contains("+  replicas: 2"), "{diff}");

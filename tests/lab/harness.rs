@@ -102,7 +102,7 @@ impl Lab {
 
     /// A kubectl of this version.
     pub fn kubectl_of(&self, version: &str) -> Kubectl {
-        Kubectl { program: kubectl_program(version), kubeconfig: self.kubeconfig() }
+        Kubectl { program: kubectl_program(version), kubeconfig: self.kubeconfig(), namespace: None }
     }
 
     /// A kubectl that shows this token.
@@ -126,7 +126,7 @@ impl Lab {
         );
         let kubeconfig = self.data_dir().join(format!("kubeconfig-{:x}", rand::random::<u64>()));
         fs::write(&kubeconfig, text).unwrap();
-        Kubectl { program: kubectl_program(version), kubeconfig }
+        Kubectl { program: kubectl_program(version), kubeconfig, namespace: None }
     }
 
     /// The `kube` crate's client.
@@ -155,9 +155,17 @@ impl Drop for Lab {
 pub struct Kubectl {
     program: PathBuf,
     kubeconfig: PathBuf,
+    namespace: Option<String>,
 }
 
 impl Kubectl {
+    /// The same in a namespace of its own, which it makes.
+    pub fn within(self, namespace: &str) -> Self {
+        self.run(&format!("create namespace {namespace}"));
+        self.wait_until(&format!("get serviceaccounts -n {namespace}"), |text| text.contains("default"));
+        Self { namespace: Some(namespace.to_owned()), ..self }
+    }
+
     /// Runs it; it must succeed. Gives what it prints.
     pub fn run(&self, arguments: &str) -> String {
         succeed(&format!("kubectl {arguments}"), self.output(&words(arguments), ""))
@@ -196,6 +204,7 @@ impl Kubectl {
     pub fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
         command.arg("--kubeconfig").arg(&self.kubeconfig);
+        command.args(self.namespace.iter().flat_map(|namespace| ["--namespace", namespace]));
         // Discovery caches must not outlive the lab.
         command.env("KUBECACHEDIR", self.kubeconfig.with_file_name("kubectl-cache"));
         command

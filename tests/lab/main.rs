@@ -15,6 +15,7 @@
 //! | [`deletion`] | cascades, finalizers, namespaces that end; quotas and security standards |
 //! | [`life`] | `kubelab`'s own commands, and its errors |
 //! | [`policies`] | admission policies and webhooks, as kubectl meets them |
+//! | [`python`] | the Python client, and an operator that is written with kopf |
 //! | [`reading`] | pages and watches, as raw requests see them |
 //! | [`served`] | what the apiservers tell of themselves, to kubectl, old and new |
 //! | [`streams`] | logs, exec, attach, port-forward, proxy |
@@ -34,6 +35,7 @@ mod deletion;
 mod harness;
 mod life;
 mod policies;
+mod python;
 mod reading;
 mod served;
 mod streams;

@@ -27,13 +27,15 @@ fn pages_and_watches_are_upstreams() {
     assert_eq!(Value::from(items), all["items"]);
     assert_eq!(kubectl.run("get configmaps --chunk-size=2 -o name").lines().count(), 6);
 
-    let version = all["metadata"]["resourceVersion"].as_str().unwrap();
+    let version_of = |object: &Value| -> u64 { object["resourceVersion"].as_str().unwrap().parse().unwrap() };
+    let version = version_of(&all["metadata"]);
     for path in ["/api/v1/namespaces/default/configmaps?watch=true&", "/api/v1/watch/namespaces/default/configmaps?"] {
         let watch = format!("get --raw '{path}allowWatchBookmarks=true&timeoutSeconds=3&resourceVersion={version}'");
         let events = kubectl.run(&watch);
         let last: Value = serde_json::from_str(events.lines().last().unwrap()).unwrap();
         assert_eq!(last["type"], "BOOKMARK", "a watch ends with a bookmark: {events}");
-        assert!(last["object"]["metadata"]["resourceVersion"].as_str() >= Some(version), "{last}");
+        assert!(version_of(&last["object"]["metadata"]) >= version, "{last}");
+        assert_eq!(last["object"]["metadata"].get("creationTimestamp"), None, "what was never made has no time");
     }
     let streamed = kubectl.run(
         "get --raw '/api/v1/namespaces/default/configmaps?watch=true&sendInitialEvents=true&allowWatchBookmarks=true\

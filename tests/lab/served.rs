@@ -36,7 +36,8 @@ fn kubectl_finds_out_what_is_served() {
         assert!(kubectl.run("get prioritylevelconfigurations").contains("workload-low"));
         assert!(kubectl.run("api-resources").contains("prioritylevelconfigurations"));
         assert!(kubectl.run("api-versions").contains("apiregistration.k8s.io/v1"));
-        assert!(kubectl.run("version").contains("Server Version: v1.37"));
+        let served = kubectl.json("version");
+        assert!(served["serverVersion"]["gitVersion"].as_str().unwrap().starts_with("v1.37."), "{served}");
         let ready = kubectl.run("get --raw /readyz?verbose");
         assert!(ready.contains("[+]poststarthook/rbac/bootstrap-roles ok"), "{ready}");
         assert_eq!(kubectl.run("get --raw /livez/etcd"), "ok");

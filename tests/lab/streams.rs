@@ -210,7 +210,7 @@ fn ports_and_pages_are_reached() {
     for version in KUBECTLS {
         let kubectl = lab.kubectl_of(version);
         for (target, port) in [("pod/web", 80), ("service/web", 8080)] {
-            let (forward, local) = forward(&kubectl, target, port);
+            let (forward, _lines, local) = forward(&kubectl, target, port);
             for _ in 0..3 {
                 let answer = get(local, "/x");
                 assert!(answer.contains("Server name: web") && answer.contains("URI: /x"), "{answer}");
@@ -249,13 +249,15 @@ fn ports_and_pages_are_reached() {
     assert!(lab.kubectl().run("logs web").contains("\"GET /through HTTP/1.1\" 200 "), "servers log who asks");
 }
 
-fn forward(kubectl: &Kubectl, target: &str, port: u16) -> (Child, u16) {
+/// What kubectl prints is kept: a program without a reader ends when it prints its next line.
+fn forward(kubectl: &Kubectl, target: &str, port: u16) -> (Child, impl BufRead, u16) {
     let mut command = kubectl.command();
     let mut child = command.args(["port-forward", target, &format!(":{port}")]).stdout(Stdio::piped()).spawn().unwrap();
     let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap());
+    lines.read_line(&mut line).unwrap();
     let local = line.split("127.0.0.1:").nth(1).and_then(|rest| rest.split(' ').next()).unwrap();
-    (child, local.parse().unwrap())
+    (child, lines, local.parse().unwrap())
 }
 
 fn get(port: u16, path: &str) -> String {

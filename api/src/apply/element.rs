@@ -3,7 +3,7 @@
 
 use std::{cmp::Ordering, fmt};
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 
 /// A field, or an element of a list.
 #[derive(Clone, Debug)]
@@ -124,10 +124,7 @@ fn compare_values(a: &Value, b: &Value) -> Ordering {
         Value::Null => 5,
     };
     match (a, b) {
-        (Value::Number(x), Value::Number(y)) => match (x.as_i64(), y.as_i64()) {
-            (Some(x), Some(y)) => x.cmp(&y),
-            _ => x.as_f64().unwrap_or_default().total_cmp(&y.as_f64().unwrap_or_default()),
-        },
+        (Value::Number(x), Value::Number(y)) => compare_numbers(x, y),
         (Value::String(x), Value::String(y)) => x.cmp(y),
         (Value::Bool(x), Value::Bool(y)) => x.cmp(y),
         (Value::Array(x), Value::Array(y)) => {
@@ -140,6 +137,23 @@ fn compare_values(a: &Value, b: &Value) -> Ordering {
         }
         _ => rank(a).cmp(&rank(b)),
     }
+}
+
+/// By the exact value: an order through `f64` would not be transitive, which sorting does not forgive.
+fn compare_numbers(a: &Number, b: &Number) -> Ordering {
+    let real = |number: &Number| number.as_f64().unwrap_or_default();
+    match (a.as_i128(), b.as_i128()) {
+        (Some(a), Some(b)) => a.cmp(&b),
+        (Some(a), None) => whole_and_real(a, real(b)),
+        (None, Some(b)) => whole_and_real(b, real(a)).reverse(),
+        (None, None) => real(a).partial_cmp(&real(b)).unwrap_or(Ordering::Equal),
+    }
+}
+
+fn whole_and_real(whole: i128, real: f64) -> Ordering {
+    // What is larger than an `i128` is cut to its bounds, which no number of JSON's integers reaches.
+    let fraction = real.fract().partial_cmp(&0.0).unwrap_or(Ordering::Equal);
+    whole.cmp(&(real.trunc() as i128)).then(fraction.reverse())
 }
 
 /// Values are equal, numbers whatever they are written like.
@@ -195,6 +209,26 @@ mod tests {
         for wrong in ["", "f", "fields:x", "k:1", "v:", "i:x", "."] {
             assert!(Element::parse(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn numbers_have_one_order_however_they_are_written() {
+        let texts = [
+            "-1e300",
+            "-9223372036854775808",
+            "-0.5",
+            "0",
+            "9007199254740992",
+            "9007199254740993",
+            "18446744073709551615",
+            "1e300",
+        ];
+        let numbers = texts.map(|text| serde_json::from_str::<Value>(text).unwrap());
+        assert!(numbers.is_sorted_by(|a, b| compare_values(a, b).is_lt()));
+        let real = serde_json::from_str("9007199254740992.0").unwrap();
+        assert_eq!(compare_values(&numbers[4], &real), Ordering::Equal);
+        assert_eq!(compare_values(&numbers[5], &real), Ordering::Greater);
+        assert_eq!(compare_values(&numbers[3], &serde_json::from_str("-0.0").unwrap()), Ordering::Equal);
     }
 
     #[test]

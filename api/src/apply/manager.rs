@@ -1,6 +1,8 @@
 //! `metadata.managedFields`, read and written. Source: `util/managedfields/internal/managedfields.go` of
 //! `k8s.io/apimachinery`.
 
+use std::collections::{HashMap, HashSet, hash_map::Entry};
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry, Time};
 
 use super::{fields_v1, set::Set};
@@ -11,7 +13,7 @@ const MAX_UPDATERS: usize = 10;
 const ANCIENT: &str = "ancient-changes";
 
 /// How a manager came to its fields.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[allow(missing_docs)]
 pub enum Operation {
     Apply,
@@ -49,6 +51,12 @@ impl Identity {
             && self.subresource == other.subresource
             && (self.operation == Operation::Apply || self.api_version == other.api_version)
     }
+
+    /// What [`Identity::is`] compares.
+    fn distinct(&self) -> (String, Operation, String, String) {
+        let version = if self.operation == Operation::Apply { String::new() } else { self.api_version.clone() };
+        (self.name.clone(), self.operation, self.subresource.clone(), version)
+    }
 }
 
 /// A manager and its fields.
@@ -81,6 +89,7 @@ pub enum Undecodable {
 /// The managers of an object. Source: `DecodeManagedFields`.
 pub fn decode(entries: &[ManagedFieldsEntry]) -> Result<Vec<Manager>, Undecodable> {
     let mut managers: Vec<Manager> = Vec::with_capacity(entries.len());
+    let mut places = HashMap::with_capacity(entries.len());
     for (place, entry) in entries.iter().enumerate() {
         let operation = match entry.operation.as_deref() {
             Some("Apply") => Operation::Apply,
@@ -105,9 +114,12 @@ pub fn decode(entries: &[ManagedFieldsEntry]) -> Result<Vec<Manager>, Undecodabl
             _ => Set::default(),
         };
         let manager = Manager { identity, time: entry.time.clone(), fields };
-        match managers.iter_mut().find(|other| other.identity.is(&manager.identity)) {
-            Some(same) => *same = manager,
-            None => managers.push(manager),
+        match places.entry(manager.identity.distinct()) {
+            Entry::Occupied(place) => managers[*place.get()] = manager,
+            Entry::Vacant(place) => {
+                place.insert(managers.len());
+                managers.push(manager);
+            }
         }
     }
     Ok(managers)
@@ -174,7 +186,7 @@ pub(super) fn cap(managers: &mut Vec<Manager>) {
         }
     }
     joined.retain(|(_, members)| members.len() > 1);
-    let gone: Vec<usize> = joined.iter().flat_map(|(_, members)| members.iter().copied()).collect();
+    let gone: HashSet<usize> = joined.iter().flat_map(|(_, members)| members.iter().copied()).collect();
     let mut place = 0;
     managers.retain(|_| {
         place += 1;

@@ -1,7 +1,7 @@
 //! An applied configuration merged into the live object. Source: `typed/merge.go` of
 //! `sigs.k8s.io/structured-merge-diff`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
@@ -83,7 +83,7 @@ fn merge_elements(list: &List, live: &[Value], config: &[Value]) -> Result<Optio
     };
     let mut shared =
         right.iter().map(|(element, _)| element).filter(|element| present.contains_key(element)).peekable();
-    let mut merged: Vec<&Element> = Vec::with_capacity(right.len());
+    let mut merged: BTreeSet<&Element> = BTreeSet::new();
     let mut out = Vec::with_capacity(left.len().max(right.len()));
     let (mut l, mut r) = (0, 0);
     while l < left.len() || r < right.len() {
@@ -91,7 +91,7 @@ fn merge_elements(list: &List, live: &[Value], config: &[Value]) -> Result<Optio
             if let Some((other, _)) = right.get(r) {
                 if element == other {
                     out.extend(one(element)?);
-                    merged.push(element);
+                    merged.insert(element);
                     (l, r) = (l + 1, r + 1);
                     shared.next();
                     continue;
@@ -107,13 +107,13 @@ fn merge_elements(list: &List, live: &[Value], config: &[Value]) -> Result<Optio
                 l += 1;
                 continue;
             }
-            if merged.contains(&element) {
+            if merged.contains(element) {
                 l += 1;
             }
         }
         if let Some((element, _)) = right.get(r) {
             out.extend(one(element)?);
-            merged.push(element);
+            merged.insert(element);
             r += 1;
             shared.next_if(|next| *next == element);
         }

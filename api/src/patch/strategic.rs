@@ -11,6 +11,8 @@
 //! Source: `k8s.io/apimachinery/pkg/util/strategicpatch` and
 //! <https://github.com/kubernetes/community/blob/master/contributors/devel/sig-api-machinery/strategic-merge-patch.md>.
 
+use std::collections::{HashMap, HashSet};
+
 use serde_json::{Map, Value};
 
 use super::{
@@ -158,8 +160,8 @@ fn directive_field(name: &str, directive: &str) -> Option<Option<String>> {
 
 fn retain_keys(original: &mut Object, patch: &mut Object) -> Result<(), Error> {
     let Some(keys) = patch.remove(RETAIN_KEYS) else { return Ok(()) };
-    let keys = keys.as_array().ok_or(Error::RetainKeys)?;
-    let retained = |name: &str| keys.iter().any(|key| key.as_str() == Some(name));
+    let keys: HashSet<&str> = keys.as_array().ok_or(Error::RetainKeys)?.iter().filter_map(Value::as_str).collect();
+    let retained = |name: &str| keys.contains(name);
     let unnamed = patch.iter().any(|(name, value)| {
         !value.is_null() && !name.starts_with(DELETE_FROM) && !name.starts_with(SET_ORDER) && !retained(name)
     });
@@ -239,16 +241,12 @@ fn merge_list(original: Vec<Value>, patch: Vec<Value>, field: Merging, deleting:
         return merge_elements(original, patch, field);
     }
     if deleting {
-        return Ok(original.into_iter().filter(|element| !patch.contains(element)).collect());
+        let gone: HashSet<Value> = patch.into_iter().collect();
+        return Ok(original.into_iter().filter(|element| !gone.contains(element)).collect());
     }
-    let server = original.clone();
-    let mut merged = Vec::with_capacity(original.len() + patch.len());
-    for element in original.into_iter().chain(patch.iter().cloned()) {
-        if !merged.contains(&element) {
-            merged.push(element);
-        }
-    }
-    Ok(order::arrange(merged, &patch, &server, ""))
+    let mut seen = HashSet::with_capacity(original.len() + patch.len());
+    let merged = original.iter().chain(&patch).filter(|element| seen.insert(*element)).cloned().collect();
+    Ok(order::arrange(merged, &patch, &original, ""))
 }
 
 fn elements_are_objects(original: &[Value], patch: &[Value]) -> Result<bool, Error> {
@@ -267,13 +265,13 @@ fn elements_are_objects(original: &[Value], patch: &[Value]) -> Result<bool, Err
 fn merge_elements(mut original: Vec<Value>, patch: Vec<Value>, field: Merging) -> Result<Vec<Value>, Error> {
     let key = field.merge_key;
     let mut changes = Vec::with_capacity(patch.len());
+    let mut gone = HashSet::new();
     let mut replace = false;
     for element in patch {
         match element.get(PATCH).map(|directive| directive.as_str().unwrap_or_default()) {
             None => changes.push(element),
             Some("delete") => {
-                let identity = element.get(key).ok_or_else(|| Error::NoMergeKey(go::plain(&element), key))?;
-                original.retain(|old| old.get(key) != Some(identity));
+                gone.insert(element.get(key).cloned().ok_or_else(|| Error::NoMergeKey(go::plain(&element), key))?);
             }
             Some("replace") => replace = true,
             Some("merge") => return Err(Error::MergeElement),
@@ -284,19 +282,27 @@ fn merge_elements(mut original: Vec<Value>, patch: Vec<Value>, field: Merging) -
         require_merge_key(&changes, key)?;
         return Ok(changes);
     }
+    original.retain(|old| old.get(key).is_none_or(|identity| !gone.contains(identity)));
     require_merge_key(&changes, key)?;
     require_merge_key(&original, key)?;
     let server = order::identities(&original, key);
     let wanted = order::identities(&changes, key);
     let mut merged = original;
-    for element in changes {
-        match merged.iter_mut().find(|old| old.get(key) == element.get(key)) {
+    let mut places = HashMap::with_capacity(merged.len());
+    for (at, identity) in server.iter().enumerate() {
+        places.entry(identity).or_insert(at);
+    }
+    for (element, identity) in changes.into_iter().zip(&wanted) {
+        match places.get(identity).and_then(|at| merged.get_mut(*at)) {
             Some(old) => {
                 if let (Value::Object(before), Value::Object(change)) = (old.take(), element) {
                     *old = Value::Object(merge_object(before, change, field.schema.and_then(Schema::element))?);
                 }
             }
-            None => merged.push(element),
+            None => {
+                places.insert(identity, merged.len());
+                merged.push(element);
+            }
         }
     }
     Ok(order::arrange(merged, &wanted, &server, key))

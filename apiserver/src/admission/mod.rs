@@ -252,6 +252,12 @@ impl Chain {
         Self { plugins, quota: resource_quota::ResourceQuotas }
     }
 
+    /// No plugins; quotas are charged.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub fn empty() -> Self {
+        Self { plugins: Vec::new(), quota: resource_quota::ResourceQuotas }
+    }
+
     /// One plugin more, after the others; only quotas are charged later.
     #[must_use]
     pub fn and(mut self, plugin: impl Plugin + 'static) -> Self {

@@ -385,7 +385,7 @@ impl Folded {
                 if pairs.windows(2).any(|pair| pair[0].0.compare(&pair[1].0).is_none()) {
                     return Err(Failure::new("list elements must be comparable"));
                 }
-                pairs.sort_by(|a, b| a.0.compare(&b.0).unwrap_or(Ordering::Equal));
+                pairs.sort_by(|a, b| a.0.order(&b.0));
                 pairs.into_iter().map(|(_, value)| value).collect::<Vec<_>>().into()
             }
             _ => self.list.into(),

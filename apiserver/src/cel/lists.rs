@@ -161,7 +161,7 @@ fn sort(list: &[Value]) -> Result {
         return Err(Failure::new("list elements must have the same type"));
     }
     let mut sorted = list.to_vec();
-    sorted.sort_by(|a, b| a.compare(b).unwrap_or(Ordering::Equal));
+    sorted.sort_by(Value::order);
     Ok(sorted.into())
 }
 

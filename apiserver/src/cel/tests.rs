@@ -124,6 +124,15 @@ fn expressions_have_values() {
 }
 
 #[test]
+fn numbers_of_all_types_sort() {
+    let near = "9007199254740993, 9007199254740992.0, 9007199254740992, 9007199254740993u";
+    let numbers = vec![near; 20].join(", ");
+    let sorted = evaluate(&format!("[{numbers}].map(x, dyn(x)).sort()[79] == 9007199254740993u"));
+    let typed = evaluate(&format!("dyn([{}]).sortBy(x, -x).size()", numbers.replace('u', "")));
+    assert_eq!((sorted, typed), (Ok("true".to_owned()), Ok("80".to_owned())));
+}
+
+#[test]
 fn failures_are_worded_as_upstream_words_them() {
     for (text, message) in [
         ("object.spec.nope", "no such key: nope"),

@@ -378,6 +378,27 @@ impl Value {
     }
 }
 
+impl Value {
+    /// As [`Value::compare`], but total, as sorting needs it: integers and floating-point numbers by their exact values.
+    pub fn order(&self, other: &Self) -> Ordering {
+        let whole = |value: &Value| match value {
+            Value::Int(value) => Some(i128::from(*value)),
+            Value::Uint(value) => Some(i128::from(*value)),
+            _ => None,
+        };
+        // What is larger than an `i128` is cut to its bounds, which no integer reaches.
+        let mixed = |whole: i128, real: f64| {
+            let fraction = real.fract().partial_cmp(&0.0).unwrap_or(Ordering::Equal);
+            whole.cmp(&(real.trunc() as i128)).then(fraction.reverse())
+        };
+        match (self, other, whole(self), whole(other)) {
+            (Value::Double(a), _, _, Some(b)) => mixed(b, *a).reverse(),
+            (_, Value::Double(b), Some(a), _) => mixed(a, *b),
+            (a, b, ..) => a.compare(b).unwrap_or(Ordering::Equal),
+        }
+    }
+}
+
 fn compare_numbers(a: &Value, b: &Value) -> Option<Ordering> {
     match (a, b) {
         (Value::Int(a), Value::Int(b)) => Some(a.cmp(b)),

@@ -40,11 +40,9 @@ pub fn create(context: &Context, mut object: Box<dyn AnyObject>, mut warnings: V
     let key = context.key(object.name());
     let mut claims = context.claims(&key);
     let mut errors = Errors::default();
+    metadata::validate(object.metadata(), rules.name_rule(), resource.namespaced, &mut errors);
     rules.validate(&*object, &mut errors);
     rules.validate_create(&*object, &mut errors);
-    if errors.is_empty() {
-        metadata::validate(object.metadata(), rules.name_rule(), resource.namespaced, &mut errors);
-    }
     if errors.is_empty() {
         rules.claim(Some(&mut *object), None, &mut claims, &mut errors);
     }

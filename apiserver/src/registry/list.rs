@@ -59,6 +59,11 @@ impl Continue {
     }
 }
 
+/// The revision and the last name that a continue token carries.
+pub fn continuation(token: &str) -> Result<(i64, String), Error> {
+    Continue::decode(token).map(|token| (token.rv, token.start))
+}
+
 /// Refuses options that contradict each other. Source: `ValidateListOptions`.
 pub fn validate(options: &ListOptions, watch: bool) -> Result<(), Error> {
     let mut errors = Errors::default();

@@ -29,6 +29,11 @@ pub const APPLY: &str = "application/apply-patch+yaml";
 
 /// Source: `maxJSONPatchOperations`.
 const MAX_OPERATIONS: usize = 10_000;
+/// How deep a document may become while operations move it into itself, counted on the safe side. What the parser takes
+/// nests at most [`PARSED_DEPTH`], so that nothing this deep could be stored.
+const MAX_DEPTH: usize = 512;
+/// Source: serde_json's recursion limit.
+const PARSED_DEPTH: usize = 128;
 /// What `copy` operations may add up to. Source: `AccumulatedCopySizeLimit`, set to the largest request body.
 const MAX_COPIED: usize = 3 * 1024 * 1024;
 
@@ -134,12 +139,20 @@ pub enum Misfit {
     /// It makes a document that is too large.
     #[error("copies too much")]
     Size,
+    /// It makes a document that nests too deep.
+    #[error("exceeded max depth")]
+    Depth,
 }
 
 /// Applies an RFC 6902 patch, within bounds.
 pub fn apply_operations(document: &mut Value, operations: &[PatchOperation]) -> Result<(), Misfit> {
     let mut copied = 0;
+    let mut depth = PARSED_DEPTH;
     for operation in operations {
+        depth = depth.max(depth_after(operation, depth));
+        if depth > MAX_DEPTH {
+            return Err(Misfit::Depth);
+        }
         if let PatchOperation::Copy(copy) = operation {
             let source = document.pointer(copy.from.as_str()).unwrap_or(&Value::Null);
             copied += serde_json::to_vec(source).map_or(0, |json| json.len());
@@ -153,6 +166,18 @@ pub fn apply_operations(document: &mut Value, operations: &[PatchOperation]) -> 
         })?;
     }
     Ok(())
+}
+
+/// How deep the value can reach that an operation puts somewhere in a document of this depth.
+fn depth_after(operation: &PatchOperation, depth: usize) -> usize {
+    let steps = |path: &str| path.matches('/').count();
+    match operation {
+        PatchOperation::Add(add) => steps(add.path.as_str()) + PARSED_DEPTH,
+        PatchOperation::Replace(replace) => steps(replace.path.as_str()) + PARSED_DEPTH,
+        PatchOperation::Move(moved) => steps(moved.path.as_str()) + depth.saturating_sub(steps(moved.from.as_str())),
+        PatchOperation::Copy(copy) => steps(copy.path.as_str()) + depth.saturating_sub(steps(copy.from.as_str())),
+        PatchOperation::Remove(_) | PatchOperation::Test(_) => 0,
+    }
 }
 
 /// What is wrong with the object that a patch leads to.
@@ -194,6 +219,15 @@ mod tests {
 
         let error = json_patch(&mut document, br#"[{"op":"test","path":"/b","value":2}]"#).unwrap_err();
         assert_eq!(error.code(), 422);
+
+        let deeper = [
+            json!({"op": "add", "path": "/c", "value": {}}),
+            json!({"op": "move", "from": "/b", "path": "/c/b"}),
+            json!({"op": "move", "from": "/c", "path": "/b"}),
+        ];
+        let error = json_patch(&mut document, &serde_json::to_vec(&deeper.repeat(3_000)).unwrap()).unwrap_err();
+        assert_eq!(error.code(), 422);
+        assert!(json_patch(&mut document, &serde_json::to_vec(&deeper.repeat(100)).unwrap()).is_ok());
 
         let double = json!({"op": "copy", "from": "/list", "path": "/list/-"});
         let mut bomb = json!({"list": ["x".repeat(1000)]});

@@ -147,11 +147,16 @@ pub fn path_text(steps: &[Step]) -> String {
 #[derive(Debug, PartialEq, Eq)]
 pub struct TooDeep;
 
+/// So many members that stand twice are looked at: most may be the same one.
+const LOOKED_AT: usize = 10_000;
+
 /// The paths of the members that stand twice, at most `limit` of them.
 pub fn duplicates(json: &[u8], limit: usize) -> Result<Vec<String>, TooDeep> {
     let mut found = Vec::new();
+    let mut looked_at = 0;
     Walk::new(json).run(&mut |walk| {
-        if found.len() < limit {
+        looked_at += 1;
+        if found.len() < limit && looked_at <= LOOKED_AT {
             let path = path_text(&walk.path());
             if !found.contains(&path) {
                 found.push(path);

@@ -109,6 +109,7 @@ async fn scripts_do_what_they_say() {
         ("echo lost > /dev/null; cat <<END\n$COLOR\nEND", "blue\n", 0),
         ("seq 3 | sort -r | head -n 2", "3\n2\n", 0),
         ("yes | head -n 2", "y\ny\n", 0),
+        ("yes | head -c 3; echo; printf ab | head -c9", "y\ny\nab", 0),
         ("printf 'a\\nb\\nab\\n' | grep a | wc -l", "2\n", 0),
         (
             "mkdir -p /tmp/a/b && touch /tmp/a/1 /tmp/a/2 && cd /tmp/a && ls && echo * && pwd",

@@ -7,6 +7,11 @@ mod number;
 
 pub use format::is_known as is_known_format;
 
+use std::{
+    collections::HashSet,
+    hash::{DefaultHasher, Hash, Hasher},
+};
+
 use serde_json::{Map, Value};
 
 use self::fault::{Fault, Wrong};
@@ -27,18 +32,25 @@ pub fn validate_update(value: &Value, old: Option<&Value>, schema: &Schema, at: 
     }
 }
 
+/// So many faults of one value are told.
+const MAX_FAULTS: usize = 10_000;
+
 /// What a check found, and how many smaller checks were passed: among several alternatives, the errors of the one that
 /// comes closest are told.
 #[derive(Default)]
 struct Outcome {
     faults: Vec<Fault>,
+    /// Hashes of the faults' texts.
+    told: HashSet<u64>,
     matches: usize,
 }
 
 impl Outcome {
     fn fault(&mut self, fault: Fault) {
         // The same thing is told once, even where several checks find it.
-        if !self.faults.iter().any(|known| known.text == fault.text) {
+        let mut hasher = DefaultHasher::new();
+        fault.text.hash(&mut hasher);
+        if self.faults.len() < MAX_FAULTS && self.told.insert(hasher.finish()) {
             self.faults.push(fault);
         }
     }

@@ -88,7 +88,7 @@ async fn find(doors: &Doors, target: &Target) -> Result<Arc<Resource>, Error> {
 }
 
 /// What is asked. Source: `k8s.io/apiserver/pkg/endpoints/request/requestinfo.go`.
-pub(super) fn verb(method: &Method, target: &Target, query: &Query) -> Result<Verb, Error> {
+pub(crate) fn verb(method: &Method, target: &Target, query: &Query) -> Result<Verb, Error> {
     let one = !target.name.is_empty();
     Ok(match *method {
         Method::GET | Method::HEAD if target.watch => Verb::Watch,

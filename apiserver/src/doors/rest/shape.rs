@@ -206,7 +206,7 @@ impl Shape {
 
     /// Appends a bookmark: nothing up to this revision is missing.
     pub fn write_bookmark(&self, revision: u64, initial_events_end: bool, first: bool, out: &mut Vec<u8>) {
-        let mut metadata = json!({ "resourceVersion": revision.to_string(), "creationTimestamp": null });
+        let mut metadata = json!({ "resourceVersion": revision.to_string() });
         if initial_events_end {
             metadata["annotations"] = json!({ INITIAL_EVENTS_END: "true" });
         }

@@ -34,7 +34,9 @@ impl Kind for CronJobKind {
         missing(&mut spec.suspend, false);
         missing(&mut spec.successful_jobs_history_limit, 3);
         missing(&mut spec.failed_jobs_history_limit, 1);
-        pod::defaults::template(&mut spec.job_template.spec.get_or_insert_default().template);
+        let of_jobs = spec.job_template.spec.get_or_insert_default();
+        job::drop_disabled(of_jobs);
+        pod::defaults::template(&mut of_jobs.template);
     }
 
     spec_and_status!(generation);

@@ -32,8 +32,15 @@ use crate::registry::{
 /// Job.
 pub struct JobKind;
 
+/// Drops fields that are alpha in v1.37 and off by default. Source: `dropDisabledFields` in
+/// `pkg/registry/batch/job/strategy.go`.
+pub fn drop_disabled(spec: &mut JobSpec) {
+    spec.scheduling = None;
+}
+
 /// Defaults of a job; a CronJob's template gets its when the jobs are made.
 pub fn default_spec(spec: &mut JobSpec) {
+    drop_disabled(spec);
     if spec.completions.is_none() && spec.parallelism.is_none() {
         spec.completions = Some(1);
     }

@@ -69,6 +69,15 @@ async fn bad_input_is_refused_in_upstreams_words() {
           'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')",
         ),
         (
+            "services",
+            r#"{"metadata":{"name":"s_"},"spec":{"ports":[{"port":0,"targetPort":1}]}}"#,
+            422,
+            "Service \"s_\" is invalid: [metadata.name: Invalid value: \"s_\": a lowercase RFC 1123 label must consist of \
+          lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. \
+          'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?'), spec.ports[0].port: \
+          Invalid value: 0: must be between 1 and 65535, inclusive]",
+        ),
+        (
             "configmaps",
             r#"{"metadata":{}}"#,
             422,

@@ -28,6 +28,10 @@ pub async fn run(call: &Call<'_>) -> Ran {
         "tr" | "cut" => lines::columns(call).await,
         "base64" => encode(call).await,
         "basename" | "dirname" => name_of(call).await,
+        "pwd" => {
+            call.print(format!("{}\n", call.shell.folder)).await?;
+            Ok(0)
+        }
         _ => Ok(0),
     }
 }
@@ -173,9 +177,20 @@ fn count(call: &Call<'_>, default: usize) -> (usize, Vec<(char, String)>, Vec<St
 }
 
 async fn head(call: &Call<'_>) -> Ran {
-    let (lines, _, files) = count(call, 10);
+    let (lines, options, files) = count(call, 10);
     let (inputs, status) = inputs(call, &files).await?;
+    let bytes = options.iter().find(|(letter, _)| *letter == 'c').and_then(|(_, value)| value.parse().ok());
     for (_, input) in inputs {
+        if let Some(mut left) = bytes {
+            while left > 0
+                && let Some(mut data) = input.read().await
+            {
+                data.truncate(left);
+                left -= data.len();
+                call.streams.stdout.write(&data).await?;
+            }
+            continue;
+        }
         for _ in 0..lines {
             let Some(line) = input.line().await else { break };
             call.print(line).await?;

@@ -1,11 +1,14 @@
 //! A program's streams in a WebSocket: one message is one channel's number and its bytes. Source: `pkg/util/wsstream` of
 //! `k8s.io/apimachinery`, and KEP-4006 for v5, which can close a channel.
 
+use std::time::Duration;
+
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
+use tokio::time::timeout;
 use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{
@@ -36,6 +39,9 @@ const CLOSE: u8 = 255;
 
 /// The largest message that is taken.
 const MAX_MESSAGE: usize = 1 << 20;
+
+/// How long a client may take to say goodbye in its turn.
+const GOODBYE: Duration = Duration::from_secs(5);
 
 /// A WebSocket, from the server's side.
 pub type Socket = WebSocketStream<TokioIo<Upgraded>>;
@@ -154,9 +160,11 @@ pub async fn carry(socket: Socket, protocol: &str, wants: Wants, mut wire: Wire)
         }
         let _ = send.send(goodbye()).await;
     };
+    tokio::pin!(reading);
     tokio::select! {
-        () = reading => {}
-        () = writing => {}
+        () = &mut reading => {}
+        // A connection that is closed with bytes unread is reset, and takes the goodbye with it.
+        () = writing => drop(timeout(GOODBYE, reading).await),
     }
 }
 

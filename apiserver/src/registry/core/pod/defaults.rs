@@ -1,8 +1,11 @@
 //! Defaults of pods and of pod templates. Source: `pkg/apis/core/v1/defaults.go`.
 
-use k8s_openapi::api::core::v1::{
-    Container, EphemeralContainer, HTTPGetAction, LifecycleHandler, ObjectFieldSelector, Pod, PodSpec, PodTemplateSpec,
-    Probe, Volume,
+use k8s_openapi::{
+    api::core::v1::{
+        Container, DownwardAPIVolumeFile, EphemeralContainer, HTTPGetAction, LifecycleHandler, ObjectFieldSelector,
+        Pod, PodSpec, PodTemplateSpec, Probe, ResourceFieldSelector, Volume,
+    },
+    apimachinery::pkg::api::resource::Quantity,
 };
 
 use super::ephemeral;
@@ -69,9 +72,9 @@ fn container(container: &mut Container) {
         text(&mut port.protocol, "TCP");
     }
     for variable in each(&mut container.env) {
-        if let Some(field) = variable.value_from.as_mut().and_then(|source| source.field_ref.as_mut()) {
-            field_ref(field);
-        }
+        let Some(source) = &mut variable.value_from else { continue };
+        source.field_ref.iter_mut().for_each(field_ref);
+        source.resource_field_ref.iter_mut().for_each(resource_field_ref);
     }
     let probes = [&mut container.liveness_probe, &mut container.readiness_probe, &mut container.startup_probe];
     probes.into_iter().flatten().for_each(probe);
@@ -114,6 +117,16 @@ fn field_ref(field: &mut ObjectFieldSelector) {
     text(&mut field.api_version, "v1");
 }
 
+/// Go writes a quantity that nobody set as `0`, which stands for one unit.
+fn resource_field_ref(field: &mut ResourceFieldSelector) {
+    field.divisor.get_or_insert_with(|| Quantity("0".into()));
+}
+
+fn downward_file(file: &mut DownwardAPIVolumeFile) {
+    file.field_ref.iter_mut().for_each(field_ref);
+    file.resource_field_ref.iter_mut().for_each(resource_field_ref);
+}
+
 /// Files of ConfigMaps, Secrets and the downward API are `rw-r--r--`.
 const FILE_MODE: i32 = 0o644;
 
@@ -129,7 +142,7 @@ fn volume(volume: &mut Volume) {
     }
     if let Some(source) = &mut volume.downward_api {
         missing(&mut source.default_mode, FILE_MODE);
-        each(&mut source.items).filter_map(|item| item.field_ref.as_mut()).for_each(field_ref);
+        each(&mut source.items).for_each(downward_file);
     }
     if let Some(source) = &mut volume.projected {
         missing(&mut source.default_mode, FILE_MODE);
@@ -138,7 +151,7 @@ fn volume(volume: &mut Volume) {
                 missing(&mut token.expiration_seconds, 60 * 60);
             }
             if let Some(downward) = &mut projection.downward_api {
-                each(&mut downward.items).filter_map(|item| item.field_ref.as_mut()).for_each(field_ref);
+                each(&mut downward.items).for_each(downward_file);
             }
         }
     }

@@ -290,7 +290,7 @@ fn a_bad_pod_is_refused_in_upstreams_words() {
         ),
         (
             json!({"spec": {"activeDeadlineSeconds": 0}}),
-            vec!["spec.activeDeadlineSeconds: Invalid value: 0: must be between 1 and 4294967295, inclusive".into()],
+            vec!["spec.activeDeadlineSeconds: Invalid value: 0: must be between 1 and 2147483647, inclusive".into()],
         ),
         (
             container(json!({"securityContext": {"privileged": true, "allowPrivilegeEscalation": false}})),
