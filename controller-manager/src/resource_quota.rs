@@ -15,10 +15,11 @@ use std::{
 
 use k8s_openapi::{
     api::core::v1::{PersistentVolumeClaim, Pod, ResourceQuota, ResourceQuotaStatus, Service},
+    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
     apimachinery::pkg::api::resource::Quantity as Text,
 };
 use kubelab_api::{
-    Error, Quantity, Reason, Resource,
+    Error, Quantity, Reason, Resource, custom,
     quota::{Amounts, Item, used},
     resource::{BUILT_IN, Verbs},
 };
@@ -39,16 +40,23 @@ pub async fn run(context: Context) {
     let this = Arc::new(Loop {
         client: context.client.clone(),
         quotas: context.caches.of(),
+        definitions: context.caches.of(),
         queue: Queue::new(NAME),
         counted: Mutex::default(),
     });
     let (pods, services, claims): (Cache<Pod>, Cache<Service>, Cache<PersistentVolumeClaim>) =
         (context.caches.of(), context.caches.of(), context.caches.of());
-    tokio::join!(this.quotas.synced(), pods.synced(), services.synced(), claims.synced());
+    tokio::join!(this.quotas.synced(), this.definitions.synced(), pods.synced(), services.synced(), claims.synced());
     let queue = this.queue.clone();
     this.quotas.on_change(move |change| {
         if is_to_be_found_out(change) {
             queue.add(Key::of(&**change.object()));
+        }
+    });
+    let following = Arc::downgrade(&this);
+    this.definitions.on_change(move |change| {
+        if let Some(this) = following.upgrade() {
+            this.follow(change);
         }
     });
     this.watch(&pods, |pod| Item::Pod(pod));
@@ -74,9 +82,10 @@ fn is_to_be_found_out(change: &Change<ResourceQuota>) -> bool {
 struct Loop {
     client: Client,
     quotas: Cache<ResourceQuota>,
+    definitions: Cache<CustomResourceDefinition>,
     queue: Queue<Key>,
-    /// Mirrors of what some quota has counted, by resource: at most one for each.
-    counted: Mutex<HashMap<String, Cache<Partial>>>,
+    /// Mirrors of what some quota has counted, by resource, and in which version: at most one for each.
+    counted: Mutex<HashMap<String, (String, Cache<Partial>)>>,
 }
 
 impl Loop {
@@ -95,10 +104,10 @@ impl Loop {
     }
 
     /// From now on, the end of any object of this resource is noticed.
-    fn count(&self, resource: &'static Resource) {
+    fn count(&self, resource: &Resource) {
         let name = resource.group_resource();
         let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
-        if counted.contains_key(&name) {
+        if counted.get(&name).is_some_and(|(version, _)| *version == resource.version) {
             return;
         }
         let cache = Cache::start_dynamic(&self.client, resource, Scope::default());
@@ -108,7 +117,35 @@ impl Loop {
                 wake(&queue, &quotas, &Key::of(&**object).namespace, Item::Other(&item));
             }
         });
-        counted.insert(name, cache);
+        counted.insert(name, (resource.version.to_string(), cache));
+    }
+
+    /// What a definition brings can be counted from now on, or no longer.
+    fn follow(&self, change: &Change<CustomResourceDefinition>) {
+        let definition = change.object();
+        let Some(name) = definition.metadata.name.as_deref() else { return };
+        let is_served = |definition: &CustomResourceDefinition| custom::resources(definition).into_iter().next();
+        match change {
+            Change::Deleted(_) => {
+                self.counted.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+            }
+            Change::Modified { old, new } if is_served(old) == is_served(new) => {}
+            Change::Added(_) | Change::Modified { .. } => {
+                for quota in self.quotas.list() {
+                    let hard = quota.spec.as_ref().and_then(|spec| spec.hard.as_ref());
+                    if hard.is_some_and(|hard| hard.keys().any(|key| Item::Other(name).tracks(key))) {
+                        self.queue.add(Key::of(&*quota));
+                    }
+                }
+            }
+        }
+    }
+
+    /// The custom resources of namespaces, each in its preferred version.
+    fn custom(&self) -> Vec<Resource> {
+        let definitions = self.definitions.list();
+        let resources = definitions.iter().filter_map(|definition| custom::resources(definition).into_iter().next());
+        resources.filter(|resource| resource.namespaced).collect()
     }
 
     async fn reconcile(&self, key: Key) -> Result<Action, Error> {
@@ -117,7 +154,8 @@ impl Loop {
             result => result?,
         };
         let hard = quota.spec.as_ref().and_then(|spec| spec.hard.clone()).unwrap_or_default();
-        let counted: Vec<&'static Resource> = hard.keys().filter_map(|name| counted_as(name)).collect();
+        let custom = self.custom();
+        let counted: Vec<&Resource> = hard.keys().filter_map(|name| counted_as(name, &custom)).collect();
         counted.iter().for_each(|resource| self.count(resource));
 
         let (pod, service, claim) = (Pod::default(), Service::default(), PersistentVolumeClaim::default());
@@ -134,7 +172,7 @@ impl Loop {
         let items = items.chain(claims.iter().map(Item::Claim));
         let others = others.iter().flat_map(|(name, count)| std::iter::repeat_n(Item::Other(name), *count));
         let used = used(&quota, items.chain(others), clock::now().0);
-        if let Some(status) = after(&quota, used) {
+        if let Some(status) = after(&quota, used, &custom) {
             quota.status = Some(status);
             self.client.update_status(&quota).await?;
         }
@@ -164,24 +202,26 @@ fn wake(queue: &Queue<Key>, quotas: &Cache<ResourceQuota>, namespace: &str, item
 }
 
 /// The resource, if it is only counted, whose number is known under this name.
-fn counted_as(name: &str) -> Option<&'static Resource> {
+fn counted_as<'a>(name: &str, custom: &'a [Resource]) -> Option<&'a Resource> {
     let has_own_rules = |resource: &Resource| {
         resource.group.is_empty() && matches!(&*resource.plural, "pods" | "services" | "persistentvolumeclaims")
     };
-    BUILT_IN
+    let built_in: &'a [Resource] = &BUILT_IN;
+    built_in
         .iter()
+        .chain(custom)
         .filter(|resource| resource.namespaced && resource.verbs == Verbs::All && !has_own_rules(resource))
         .find(|resource| Item::Other(&resource.group_resource()).tracks(name))
 }
 
 /// The status after a count; `None` where it says that already. What this loop cannot count stays as it is.
-fn after(quota: &ResourceQuota, counted: Amounts) -> Option<ResourceQuotaStatus> {
+fn after(quota: &ResourceQuota, counted: Amounts, custom: &[Resource]) -> Option<ResourceQuotaStatus> {
     let hard = quota.spec.as_ref().and_then(|spec| spec.hard.clone());
     let before = quota.status.clone().unwrap_or_default();
     let (pod, service, claim) = (Pod::default(), Service::default(), PersistentVolumeClaim::default());
     let is_known = |name: &str| {
         let items = [Item::Pod(&pod), Item::Service(&service), Item::Claim(&claim)];
-        items.iter().any(|item| item.tracks(name)) || counted_as(name).is_some()
+        items.iter().any(|item| item.tracks(name)) || counted_as(name, custom).is_some()
     };
     let used: BTreeMap<String, Text> = counted
         .into_iter()
@@ -211,8 +251,14 @@ mod tests {
         serde_json::from_value(json!({"metadata": {"name": "q"}, "spec": {"hard": hard}, "status": status})).unwrap()
     }
 
+    fn widgets() -> Resource {
+        let mut resource = BUILT_IN.iter().find(|resource| resource.plural == "configmaps").unwrap().clone();
+        (resource.group, resource.plural) = ("example.com".into(), "widgets".into());
+        resource
+    }
+
     #[test]
-    fn what_is_counted_is_in_the_table() {
+    fn what_is_counted_is_known() {
         for (name, resource) in [
             ("count/deployments.apps", Some("deployments.apps")),
             ("secrets", Some("secrets")),
@@ -220,9 +266,10 @@ mod tests {
             ("pods", None),
             ("count/pods", None),
             ("count/nodes", None),
-            ("count/widgets.example.com", None),
+            ("count/widgets.example.com", Some("widgets.example.com")),
+            ("count/gadgets.example.com", None),
         ] {
-            assert_eq!(counted_as(name).map(Resource::group_resource).as_deref(), resource, "{name}");
+            assert_eq!(counted_as(name, &[widgets()]).map(Resource::group_resource).as_deref(), resource, "{name}");
         }
     }
 
@@ -231,7 +278,7 @@ mod tests {
         let counted = |quota: &ResourceQuota, pods: i64| {
             let mut amounts = used(quota, std::iter::empty(), clock::now().0);
             amounts.entry("pods".into()).and_modify(|amount| *amount = Quantity::new(pods, Default::default()));
-            after(quota, amounts).map(|status| serde_json::to_value(status).unwrap())
+            after(quota, amounts, &[]).map(|status| serde_json::to_value(status).unwrap())
         };
         let hard = json!({"pods": "2", "count/widgets.example.com": "3"});
         let wanted = json!({"hard": hard, "used": {"pods": "1", "count/widgets.example.com": "0"}});
@@ -239,7 +286,11 @@ mod tests {
         assert_eq!(counted(&quota(hard.clone(), wanted.clone()), 1), None);
         let charged = json!({"hard": hard, "used": {"pods": "2", "count/widgets.example.com": "2"}});
         let kept = json!({"hard": hard, "used": {"pods": "1", "count/widgets.example.com": "2"}});
-        assert_eq!(counted(&quota(hard, charged), 1), Some(kept));
+        assert_eq!(counted(&quota(hard.clone(), charged.clone()), 1), Some(kept));
+        // Once the definition is known, what it brings is counted.
+        let charged = quota(hard, charged);
+        let status = after(&charged, used(&charged, std::iter::empty(), clock::now().0), &[widgets()]).unwrap();
+        assert_eq!(status.used.unwrap()["count/widgets.example.com"].0, "0");
     }
 
     #[test]

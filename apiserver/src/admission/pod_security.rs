@@ -17,10 +17,15 @@ use kubelab_api::{
 };
 
 use super::{Attributes, Operation, Plugin};
-use crate::registry::{decode, object::AnyObject};
+use crate::{
+    audit,
+    registry::{decode, object::AnyObject},
+};
 
 /// So many pods of a namespace are looked at when it is relabelled. Source: `defaultNamespaceMaxPodsToCheck`.
 const MAX_PODS: usize = 3_000;
+const ENFORCED: &str = "pod-security.kubernetes.io/enforce-policy";
+const AUDITED: &str = "pod-security.kubernetes.io/audit-violations";
 const SECCOMP_POD: &str = "seccomp.security.alpha.kubernetes.io/pod";
 const SECCOMP_CONTAINER: &str = "container.seccomp.security.alpha.kubernetes.io/";
 
@@ -96,6 +101,11 @@ fn evaluate(
     let (policy, _) = Policy::of(labels.as_ref());
     let annotations = meta.and_then(|meta| meta.annotations.as_ref());
     let of = |standard: Standard| violations(standard, annotations, spec);
+    if audit::current().is_some() {
+        let found = of(policy.audit);
+        let found = (!found.is_empty()).then(|| details(&found));
+        notes(&policy, enforce, found).into_iter().for_each(|(key, value)| audit::annotate(key, || value));
+    }
     if enforce {
         let found = of(policy.enforce);
         if !found.is_empty() {
@@ -108,6 +118,13 @@ fn evaluate(
         attributes.warn(format!("would violate PodSecurity \"{}\": {}", policy.warn, details(&found)));
     }
     Ok(())
+}
+
+/// What the audit log keeps: the standard that was enforced, and violations of the one that is audited.
+fn notes(policy: &Policy, enforce: bool, found: Option<String>) -> Vec<(&'static str, String)> {
+    let enforced = enforce.then(|| (ENFORCED, policy.enforce.to_string()));
+    let found = found.map(|found| (AUDITED, format!("would violate PodSecurity \"{}\": {found}", policy.audit)));
+    enforced.into_iter().chain(found).collect()
 }
 
 /// Of what may change, only images and the old seccomp annotations matter. Source: `isSignificantPodUpdate`.
@@ -193,4 +210,26 @@ fn namespace(attributes: &Attributes, object: &dyn AnyObject, old: Option<&dyn A
     told.sort();
     told.into_iter().for_each(|warning| attributes.warn(warning));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_audit_log_keeps_what_was_enforced_and_what_was_violated() {
+        let label = |mode: &str| format!("pod-security.kubernetes.io/{mode}");
+        let labels = BTreeMap::from([(label("enforce"), "baseline".into()), (label("audit"), "restricted".into())]);
+        let (policy, _) = Policy::of(Some(&labels));
+        let violated =
+            ("pod-security.kubernetes.io/audit-violations", "would violate PodSecurity \"restricted:latest\": x");
+        let enforced = ("pod-security.kubernetes.io/enforce-policy", "baseline:latest");
+        let told = |enforce, found: Option<&str>| notes(&policy, enforce, found.map(Into::into));
+        let owned = |notes: &[(&'static str, &str)]| -> Vec<_> {
+            notes.iter().map(|(key, value)| (*key, (*value).to_owned())).collect()
+        };
+        assert_eq!(told(true, Some("x")), owned(&[enforced, violated]));
+        assert_eq!(told(false, Some("x")), owned(&[violated]), "templates are not enforced");
+        assert_eq!(told(true, None), owned(&[enforced]));
+    }
 }

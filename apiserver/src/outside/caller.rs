@@ -47,15 +47,16 @@ const ANSWER_BYTES: usize = 3 * 1024 * 1024;
 const ROUNDS: usize = 200;
 
 /// A client for each server.
+#[derive(Clone)]
 pub struct Outside {
     store: Store,
-    clients: Mutex<HashMap<Destination, Client<Connector, Full<Bytes>>>>,
+    clients: Arc<Mutex<HashMap<Destination, Client<Connector, Full<Bytes>>>>>,
 }
 
 impl Outside {
     /// No connections yet. Services are looked up in this store.
     pub fn new(store: Store) -> Self {
-        Self { store, clients: Mutex::default() }
+        Self { store, clients: Arc::default() }
     }
 
     /// Makes all calls that the last plan wanted, at once. `false` if there were none.

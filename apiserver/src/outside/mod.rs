@@ -11,6 +11,9 @@
 //! write: Aside::wanted ◄───────────┘ ─► Outside::answer ─► HTTPS, all that are wanted at once ─► plan again
 //! ```
 //!
+//! What must be converted by a webhook takes the same way, many objects in one call; see
+//! [`conversion`](crate::registry::custom::conversion).
+//!
 //! | module | what it is |
 //! | --- | --- |
 //! | [`aside`] | what a plan asks, and what it says beside its outcome |
@@ -23,7 +26,7 @@
 pub mod aside;
 pub mod caller;
 pub mod service;
-mod trust;
+pub mod trust;
 
 use std::{sync::Arc, time::Duration};
 

@@ -42,6 +42,22 @@ fn known(authorities: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     if known.is_empty() { Err("unable to load root certificates: no valid certificate".into()) } else { Ok(known) }
 }
 
+/// Why these are no certificates of authorities. Source: `rootCertPool` in `k8s.io/client-go/transport`.
+pub fn wrong_authorities(authorities: &[u8]) -> Option<String> {
+    let mut parsed = CertificateDer::pem_slice_iter(authorities).filter_map(Result::ok).peekable();
+    let why = match parsed.peek() {
+        None => "unable to parse bytes as PEM block".to_owned(),
+        Some(_) => {
+            let mut roots = RootCertStore::empty();
+            match roots.add_parsable_certificates(parsed) {
+                (0, _) => "failed to parse certificate: x509: malformed certificate".to_owned(),
+                _ => return None,
+            }
+        }
+    };
+    Some(format!("unable to load root certificates: {why}"))
+}
+
 /// As Go does, believes a server that shows one of the known certificates itself, though it is an authority's.
 #[derive(Debug)]
 struct Verifier {

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use bytes::Bytes;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{StatusCause, StatusDetails};
 use kubelab_api::{
     Error, Reason,
@@ -12,8 +13,11 @@ use kubelab_api::{
 use kubelab_store::{Error as StoreError, Revision, State, Store};
 use serde::{Deserialize, Serialize};
 
-use super::{handler::Handler, metadata::options_kind, selection::Selection};
-use crate::corridor::{List, ListOptions};
+use super::{custom::conversion, handler::Handler, metadata::options_kind, selection::Selection};
+use crate::{
+    corridor::{List, ListOptions},
+    outside::Outside,
+};
 
 const VERSION: &str = "meta.k8s.io/v1";
 const TOO_OLD: &str = "The resourceVersion for the provided list is too old.";
@@ -193,12 +197,18 @@ pub fn unavailable(error: StoreError) -> Error {
 }
 
 /// One page of the selected objects.
-pub async fn list(store: &Store, handler: &Handler, namespace: &str, options: &ListOptions) -> Result<List, Error> {
+pub async fn list(
+    store: &Store,
+    outside: &Outside,
+    handler: &Handler,
+    namespace: &str,
+    options: &ListOptions,
+) -> Result<List, Error> {
     validate(options, false)?;
     let selection = Selection::new(handler, namespace, options)?;
     if options.continue_token.is_empty() {
         let state = Freshness::of_list(options)?.state(store).await?;
-        return page(handler, &selection, &state, None, options.limit);
+        return page(outside, handler, &selection, &state, None, options.limit).await;
     }
     let token = Continue::decode(&options.continue_token)?;
     if !matches!(options.resource_version.as_str(), "" | "0") {
@@ -211,7 +221,7 @@ pub async fn list(store: &Store, handler: &Handler, namespace: &str, options: &L
             state => state?,
         },
     };
-    page(handler, &selection, &state, Some(&token.start), options.limit)
+    page(outside, handler, &selection, &state, Some(&token.start), options.limit).await
 }
 
 /// The list cannot go on as it began; with the token that this refusal carries, it goes on with what there is now.
@@ -222,13 +232,28 @@ fn inconsistent(token: &Continue) -> Result<Error, Error> {
 }
 
 /// The objects after `last`, at most `limit` of them (0: all).
-fn page(
+async fn page(
+    outside: &Outside,
     handler: &Handler,
     selection: &Selection,
     state: &State,
     last: Option<&str>,
     limit: u64,
 ) -> Result<List, Error> {
+    let selected = conversion::run(outside, handler, || select(handler, selection, state, last, limit)).await?;
+    let (stored, mut list) = selected;
+    list.items = conversion::present(outside, handler, &stored).await?;
+    Ok(list)
+}
+
+/// The stored objects of a page, and the page without them.
+fn select(
+    handler: &Handler,
+    selection: &Selection,
+    state: &State,
+    last: Option<&str>,
+    limit: u64,
+) -> Result<(Vec<Bytes>, List), Error> {
     let prefix = selection.prefix();
     // A name in the prefix selects one object; only the namespace is left out of a token.
     let place = if handler.resource.namespaced && !selection.namespace.is_empty() {
@@ -237,6 +262,7 @@ fn page(
         String::new()
     };
     let after = last.map(|last| format!("{place}{last}"));
+    let mut stored = Vec::new();
     let mut list =
         List { items: Vec::new(), revision: state.revision(), continue_token: String::new(), remaining: None };
     let mut entries = state.range(&handler.topic, &prefix, after.as_deref()).peekable();
@@ -244,15 +270,15 @@ fn page(
         if !selection.matches(handler, key, entry) {
             continue;
         }
-        list.items.push(handler.present(&entry.value)?);
-        if limit > 0 && list.items.len() as u64 == limit && entries.peek().is_some() {
+        stored.push(entry.value.clone());
+        if limit > 0 && stored.len() as u64 == limit && entries.peek().is_some() {
             let last = key.name.strip_prefix(&place).unwrap_or(&key.name);
             list.continue_token = Continue::encode(state.revision() as i64, last)?;
             list.remaining = selection.is_everything().then(|| entries.count() as u64);
             break;
         }
     }
-    Ok(list)
+    Ok((stored, list))
 }
 
 #[cfg(test)]

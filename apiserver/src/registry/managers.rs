@@ -14,7 +14,7 @@ use kubelab_api::{
 use kubelab_store::Door;
 use serde_json::Value;
 
-use super::{handler::Handler, metadata, object::AnyObject, plan::Context, table::Table};
+use super::{custom::conversion, handler::Handler, metadata, object::AnyObject, plan::Context, table::Table};
 use crate::corridor::Request;
 
 /// Names are not longer. Source: `FieldManagerMaxLength`.
@@ -69,7 +69,7 @@ pub fn update(context: &Context, new: &mut dyn AnyObject, old: Option<&dyn AnyOb
     let given = new.metadata_mut().managed_fields.take();
     let live = old.and_then(|old| old.metadata().managed_fields.as_deref()).unwrap_or_default();
     let managers = starting_from(given.as_deref(), live, !context.request.subresource.is_empty());
-    let managers = managers.and_then(|managers| updated(context, &*new, old, managers));
+    let managers = managers.and_then(|managers| conversion::part(|| updated(context, &*new, old, managers)));
     new.metadata_mut().managed_fields = match managers {
         Ok(managers) => manager::encode(managers),
         Err(why) => {

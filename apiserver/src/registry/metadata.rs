@@ -1,7 +1,10 @@
 //! What every object has in `metadata`, checked and filled in for all kinds alike.
 //! Source: `k8s.io/apimachinery/pkg/api/validation/objectmeta.go`, `registry/rest/{create,update,meta}.go`.
 
-use std::{collections::BTreeSet, sync::LazyLock};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::LazyLock,
+};
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
@@ -150,18 +153,22 @@ pub fn validate(meta: &ObjectMeta, rule: NameRule, namespaced: bool, errors: &mu
 /// What is wrong with what a user may write there.
 fn validate_mutable(meta: &ObjectMeta, errors: &mut Errors) {
     label::validate_labels(meta.labels.as_ref(), &METADATA.child("labels"), errors);
-    let path = METADATA.child("annotations");
+    validate_annotations(meta.annotations.as_ref(), &METADATA.child("annotations"), errors);
+    validate_owners(meta.owner_references.as_deref().unwrap_or_default(), errors);
+}
+
+/// What is wrong with annotations. Source: `ValidateAnnotations`.
+pub fn validate_annotations(annotations: Option<&BTreeMap<String, String>>, path: &Path, errors: &mut Errors) {
     let mut size = 0;
-    for (key, value) in meta.annotations.iter().flatten() {
+    for (key, value) in annotations.into_iter().flatten() {
         size += key.len() + value.len();
         for wrong in name::label_key(&key.to_lowercase()) {
-            errors.invalid(&path, key.as_str(), &wrong);
+            errors.invalid(path, key.as_str(), &wrong);
         }
     }
     if size > ANNOTATIONS_LIMIT {
-        errors.too_long(&path, ANNOTATIONS_LIMIT);
+        errors.too_long(path, ANNOTATIONS_LIMIT);
     }
-    validate_owners(meta.owner_references.as_deref().unwrap_or_default(), errors);
 }
 
 fn validate_owners(owners: &[OwnerReference], errors: &mut Errors) {

@@ -94,7 +94,10 @@ use crate::{
     corridor::{Answer, List, ListOptions, Request, Response, Verb},
     outside::{Aside, Outside},
 };
-use custom::tables::Tables;
+use custom::{
+    conversion::{self, Conversions},
+    tables::Tables,
+};
 use handler::Handler;
 use kind::Column;
 use list::{Freshness, unavailable};
@@ -229,12 +232,14 @@ impl Registry {
             }
             (Verb::Get, part) if subresource::is_view(part) => self.get(handler, request).await.map(object),
             (Verb::List, "") => {
-                let list = list::list(&self.store, handler, &request.namespace, &request.options.list).await?;
+                let list =
+                    list::list(&self.store, &self.outside, handler, &request.namespace, &request.options.list).await?;
                 Ok(answer(Response::List(list)))
             }
             (Verb::Watch, "") => {
                 let options = named(request)?;
-                let watch = Watch::begin(&self.store, Arc::clone(handler), &request.namespace, &options).await?;
+                let watch =
+                    Watch::begin(&self.store, &self.outside, Arc::clone(handler), &request.namespace, &options).await?;
                 Ok(answer(Response::Watch(watch)))
             }
             (Verb::Create, "") => self.write(handler, request, may, create::plan).await,
@@ -260,9 +265,13 @@ impl Registry {
     async fn get(&self, handler: &Handler, request: &Request) -> Result<Bytes, Error> {
         let state = Freshness::parse(&request.options.list.resource_version)?.state(&self.store).await?;
         match state.get(&key(handler, &request.namespace, &request.name)) {
-            Some(entry) => handler.present(&entry.value),
+            Some(entry) => self.present(handler, &entry.value).await,
             None => Err(Error::not_found(&handler.resource, &request.name)),
         }
+    }
+
+    async fn present(&self, handler: &Handler, stored: &Bytes) -> Result<Bytes, Error> {
+        conversion::run(&self.outside, handler, || handler.present(stored)).await
     }
 
     async fn scale<F>(&self, handler: &Handler, request: &Request, may: May<'_>, make: F) -> Result<Answer, Error>
@@ -297,7 +306,7 @@ impl Registry {
         // What is deleted is what there is now.
         let (resource_version, resource_version_match) = (String::new(), String::new());
         let selected = ListOptions { resource_version, resource_version_match, ..request.options.list.clone() };
-        let list = list::list(&self.store, handler, &request.namespace, &selected).await?;
+        let list = list::list(&self.store, &self.outside, handler, &request.namespace, &selected).await?;
         let only_selected = options.preconditions.is_none();
         let delete_one = async |json: &Bytes| {
             let meta = decode::metadata(json).unwrap_or_default();
@@ -329,6 +338,7 @@ impl Registry {
         F: Fn(&Context) -> Result<Plan, Error>,
     {
         let aside = Aside::default();
+        let conversions = Arc::new(Conversions::default());
         let mut draw = Draw::new((self.now)());
         let mut rounds = 0;
         let mut table = self.table();
@@ -340,7 +350,7 @@ impl Registry {
             let handler = if handler.definition.is_some() { table.get(&request.resource)? } else { handler };
             let planned = loop {
                 aside.begin();
-                let planned = make(&Context {
+                let context = Context {
                     request,
                     handler,
                     state: &state,
@@ -351,8 +361,10 @@ impl Registry {
                     now: draw.now,
                     draw,
                     aside: &aside,
-                });
-                if !self.outside.answer(&aside, &mut rounds).await? {
+                };
+                let planned = conversions.within(|| make(&context));
+                let converted = conversions.answer(&self.outside).await?;
+                if !self.outside.answer(&aside, &mut rounds).await? && !converted {
                     break planned;
                 }
             };
@@ -373,7 +385,7 @@ impl Registry {
                 Ok(mut plan) if latest && plan.writes.is_empty() => {
                     annotate(&aside);
                     plan.warnings.extend(aside.take_warnings());
-                    return finish(handler, plan.shown, plan.warnings, 0);
+                    return self.finish(handler, plan.shown, plan.warnings, 0).await;
                 }
                 Ok(plan) if !plan.writes.is_empty() => plan,
                 _ => {
@@ -391,7 +403,7 @@ impl Registry {
             match self.store.commit(transaction).await.map_err(unavailable)? {
                 Outcome::Committed(revision) => {
                     annotate(&aside);
-                    return finish(handler, shown, warnings, revision);
+                    return self.finish(handler, shown, warnings, revision).await;
                 }
                 Outcome::Conflict(..) => {
                     state = self.store.latest().await.map_err(unavailable)?;
@@ -405,6 +417,25 @@ impl Registry {
             &request.name,
             "too many others write it at the same time; please try again",
         ))
+    }
+
+    /// The answer to a write.
+    async fn finish(
+        &self,
+        handler: &Handler,
+        shown: Shown,
+        warnings: Vec<String>,
+        revision: Revision,
+    ) -> Result<Answer, Error> {
+        let response = match shown {
+            Shown::Stamped { value, place, created } => {
+                let stamped = plan::stamp(&value, place, revision);
+                Response::Object { json: self.present(handler, &stamped).await?, created }
+            }
+            Shown::Finished(value) => Response::Object { json: self.present(handler, &value).await?, created: false },
+            Shown::Status(status) => Response::Status(status),
+        };
+        Ok(Answer { response, warnings })
     }
 
     fn origin(&self, request: &Request, note: &str) -> Origin {
@@ -438,18 +469,6 @@ fn depends_on_state(error: &Error) -> bool {
         error.reason,
         Reason::BadRequest | Reason::UnsupportedMediaType | Reason::RequestEntityTooLarge | Reason::MethodNotAllowed
     )
-}
-
-/// The answer to a write.
-fn finish(handler: &Handler, shown: Shown, warnings: Vec<String>, revision: Revision) -> Result<Answer, Error> {
-    let response = match shown {
-        Shown::Stamped { value, place, created } => {
-            Response::Object { json: handler.present(&plan::stamp(&value, place, revision))?, created }
-        }
-        Shown::Finished(value) => Response::Object { json: handler.present(&value)?, created: false },
-        Shown::Status(status) => Response::Status(status),
-    };
-    Ok(Answer { response, warnings })
 }
 
 /// The request leaves the name to the server.

@@ -12,12 +12,13 @@ use kubelab_store::{Change, Cursor, Error as StoreError, Event, Revision, Scope,
 use tokio::time::Instant;
 
 use super::{
+    custom::conversion,
     handler::Handler,
     list::{Freshness, at_least, unavailable, validate},
     plan::{Shown, restamped, stamp},
     selection::Selection,
 };
-use crate::corridor::ListOptions;
+use crate::{corridor::ListOptions, outside::Outside};
 
 /// A chunk of the initial state has at most about so many bytes.
 const CHUNK: usize = 512 * 1024;
@@ -66,6 +67,8 @@ pub struct Watch {
     definition: Option<Cursor>,
     /// The definition is another since, or gone.
     outdated: bool,
+    /// Where objects are converted, if their kind needs it.
+    outside: Outside,
 }
 
 enum Stage {
@@ -86,6 +89,7 @@ impl Watch {
     /// Begins a watch of what is selected.
     pub async fn begin(
         store: &Store,
+        outside: &Outside,
         handler: Arc<Handler>,
         namespace: &str,
         options: &ListOptions,
@@ -127,7 +131,7 @@ impl Watch {
             }
             None => None,
         };
-        Ok(Self { handler, selection, stage, definition, outdated: false })
+        Ok(Self { handler, selection, stage, definition, outdated: false, outside: outside.clone() })
     }
 
     /// The next changes; an empty batch after `idle` without any (time for a bookmark). `None` when the watch ends;
@@ -136,7 +140,7 @@ impl Watch {
         let batch = match std::mem::replace(&mut self.stage, Stage::Over) {
             Stage::Over => return None,
             Stage::Failed(error) => return Some(Err(error)),
-            Stage::Initial { state, last, cursor } => self.initial(state, last, cursor),
+            Stage::Initial { state, last, cursor } => self.initial(state, last, cursor).await,
             Stage::Following(cursor) => self.follow(cursor, idle).await?,
         };
         if batch.is_err() {
@@ -145,26 +149,45 @@ impl Watch {
         Some(batch)
     }
 
-    fn initial(&mut self, state: Arc<State>, last: Option<Arc<str>>, cursor: Cursor) -> Result<WatchBatch, Error> {
+    async fn initial(
+        &mut self,
+        state: Arc<State>,
+        last: Option<Arc<str>>,
+        cursor: Cursor,
+    ) -> Result<WatchBatch, Error> {
+        let chunk = || self.chunk(&state, last.as_deref());
+        let (events, told) = conversion::run(&self.outside, &self.handler, chunk).await?;
+        match told {
+            Some(told) => {
+                self.stage = Stage::Initial { state, last: Some(told), cursor };
+                Ok(WatchBatch { events, revision: 0, synced: false })
+            }
+            None => {
+                self.stage = Stage::Following(cursor);
+                Ok(WatchBatch { events, revision: state.revision(), synced: true })
+            }
+        }
+    }
+
+    /// A part of the state, and the last name in it; `None` if this is the last part.
+    fn chunk(&self, state: &State, last: Option<&str>) -> Result<(Vec<WatchEvent>, Option<Arc<str>>), Error> {
         let mut events = Vec::new();
-        let mut told = last;
+        let mut told = None;
         let mut bytes = 0;
         let prefix = self.selection.prefix();
-        for (key, entry) in state.range(&self.handler.topic, &prefix, told.clone().as_deref()) {
+        for (key, entry) in state.range(&self.handler.topic, &prefix, last) {
             if bytes >= CHUNK {
-                self.stage = Stage::Initial { state: Arc::clone(&state), last: told, cursor };
-                return Ok(WatchBatch { events, revision: 0, synced: false });
+                return Ok((conversion::all(events.into_iter())?, told));
             }
             told = Some(Arc::clone(&key.name));
             if self.selection.matches(&self.handler, key, entry) {
-                let json = self.handler.present(&entry.value)?;
-                bytes += json.len();
+                bytes += entry.value.len();
                 let (event_type, revision) = (EventType::Added, entry.modified);
-                events.push(WatchEvent { event_type, json, revision, trace_id: Arc::from("") });
+                let added = |json| WatchEvent { event_type, json, revision, trace_id: Arc::from("") };
+                events.push(self.handler.present(&entry.value).map(added));
             }
         }
-        self.stage = Stage::Following(cursor);
-        Ok(WatchBatch { events, revision: state.revision(), synced: true })
+        Ok((conversion::all(events.into_iter())?, None))
     }
 
     async fn follow(&mut self, mut cursor: Cursor, idle: Duration) -> Option<Result<WatchBatch, Error>> {
@@ -192,13 +215,11 @@ impl Watch {
                 Err(StoreError::Stopped) => return None,
                 Err(error) => return Some(Err(refusal(error))),
             };
-            let mut events = Vec::with_capacity(batch.events.len());
-            for event in &batch.events {
-                match self.tell(event) {
-                    Ok(told) => events.extend(told),
-                    Err(error) => return Some(Err(error)),
-                }
-            }
+            let tell = || conversion::all(batch.events.iter().map(|event| self.tell(event)));
+            let events: Vec<WatchEvent> = match conversion::run(&self.outside, &self.handler, tell).await {
+                Ok(told) => told.into_iter().flatten().collect(),
+                Err(error) => return Some(Err(error)),
+            };
             if !events.is_empty() || Instant::now() >= deadline {
                 self.stage = Stage::Following(cursor);
                 return Some(Ok(WatchBatch { events, revision: batch.revision, synced: false }));

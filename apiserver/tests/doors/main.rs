@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod aggregation;
+mod conversion;
 mod grpc;
 mod lab;
 mod limits;

@@ -125,6 +125,6 @@ async fn answer(
         response["patchType"] = "JSONPatch".into();
     }
     response["uid"] = review["request"]["uid"].clone();
-    let answer = json!({"apiVersion": review["apiVersion"], "kind": "AdmissionReview", "response": response});
+    let answer = json!({"apiVersion": review["apiVersion"], "kind": review["kind"], "response": response});
     Ok(Response::new(Full::new(answer.to_string().into())))
 }

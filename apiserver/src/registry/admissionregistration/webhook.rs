@@ -228,7 +228,7 @@ fn validate_resources(resources: &[String], path: &Path, errors: &mut Errors) {
 }
 
 /// Source: `ValidateWebhookURL`.
-fn validate_url(url: &str, path: &Path, errors: &mut Errors) {
+pub(in crate::registry) fn validate_url(url: &str, path: &Path, errors: &mut Errors) {
     const FORM: &str = "; desired format: https://host[/path]";
     let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
     let (rest, fragment) = rest.split_once('#').unwrap_or((rest, ""));
@@ -253,7 +253,7 @@ fn validate_url(url: &str, path: &Path, errors: &mut Errors) {
 }
 
 /// Source: `ValidateWebhookService`.
-fn validate_service(service: &ServiceReference, path: &Path, errors: &mut Errors) {
+pub(in crate::registry) fn validate_service(service: &ServiceReference, path: &Path, errors: &mut Errors) {
     required(&service.name, &path.child("name"), errors);
     required(&service.namespace, &path.child("namespace"), errors);
     let port = service.port.unwrap_or_default();

@@ -12,7 +12,7 @@ use kubelab_api::{
 };
 use serde_json::Value;
 
-use super::{acceptance, validation, warnings};
+use super::{acceptance, conversion, validation, warnings};
 use crate::registry::{
     cells::{self, CREATED_AT, NAME, cells, created_at, list},
     claims::Claims,
@@ -83,6 +83,7 @@ impl Kind for CustomResourceDefinitionKind {
     }
 
     fn validate_create(definition: &CustomResourceDefinition, errors: &mut Errors) {
+        conversion::validate_authorities(definition, None, errors);
         validation::validate_approval(definition, None, errors);
     }
 
@@ -94,6 +95,7 @@ impl Kind for CustomResourceDefinitionKind {
         }
         immutable(&new.spec.group, &old.spec.group, &path.child("group"), errors);
         immutable(&new.spec.names.plural, &old.spec.names.plural, &path.child("names").child("plural"), errors);
+        conversion::validate_authorities(new, Some(old), errors);
         validation::validate_approval(new, Some(old), errors);
     }
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    CustomResourceColumnDefinition, CustomResourceConversion, CustomResourceDefinition, CustomResourceDefinitionNames,
+    CustomResourceColumnDefinition, CustomResourceDefinition, CustomResourceDefinitionNames,
     CustomResourceDefinitionSpec, CustomResourceDefinitionVersion, CustomResourceSubresources, SelectableField,
 };
 use kubelab_api::{
@@ -13,6 +13,7 @@ use kubelab_api::{
     structural::{Schema, definition, definition::field_path},
 };
 
+use super::conversion;
 use crate::registry::{
     cells::{self, list, text},
     custom::{expressions, validation::metadata_of_embedded},
@@ -41,7 +42,7 @@ pub fn validate(definition: &CustomResourceDefinition, errors: &mut Errors) {
     validate_versions(spec, &path, errors);
     validate_names(&spec.names, &path.child("names"), errors);
     validate_common(spec, &path, errors);
-    validate_conversion(spec.conversion.as_ref(), &path.child("conversion"), errors);
+    conversion::validate(spec.conversion.as_ref(), &path.child("conversion"), errors);
     if spec.preserve_unknown_fields == Some(true) {
         let detail = "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema \
                       instead";
@@ -233,46 +234,6 @@ fn validate_selectable(version: &CustomResourceDefinitionVersion, path: &Path, e
     }
     if seen.len() > MAX_SELECTABLE_FIELDS {
         errors.too_many(path, seen.len(), MAX_SELECTABLE_FIELDS);
-    }
-}
-
-fn validate_conversion(conversion: Option<&CustomResourceConversion>, path: &Path, errors: &mut Errors) {
-    let strategy = conversion.map_or("", |conversion| &conversion.strategy);
-    required_choice(strategy, &["None", "Webhook"], &path.child("strategy"), errors);
-    let webhook = conversion.and_then(|conversion| conversion.webhook.as_ref());
-    let client = webhook.and_then(|webhook| webhook.client_config.as_ref());
-    let versions = webhook.map_or(&[][..], |webhook| &webhook.conversion_review_versions);
-    let (client_path, versions_path) = (path.child("webhookClientConfig"), path.child("conversionReviewVersions"));
-    if strategy != "Webhook" {
-        let detail = "should not be set when strategy is not set to Webhook";
-        if client.is_some() {
-            errors.forbidden(&client_path, detail);
-        }
-        if !versions.is_empty() {
-            errors.forbidden(&versions_path, detail);
-        }
-        return;
-    }
-    match client {
-        None => errors.required(&client_path, "required when strategy is set to Webhook"),
-        Some(client) if client.url.is_some() == client.service.is_some() => {
-            errors.required(&client_path, "exactly one of url or service is required");
-        }
-        Some(_) => {}
-    }
-    if versions.is_empty() {
-        errors.required(&versions_path, "");
-        return;
-    }
-    for (i, version) in versions.iter().enumerate() {
-        if versions[..i].contains(version) {
-            errors.invalid(&versions_path.index(i), version.as_str(), "duplicate version");
-        } else {
-            form(version, name::dns1035_label, &versions_path.index(i), errors);
-        }
-    }
-    if !versions.iter().any(|version| ["v1", "v1beta1"].contains(&version.as_str())) {
-        errors.invalid(&versions_path, json(&versions), "must include at least one of v1, v1beta1");
     }
 }
 

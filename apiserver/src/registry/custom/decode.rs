@@ -7,6 +7,7 @@ use kubelab_api::{
 };
 
 use super::{
+    conversion,
     definition::{Definition, Version},
     object::CustomObject,
 };
@@ -73,17 +74,15 @@ pub fn stored(definition: &Definition, version: &Version, json: &[u8]) -> Result
     Ok(object)
 }
 
-/// An object in another version, where both look alike. Source: `pkg/apiserver/conversion/nop_converter.go`.
+/// An object in another version. Source: `pkg/apiserver/conversion/nop_converter.go`, where both look alike.
 pub fn convert(definition: &Definition, object: &mut CustomObject, version: &Version) -> Result<(), Error> {
     if object.api_version == version.api_version {
         return Ok(());
     }
-    if definition.by_webhook {
-        // Versions that differ must not be taken for each other.
-        let kind = format!("{}, Kind={}", object.api_version, definition.kind);
-        return Err(Error::internal(format!("conversion webhook for {kind} failed: webhooks are not called yet")));
+    match &definition.webhook {
+        Some(webhook) => *object = conversion::ask(webhook, object, &version.api_version)?,
+        None => object.api_version.clone_from(&version.api_version),
     }
-    object.api_version.clone_from(&version.api_version);
     object.with_content(|content| fit(content, &version.schema));
     Ok(())
 }

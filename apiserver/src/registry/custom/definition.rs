@@ -18,7 +18,7 @@ use kubelab_api::{
 };
 use kubelab_store::{Key, Revision};
 
-use super::{columns::Columns, expressions::Expressions, rules::CustomRules, scale::ScalePaths};
+use super::{columns::Columns, conversion::Webhook, expressions::Expressions, rules::CustomRules, scale::ScalePaths};
 use crate::registry::handler::Handler;
 
 /// What is known of a kind.
@@ -41,8 +41,8 @@ pub struct Definition {
     pub namespaced: bool,
     /// It is being deleted, and nothing new is taken.
     pub ending: bool,
-    /// A webhook makes one version of another.
-    pub by_webhook: bool,
+    /// What makes one version of another, where they do not look alike.
+    pub webhook: Option<Arc<Webhook>>,
     /// Its versions.
     pub versions: Vec<Version>,
     /// The version in which objects are stored.
@@ -107,7 +107,7 @@ pub fn handlers(crd: &CustomResourceDefinition, key: Key, modified: Revision) ->
         plural: spec.names.plural.clone(),
         namespaced: spec.scope == "Namespaced",
         ending: is_deleting(&crd.metadata) || has_condition(crd, "Terminating"),
-        by_webhook: spec.conversion.as_ref().is_some_and(|conversion| conversion.strategy == "Webhook"),
+        webhook: Webhook::of(&spec.names.kind, spec.conversion.as_ref()),
         versions: spec.versions.iter().map(|version| Version::new(&spec.group, &spec.names.kind, version)).collect(),
         storage,
     });

@@ -6,6 +6,7 @@
 //! | [`definition`] | a CustomResourceDefinition, ready to be used: a pure function of what is stored |
 //! | [`tables`] | the table of kinds, kept in step with the definitions in the store |
 //! | [`object`], [`decode`] | an object known by its schema; from a client's bytes |
+//! | [`conversion`], [`conversion_review`] | one version of another, by a webhook |
 //! | [`rules`], [`validation`] | what a definition decides for its objects |
 //! | [`expressions`], [`declared`] | rules in CEL, and the types that they see |
 //! | [`columns`], [`scale`] | how they are printed and scaled |
@@ -19,6 +20,8 @@
 //! Invariant: a write of a custom object fails, and is planned again, if its definition was written since it was read.
 
 pub mod columns;
+pub mod conversion;
+pub mod conversion_review;
 pub mod declared;
 pub mod decode;
 pub mod definition;
