@@ -36,8 +36,8 @@ fn short(name: &str) -> String {
 fn fields_table() -> String {
     let mut generator = SchemaGenerator::default();
     generate! { generator:
-        admission { MutatingWebhookConfiguration, ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
-            ValidatingWebhookConfiguration }
+        admission { MutatingAdmissionPolicy, MutatingAdmissionPolicyBinding, MutatingWebhookConfiguration,
+            ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding, ValidatingWebhookConfiguration }
         apiextensions { CustomResourceDefinition }
         apiregistration { APIService }
         apps { ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet }
@@ -51,12 +51,12 @@ fn fields_table() -> String {
         discovery { EndpointSlice }
         events { Event }
         flowcontrol { FlowSchema, PriorityLevelConfiguration }
-        networking { Ingress, IngressClass, NetworkPolicy }
+        networking { IPAddress, Ingress, IngressClass, NetworkPolicy, ServiceCIDR }
         node { RuntimeClass }
         policy { PodDisruptionBudget }
         rbac { ClusterRole, ClusterRoleBinding, Role, RoleBinding }
         scheduling { PriorityClass }
-        storage { CSIDriver, CSINode, CSIStorageCapacity, StorageClass, VolumeAttachment }
+        storage { CSIDriver, CSINode, CSIStorageCapacity, StorageClass, VolumeAttachment, VolumeAttributesClass }
     }
     let definitions = generator.definitions();
     let object_behind = |schema: &Value| -> Option<String> {

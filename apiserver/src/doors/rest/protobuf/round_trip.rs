@@ -11,11 +11,11 @@ use crate::registry::{
     table::Table,
 };
 
-/// What Go writes always and clients may leave out: structs that are no pointers, and zeros that are not left out.
+/// What Go writes always and clients may leave out: structs that are no pointers, and lists and zeros that are not left out.
 fn drop_zeros(value: &mut Value) {
     if let Value::Object(fields) = value {
         fields.values_mut().for_each(drop_zeros);
-        let zeros = [json!({}), json!(false), json!(0), json!("")];
+        let zeros = [json!({}), json!([]), json!(false), json!(0), json!("")];
         fields.retain(|_, value| !zeros.contains(value));
     }
     if let Value::Array(elements) = value {
