@@ -89,7 +89,7 @@ enum Command {
     #[command(hide = true)]
     Healthy(commands::healthy::Healthy),
     #[command(flatten)]
-    Component(component::Component),
+    Component(Box<component::Component>),
 }
 
 fn main() -> ExitCode {

@@ -229,7 +229,7 @@ impl Reader {
 
     async fn open(&mut self, stream: u32, headers: Headers, fin: bool) -> bool {
         // The client's streams have odd numbers that grow. Source: section 2.3.2.
-        if stream % 2 == 0 || stream <= self.last {
+        if stream.is_multiple_of(2) || stream <= self.last {
             return false;
         }
         self.last = stream;

@@ -2,6 +2,7 @@
 //! `cargo bench -p kubelab-store`. Prints how many a second, and the CPU time of each.
 
 #![allow(missing_docs)]
+#![allow(clippy::disallowed_methods)] // see clippy.toml
 
 use std::{
     collections::BTreeMap,

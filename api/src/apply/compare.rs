@@ -192,7 +192,8 @@ fn compare_fields(fields: Fields, old: Side, new: Side) -> Result<Comparison, Pr
                 if x != y {
                     one(a, Side::Here(x), Side::Here(y))?;
                 }
-                (before.next(), after.next());
+                before.next();
+                after.next();
             }
             (Some((a, x)), other) if other.is_none_or(|(b, _)| a < b) => {
                 one(a, Side::Here(x), missing(new, a))?;

@@ -131,7 +131,8 @@ impl Set {
                 (Some(a), Some(b)) if a.element == b.element => {
                     let (member, below) = (a.member || b.member, a.below.union(&b.below));
                     nodes.push(Node { element: a.element.clone(), member, below });
-                    (ours.next(), theirs.next());
+                    ours.next();
+                    theirs.next();
                 }
                 (Some(a), Some(b)) if a.element < b.element => nodes.extend(ours.next().cloned()),
                 (Some(_), None) => nodes.extend(ours.next().cloned()),

@@ -161,7 +161,7 @@ fn managed_fields_are_read_as_they_were_written() {
     let entries = manager::encode(object.managers.clone()).unwrap();
     assert_eq!(entries[0].operation.as_deref(), Some("Apply"));
     let mut read = manager::decode(&entries).unwrap();
-    read.sort_by(|a, b| b.identity.operation.cmp(&a.identity.operation));
+    read.sort_by_key(|manager| std::cmp::Reverse(manager.identity.operation));
     assert_eq!(read, object.managers);
 
     let entry = |change: fn(&mut k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry)| {

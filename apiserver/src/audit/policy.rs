@@ -219,7 +219,8 @@ fn validate(rule: &Written, path: &Path, errors: &mut Errors) {
         }
     }
     stages(&rule.omit_stages, &path.child("omitStages"), errors);
-    if !rule.non_resource_urls.is_empty() && !(rule.resources.is_empty() && rule.namespaces.is_empty()) {
+    let of_resources = !rule.resources.is_empty() || !rule.namespaces.is_empty();
+    if of_resources && !rule.non_resource_urls.is_empty() {
         let given = serde_json::to_value(&rule.non_resource_urls).unwrap_or_default();
         errors.invalid(&urls, given, "rules cannot apply to both regular resources and non-resource URLs");
     }

@@ -147,6 +147,6 @@ fn cost(function: &str, args: &[Value]) -> u64 {
 
 /// What a replacement may add to a text, at a tenth.
 fn grown(text: usize, from: usize, to: usize) -> u64 {
-    let count = if from == 0 { text + 1 } else { text / from };
+    let count = text.checked_div(from).unwrap_or(text + 1);
     tenth(count.saturating_mul(to))
 }

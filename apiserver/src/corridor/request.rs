@@ -161,7 +161,7 @@ pub enum Response {
     /// A list.
     List(List),
     /// A stream of changes.
-    Watch(Watch),
+    Watch(Box<Watch>),
     /// A deletion, or another act without an object.
     Status(Box<Status>),
 }

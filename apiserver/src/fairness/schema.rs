@@ -108,7 +108,7 @@ fn is_subject(subject: &Subject, user: &User) -> bool {
         return wanted.name == "*" || wanted.name == user.name;
     }
     if let Some(wanted) = &subject.group {
-        return wanted.name == "*" || user.groups.iter().any(|group| *group == wanted.name);
+        return wanted.name == "*" || user.groups.contains(&wanted.name);
     }
     let Some(wanted) = &subject.service_account else { return false };
     let account = user.name.strip_prefix("system:serviceaccount:").and_then(|rest| rest.split_once(':'));

@@ -45,10 +45,10 @@ pub fn rest(input: &[u8]) {
     let _ = negotiate::negotiate(text(ACCEPT), true);
     let query = Query::parse(uri.query());
     let _ = query.timeout();
-    if let Some(target) = path::parse(uri.path()) {
-        if let Ok(verb) = resource::verb(&method, &target, &query) {
-            about(&target, verb, &query, text(CONTENT_TYPE).unwrap_or_default(), Bytes::copy_from_slice(rest));
-        }
+    if let Some(target) = path::parse(uri.path())
+        && let Ok(verb) = resource::verb(&method, &target, &query)
+    {
+        about(&target, verb, &query, text(CONTENT_TYPE).unwrap_or_default(), Bytes::copy_from_slice(rest));
     }
 }
 

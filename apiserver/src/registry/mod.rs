@@ -240,7 +240,7 @@ impl Registry {
                 let options = named(request)?;
                 let watch =
                     Watch::begin(&self.store, &self.outside, Arc::clone(handler), &request.namespace, &options).await?;
-                Ok(answer(Response::Watch(watch)))
+                Ok(answer(Response::Watch(Box::new(watch))))
             }
             (Verb::Create, "") => self.write(handler, request, may, create::plan).await,
             (Verb::Create, "binding") => self.write(handler, request, may, subresource::binding::plan).await,

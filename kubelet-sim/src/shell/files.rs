@@ -151,7 +151,7 @@ impl Files {
         let counted = used.get_or_insert_with(|| usage(&self.root, &self.mounts));
         counted.files += files;
         // What was removed, and how large files are, is only seen by counting again.
-        if counted.files > MAX_FILES || counted.files % 64 == 0 {
+        if counted.files > MAX_FILES || counted.files.is_multiple_of(64) {
             *counted = usage(&self.root, &self.mounts);
         }
         if counted.files >= MAX_FILES || counted.bytes >= MAX_BYTES {

@@ -90,12 +90,12 @@ fn access_is_asked_for_and_told() {
         let rules = "
 apiVersion: rbac.authorization.k8s.io/v1
 kind: Role
-metadata: {name: pods}
+metadata: {name: pods, namespace: NS}
 rules: [{apiGroups: [''], resources: [pods], verbs: [get, list]}]
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: RoleBinding
-metadata: {name: pods}
+metadata: {name: pods, namespace: NS}
 roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: pods}
 subjects: [{kind: ServiceAccount, name: robot, namespace: NS}]
 "

@@ -3,6 +3,7 @@
 //! ```text
 //! cargo test --release -p kubelab-api --lib apply::tests::cost -- --ignored --nocapture
 //! ```
+#![allow(clippy::disallowed_methods)] // see clippy.toml
 
 use std::time::Instant;
 

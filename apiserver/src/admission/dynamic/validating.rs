@@ -154,7 +154,7 @@ pub fn validate(subject: &Subject<'_>, all: &[Bound]) -> Result<(), Error> {
             Some(binding) => format!("ValidatingAdmissionPolicy '{policy}' with binding '{binding}'"),
             None => format!("ValidatingAdmissionPolicy '{policy}'"),
         };
-        denied.get_or_insert_with(|| (by, denial));
+        denied.get_or_insert((by, denial));
     };
     for Bound { policy, bindings } in all {
         let others = subject.others();

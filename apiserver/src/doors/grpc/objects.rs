@@ -195,7 +195,7 @@ impl objects_server::Objects for Objects {
         match self.ask(asker, Verb::Watch, asked.target, None, Body::None, options).await? {
             (Outcome::Watch(watch), ending) => {
                 let watching = self.0.metrics.watching(&labels);
-                Ok(Response::new(Box::pin(batches(watch, self.0.shutdown.clone(), watching, ending))))
+                Ok(Response::new(Box::pin(batches(*watch, self.0.shutdown.clone(), watching, ending))))
             }
             _ => Err(Status::internal("an answer of the wrong form")),
         }

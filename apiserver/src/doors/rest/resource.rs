@@ -60,7 +60,7 @@ pub(super) async fn serve(
             stream::serve(doors, user, resource, target, query, request).await
         }
         Ok(resource) => match verb.and_then(|verb| allowed(&resource, &target, verb).map(|()| verb)) {
-            Ok(verb) => pass(doors, user, resource, verb, target, query, request, &labels).await,
+            Ok(verb) => pass(doors, Asked { user, resource, verb, target, query }, request, &labels).await,
             Err(refusal) => Err(refusal),
         },
         Err(refusal) => {
@@ -118,16 +118,22 @@ fn allowed(resource: &Resource, target: &Target, verb: Verb) -> Result<(), Error
     if allowed { Ok(()) } else { Err(Error::method_not_allowed()) }
 }
 
-async fn pass(
-    doors: &Arc<Doors>,
+/// Who asks what.
+struct Asked {
     user: User,
     resource: Arc<Resource>,
     verb: Verb,
     target: Target,
     query: Query,
+}
+
+async fn pass(
+    doors: &Arc<Doors>,
+    asked: Asked,
     request: http::Request<Incoming>,
     labels: &Labels,
 ) -> Result<Response<doors::Body>, Error> {
+    let Asked { user, resource, verb, target, query } = asked;
     let (head, incoming) = request.into_parts();
     let headers = head.headers;
     let mut accepted = negotiate::negotiate(header(&headers, ACCEPT), verb == Verb::Watch)?;
@@ -197,7 +203,7 @@ async fn pass(
         }
         Outcome::Watch(watch) => {
             let watching = doors.metrics.watching(labels);
-            let body = watch::body(watch, shape, &list_options, doors.shutdown.clone(), watching);
+            let body = watch::body(*watch, shape, &list_options, doors.shutdown.clone(), watching);
             answer::stream(accepted.encoding, body)
         }
     };

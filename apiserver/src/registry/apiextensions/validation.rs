@@ -117,10 +117,10 @@ fn validate_common(spec: &CustomResourceDefinitionSpec, path: &Path, errors: &mu
 
 fn validate_schema(version: &CustomResourceDefinitionVersion, has_status: bool, path: &Path, errors: &mut Errors) {
     let schema = version.schema.as_ref().and_then(|schema| schema.open_api_v3_schema.as_ref());
-    if let Some(props) = schema {
-        if definition::validate(props, has_status, path, &metadata_of_embedded, errors) {
-            expressions::check(&Schema::new(props), &path.child("openAPIV3Schema"), errors);
-        }
+    if let Some(props) = schema
+        && definition::validate(props, has_status, path, &metadata_of_embedded, errors)
+    {
+        expressions::check(&Schema::new(props), &path.child("openAPIV3Schema"), errors);
     }
 }
 

@@ -87,7 +87,7 @@ impl File<'_> {
     }
 
     /// An object on its way into the store: with what the server says of every object, and of this kind.
-    fn new(&self, with: &Value) -> Box<dyn AnyObject> {
+    fn created(&self, with: &Value) -> Box<dyn AnyObject> {
         let mut json = merged(&self.minimal, with);
         json["metadata"]["uid"] = UID.into();
         json["metadata"]["creationTimestamp"] = MADE.into();
@@ -103,7 +103,7 @@ impl File<'_> {
     }
 
     fn completed(&self) -> Value {
-        let mut json = self.json(&*self.new(&json!({})));
+        let mut json = self.json(&*self.created(&json!({})));
         let meta = json["metadata"].as_object_mut().unwrap();
         meta.remove("uid");
         meta.remove("creationTimestamp");
@@ -111,7 +111,7 @@ impl File<'_> {
     }
 
     fn errors(&self, with: &Value) -> Value {
-        let object = self.new(with);
+        let object = self.created(with);
         let mut errors = Errors::default();
         self.handler.rules.validate(&*object, &mut errors);
         self.handler.rules.validate_create(&*object, &mut errors);
@@ -121,7 +121,7 @@ impl File<'_> {
     /// As `registry::update::replace` does it.
     fn update(&self, case: &Value) -> (&'static str, Value) {
         let rules = &self.handler.rules;
-        let before = merged(&self.json(&*self.new(&case["from"])), &case["from"]);
+        let before = merged(&self.json(&*self.created(&case["from"])), &case["from"]);
         let old = self.decode(&before);
         let mut new = self.decode(&merged(&before, &case["to"]));
         let part = case["part"].as_str().unwrap_or_default();
@@ -152,7 +152,7 @@ impl File<'_> {
     }
 
     fn cells(&self, with: &Value) -> Value {
-        let base = self.json(&*self.new(&json!({})));
+        let base = self.json(&*self.created(&json!({})));
         let object = self.decode(&merged(&base, with));
         self.handler.rules.cells(&*object, NOW.parse().unwrap()).into()
     }
@@ -183,7 +183,9 @@ fn evaluated(file: &Value, table: &Table) -> Value {
     };
     each(&mut result, "refused", &|case| ("errors", this.errors(&case["with"])));
     each(&mut result, "updates", &|case| this.update(case));
-    each(&mut result, "warned", &|case| ("warnings", this.handler.rules.warnings(&*this.new(&case["with"])).into()));
+    each(&mut result, "warned", &|case| {
+        ("warnings", this.handler.rules.warnings(&*this.created(&case["with"])).into())
+    });
     each(&mut result, "printed", &|case| ("cells", this.cells(&case["with"])));
     result
 }

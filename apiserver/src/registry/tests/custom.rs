@@ -321,7 +321,7 @@ async fn a_definition_goes_after_its_objects_and_ends_their_watches() {
     lab.create("customresourcedefinitions", "", definition(json!({}))).await.unwrap();
     lab.custom(Verb::Create, "", "", widget("a", json!({"size": "S"}))).await.unwrap();
     let mut watch = match lab.send(lab.of_version("v1", Verb::Watch, "", "")).await.unwrap() {
-        Response::Watch(watch) => watch,
+        Response::Watch(watch) => *watch,
         _ => panic!("no watch"),
     };
     assert_eq!(next(&mut watch).await.events.len(), 1);

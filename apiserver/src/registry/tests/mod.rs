@@ -128,7 +128,7 @@ impl Lab {
         let mut request = self.request(Verb::Watch, plural, "default", "");
         request.options.list = options;
         match self.send(request).await? {
-            Response::Watch(watch) => Ok(watch),
+            Response::Watch(watch) => Ok(*watch),
             _ => panic!("no watch"),
         }
     }

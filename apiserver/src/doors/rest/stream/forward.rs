@@ -126,11 +126,10 @@ async fn tunnel(socket: Socket, inner: DuplexStream) {
     let incoming = async {
         while let Some(Ok(message)) = receive.next().await {
             match message {
-                Message::Binary(data) => {
-                    if write.write_all(&data).await.is_err() {
-                        return;
-                    }
-                }
+                Message::Binary(data) => match write.write_all(&data).await {
+                    Ok(()) => {}
+                    Err(_) => return,
+                },
                 Message::Close(_) => return,
                 _ => {}
             }

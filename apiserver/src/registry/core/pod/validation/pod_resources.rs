@@ -35,7 +35,7 @@ pub(super) fn validate(spec: &PodSpec, path: &Path, errors: &mut Errors) {
         for (name, amount) in container.resources.iter().flat_map(|own| own.requests.iter().flatten()) {
             if let Some(amount) = parsed(&amount.0) {
                 let sum = sums.entry(name).or_insert_with(|| Quantity::from_millis(0));
-                *sum = *sum + amount;
+                *sum += amount;
             }
         }
     }
@@ -43,7 +43,7 @@ pub(super) fn validate(spec: &PodSpec, path: &Path, errors: &mut Errors) {
     for (name, amount) in sidecars.flat_map(|one| one.resources.iter().flat_map(|own| own.requests.iter().flatten())) {
         if let Some(amount) = parsed(&amount.0) {
             let sum = sums.entry(name).or_insert_with(|| Quantity::from_millis(0));
-            *sum = *sum + amount;
+            *sum += amount;
         }
     }
     for (name, sum) in sums {

@@ -138,10 +138,8 @@ pub fn validate(field: &str, fields: &Map<String, Value>, path: &Path, errors: &
             }
             lun(&said["lun"], &path.child("lun"), errors);
         }
-        "nfs" => {
-            if !text("path").starts_with('/') {
-                errors.invalid(&path.child("path"), text("path"), "must be an absolute path");
-            }
+        "nfs" if !text("path").starts_with('/') => {
+            errors.invalid(&path.child("path"), text("path"), "must be an absolute path");
         }
         "quobyte" => {
             let detail = "must be a host:port pair or multiple pairs separated by commas";
