@@ -22,7 +22,10 @@ use rcgen::{CertificateParams, KeyPair, SanType};
 use rustls::{ServerConfig, crypto::ring};
 use rustls_pki_types::{PrivateKeyDer, pem::PemObject};
 use serde_json::{Value, json};
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::{
+    net::TcpListener,
+    task::{JoinHandle, JoinSet},
+};
 use tokio_rustls::TlsAcceptor;
 
 /// What a webhook does with a review's request: its response, without the uid.
@@ -62,11 +65,13 @@ impl WebhookServer {
         let tls = TlsAcceptor::from(Arc::new(config));
         let (counted, noted) = (Arc::clone(&connections), Arc::clone(&seen));
         let serving = tokio::spawn(async move {
+            // Its connections end with it.
+            let mut open = JoinSet::new();
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
                 counted.fetch_add(1, Relaxed);
                 let (tls, noted) = (tls.clone(), Arc::clone(&noted));
-                tokio::spawn(async move {
+                open.spawn(async move {
                     let Ok(stream) = tls.accept(stream).await else { return };
                     let service = service_fn(move |request| answer(request, judge, Arc::clone(&noted)));
                     let _ = Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await;

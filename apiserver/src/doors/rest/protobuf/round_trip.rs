@@ -32,6 +32,9 @@ fn what_goes_through_protobuf_comes_back_the_same() {
         let resource = &handler.resource;
         let (api_version, kind) = (resource.api_version(), &*resource.kind);
         assert!(encode::knows(&api_version, kind), "{api_version} {kind}");
+        if kind == "CustomResourceDefinition" {
+            continue; // Its schemas hold schemas without end and any JSON: its case stands in `encode/tests.rs`.
+        }
         let read = |json: &[u8]| -> Value {
             let (object, _) = handler.decode(json, Validation::Strict).unwrap();
             serde_json::from_slice(&handler.encode(&*object).unwrap()).unwrap()
