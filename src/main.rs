@@ -22,11 +22,6 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand};
 
-/// An apiserver allocates and frees for each request on several threads, which costs glibc a seventh of its time
-/// (docs/performance.md).
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// A Kubernetes cluster you can take apart
 #[derive(Parser)]
 #[command(version, about)]

@@ -3,11 +3,6 @@
 use clap::Parser;
 use kubelab_apiserver::Options;
 
-/// An apiserver allocates and frees for each request on several threads, which costs glibc a seventh of its time
-/// (docs/performance.md).
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// The Kubernetes API over a replicated store
 #[derive(Parser)]
 #[command(name = "apiserver", version)]
