@@ -197,7 +197,8 @@ fn events(kubectl: &Kubectl) {
     assert!(events.contains("Scheduled") && events.contains("Pod/pod"), "{events}");
     let warnings = kubectl.says("events --types=Warning");
     assert!(warnings.contains("No events found in"), "{warnings}");
-    assert!(kubectl.run("events -A -o name").contains("event/pod."));
+    let names = kubectl.run("get events -A -o name");
+    assert!(names.contains("event/pod."), "{names}");
     let got = kubectl.run("get events --field-selector involvedObject.name=pod,reason=Scheduled");
     let head = got.lines().next().unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
     assert_eq!(head, "LAST SEEN TYPE REASON OBJECT MESSAGE");
