@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use kubelab_api::{
     field::{Errors, Path},
+    go::type_name,
     selector::label,
 };
 use serde::Deserialize;
@@ -119,7 +120,7 @@ fn restored(original: &Value, answered: Option<&Value>) -> Result<Value, String>
     let answered = match answered {
         None => return Err("missing metadata in converted object".into()),
         Some(Value::Object(answered)) => answered,
-        Some(other) => return Err(format!("invalid metadata of type {} in converted object", go_type(other))),
+        Some(other) => return Err(format!("invalid metadata of type {} in converted object", type_name(other))),
     };
     let mut restored = original.as_object().cloned().unwrap_or_default();
     for field in ["labels", "annotations"] {
@@ -130,7 +131,7 @@ fn restored(original: &Value, answered: Option<&Value>) -> Result<Value, String>
                 restored.insert(field.into(), given.clone().into());
             }
             Some(other) => {
-                let kind = go_type(other);
+                let kind = type_name(other);
                 return Err(format!("invalid metadata.{field} of type {kind} in converted object"));
             }
         }
@@ -142,7 +143,7 @@ fn validate(field: &str, given: &Map<String, Value>, before: Option<&Value>) -> 
     let mut texts = BTreeMap::new();
     for (key, value) in given {
         let Value::String(value) = value else {
-            let kind = go_type(value);
+            let kind = type_name(value);
             return Err(format!("metadata.{field}[{key}] must be a string, but is {kind} in converted object"));
         };
         texts.insert(key.clone(), value.clone());
@@ -159,19 +160,6 @@ fn validate(field: &str, given: &Map<String, Value>, before: Option<&Value>) -> 
         _ => metadata::validate_annotations(Some(&texts), &path.child("annotation"), &mut errors),
     }
     if errors.is_empty() { Ok(()) } else { Err(errors.to_string()) }
-}
-
-/// What Go calls a JSON value's type.
-fn go_type(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "<nil>",
-        Value::Bool(_) => "bool",
-        Value::Number(number) if number.is_f64() => "float64",
-        Value::Number(_) => "int64",
-        Value::String(_) => "string",
-        Value::Array(_) => "[]interface {}",
-        Value::Object(_) => "map[string]interface {}",
-    }
 }
 
 #[cfg(test)]

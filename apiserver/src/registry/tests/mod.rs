@@ -17,7 +17,7 @@ mod writing;
 
 use std::{collections::BTreeMap, time::Duration};
 
-use kubelab_store::{Door, Options as StoreOptions};
+use kubelab_store::{Door, Options as StoreOptions, Revision};
 use serde_json::json;
 use tempfile::TempDir;
 
