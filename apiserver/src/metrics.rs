@@ -354,7 +354,8 @@ mod tests {
         let metrics = Metrics::default();
         let labels = Labels { verb: "GET", version: "v1".into(), resource: "pods".into(), ..Labels::default() };
         metrics.answered(labels, 200, Duration::from_millis(3));
-        store::observe("create", &kubelab_api::resource::BUILT_IN[0], Duration::from_millis(1));
+        let Some(pods) = kubelab_api::resource::named("pods") else { panic!("pods are known") };
+        store::observe("create", pods, Duration::from_millis(1));
         let run = || figures::plugin("Priority", Operation::Create, figures::Step::Admit, || Ok(()));
         assert!(figures::step(Operation::Create, figures::Step::Admit, run).is_ok());
         let watch = metrics.watching(&Labels { verb: "WATCH", resource: "pods".into(), ..Labels::default() });

@@ -24,6 +24,7 @@ use super::{
     kind::{Column, Kind, NameRule, Object, Scale},
     object::AnyObject,
     table::Table,
+    version::{Conversion, Converted, Version},
 };
 
 /// A resource in one version, as it is served.
@@ -53,7 +54,7 @@ pub fn converted<K: Kind, C: Conversion<Stored = K::Object>>(
     version: &str,
     plural: &str,
 ) -> Option<Handler> {
-    let conversion = Box::new(Converted::<C>(PhantomData));
+    let conversion = Box::new(Converted::<C>::new());
     handler(group, version, plural, Box::new(Erased::<K>(PhantomData)), Some(conversion))
 }
 
@@ -247,7 +248,7 @@ struct Erased<K>(PhantomData<fn() -> K>);
 
 const OWN_KIND: &str = "a handler only ever sees objects of its own kind";
 
-fn typed<T: Object>(object: &dyn AnyObject) -> &T {
+pub(super) fn typed<T: Object>(object: &dyn AnyObject) -> &T {
     object.downcast_ref().expect(OWN_KIND)
 }
 
@@ -255,7 +256,7 @@ fn typed_mut<T: Object>(object: &mut dyn AnyObject) -> &mut T {
     object.downcast_mut().expect(OWN_KIND)
 }
 
-fn read<T: Object>(stored: &[u8]) -> Result<T, Error> {
+pub(super) fn read<T: Object>(stored: &[u8]) -> Result<T, Error> {
     serde_json::from_slice(stored)
         .map_err(|error| Error::internal(format!("a stored {} cannot be read: {error}", T::KIND)))
 }
@@ -388,60 +389,5 @@ impl<K: Kind> Rules for Erased<K> {
     }
     fn note(&self, new: &dyn AnyObject, old: Option<&dyn AnyObject>) -> String {
         K::note(typed(new), old.map(typed))
-    }
-}
-
-/// Between two versions of a kind. Nothing may be lost on the way there and back.
-pub trait Conversion: Send + Sync + 'static {
-    /// The version in which the kind is stored and its rules are written.
-    type Stored: Object;
-    /// The version that clients see.
-    type Served: Object;
-    /// What is stored for what a client sent.
-    fn to_stored(served: Self::Served) -> Self::Stored;
-    /// What a client sees of what is stored.
-    fn to_served(stored: Self::Stored) -> Self::Served;
-    /// What is wrong with a new object that was sent in this version, beyond what the kind says.
-    fn validate_create(_object: &Self::Stored, _errors: &mut Errors) {}
-    /// What is wrong with a change that was sent in this version, beyond what the kind says.
-    fn validate_update(_new: &Self::Stored, _old: &Self::Stored, _errors: &mut Errors) {}
-}
-
-trait Version: Send + Sync {
-    fn decode(
-        &self,
-        resource: &Resource,
-        json: &[u8],
-        validation: Validation,
-    ) -> Result<(Box<dyn AnyObject>, Vec<String>), Error>;
-    fn present(&self, stored: &[u8]) -> Result<Bytes, Error>;
-    fn validate_create(&self, object: &dyn AnyObject, errors: &mut Errors);
-    fn validate_update(&self, new: &dyn AnyObject, old: &dyn AnyObject, errors: &mut Errors);
-    fn schema(&self, generator: &mut SchemaGenerator) -> Schema;
-}
-
-struct Converted<C>(PhantomData<fn() -> C>);
-
-impl<C: Conversion> Version for Converted<C> {
-    fn decode(
-        &self,
-        resource: &Resource,
-        json: &[u8],
-        validation: Validation,
-    ) -> Result<(Box<dyn AnyObject>, Vec<String>), Error> {
-        let (served, warnings) = decode::decode::<C::Served>(resource, json, validation)?;
-        Ok((Box::new(C::to_stored(served)), warnings))
-    }
-    fn present(&self, stored: &[u8]) -> Result<Bytes, Error> {
-        Ok(C::to_served(read(stored)?).encode()?.into())
-    }
-    fn validate_create(&self, object: &dyn AnyObject, errors: &mut Errors) {
-        C::validate_create(typed(object), errors);
-    }
-    fn validate_update(&self, new: &dyn AnyObject, old: &dyn AnyObject, errors: &mut Errors) {
-        C::validate_update(typed(new), typed(old), errors);
-    }
-    fn schema(&self, generator: &mut SchemaGenerator) -> Schema {
-        generator.subschema_for::<C::Served>()
     }
 }

@@ -2,8 +2,8 @@
 
 use super::{
     admissionregistration, apiextensions, apiregistration, apps, authentication, authorization, autoscaling, batch,
-    certificates, coordination, core, discovery, events, flowcontrol, handler::Conversion, kind::Kind, networking,
-    node, policy, rbac, resource, scheduling, storage,
+    certificates, coordination, core, discovery, events, flowcontrol, kind::Kind, networking, node, policy, rbac,
+    resource, scheduling, storage, version::Conversion,
 };
 
 /// Something that does with each kind what its trait lets it: build a handler, collect a schema, ….

@@ -73,6 +73,7 @@ pub mod syntax;
 pub mod table;
 pub mod update;
 pub mod validation;
+pub mod version;
 pub mod watch;
 mod write;
 

@@ -5,9 +5,10 @@ use std::{collections::HashMap, sync::Arc};
 use kubelab_api::{Error, Resource};
 
 use super::{
-    handler::{self, Conversion, Handler},
+    handler::{self, Handler},
     kind::Kind,
     kinds::{self, Visitor},
+    version::Conversion,
 };
 
 /// Handlers by resource.

@@ -258,12 +258,9 @@ impl<'a> Estimator<'a> {
                 size = either(size, made);
             }
             if function == "_[_]" {
-                match overload.args.first() {
-                    Some(Type::List(..) | Type::Map(..)) => {
-                        found.place = self.below(args[0].place, Step::Values);
-                        size = args[0].entries.map(|entries| entries.value);
-                    }
-                    _ => {}
+                if let Some(Type::List(..) | Type::Map(..)) = overload.args.first() {
+                    found.place = self.below(args[0].place, Step::Values);
+                    size = args[0].entries.map(|entries| entries.value);
                 }
             }
             size = size.or_else(|| Self::sized(found.place, &found.kind));

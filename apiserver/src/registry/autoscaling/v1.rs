@@ -8,7 +8,7 @@ use k8s_openapi::{
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::horizontal_pod_autoscaler::cpu;
-use crate::registry::handler::Conversion;
+use crate::registry::version::Conversion;
 
 /// Between version 1 and the stored version 2.
 pub struct Version1;

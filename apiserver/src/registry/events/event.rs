@@ -5,7 +5,7 @@
 use k8s_openapi::api::{core::v1 as core, events::v1};
 use kubelab_api::field::{Errors, Path};
 
-use crate::registry::{cells::text, handler::Conversion, validation::immutable};
+use crate::registry::{cells::text, validation::immutable, version::Conversion};
 
 /// Between `events.k8s.io/v1` and the stored `v1`.
 pub struct EventsV1;

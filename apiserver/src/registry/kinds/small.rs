@@ -10,12 +10,12 @@ use crate::registry::{
     apiregistration::api_service::APIServiceKind,
     certificates::certificate_signing_request::CertificateSigningRequestKind,
     events::event::EventsV1,
-    handler::Conversion,
     kind::Kind,
     policy::pod_disruption_budget::PodDisruptionBudgetKind,
     scheduling::priority_class::PriorityClassKind,
     storage::storage_class::StorageClassKind,
     validation::tests::{new_errors, object, update_errors},
+    version::Conversion,
 };
 
 fn cells<K: Kind>(json: Value) -> Vec<Value> {
