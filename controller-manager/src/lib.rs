@@ -12,6 +12,7 @@
 //! | [`context`] | what each loop is given |
 //! | [`deployment`] | Deployment → ReplicaSets |
 //! | [`replica_set`] | ReplicaSet, ReplicationController → Pods |
+//! | [`job`] | Job → Pods that run to completion |
 //! | [`endpoints`], [`endpoint_slice`] | Service and Pods → Endpoints, EndpointSlices |
 //! | [`node_lifecycle`] | silent Nodes → conditions, taints |
 //! | [`taint_eviction`] | taints → Pods that must go |
@@ -47,6 +48,7 @@ pub mod endpoint_slice;
 pub mod endpoints;
 pub mod expectations;
 pub mod garbage_collector;
+pub mod job;
 pub mod loops;
 pub mod namespace;
 pub mod node_ipam;
