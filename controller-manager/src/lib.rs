@@ -13,6 +13,8 @@
 //! | [`deployment`] | Deployment → ReplicaSets |
 //! | [`replica_set`] | ReplicaSet, ReplicationController → Pods |
 //! | [`job`] | Job → Pods that run to completion |
+//! | [`cron_job`] | CronJob → Jobs |
+//! | [`ttl_after_finished`] | finished Jobs whose time is over |
 //! | [`endpoints`], [`endpoint_slice`] | Service and Pods → Endpoints, EndpointSlices |
 //! | [`node_lifecycle`] | silent Nodes → conditions, taints |
 //! | [`taint_eviction`] | taints → Pods that must go |
@@ -42,6 +44,7 @@ pub mod bootstrap_token;
 pub mod certificates;
 pub mod cluster_role_aggregation;
 pub mod context;
+pub mod cron_job;
 pub mod custom_resource_definition;
 pub mod deployment;
 pub mod endpoint_slice;
@@ -64,6 +67,7 @@ pub mod service_pods;
 pub mod storage_protection;
 pub mod taint_eviction;
 pub mod token;
+pub mod ttl_after_finished;
 
 use std::{
     path::{Path, PathBuf},
