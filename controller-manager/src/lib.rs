@@ -15,6 +15,7 @@
 //! | [`job`] | Job → Pods that run to completion |
 //! | [`cron_job`] | CronJob → Jobs |
 //! | [`ttl_after_finished`] | finished Jobs whose time is over |
+//! | [`disruption`] | PodDisruptionBudget → how many pods may be evicted now |
 //! | [`endpoints`], [`endpoint_slice`] | Service and Pods → Endpoints, EndpointSlices |
 //! | [`node_lifecycle`] | silent Nodes → conditions, taints |
 //! | [`taint_eviction`] | taints → Pods that must go |
@@ -34,6 +35,7 @@
 //! | [`ownership`] | who controls an object: adoption and release |
 //! | [`expectations`] | what was asked for and is not seen yet |
 //! | [`pods`] | making and removing pods |
+//! | [`scalable`] | which resource a kind is, where only the kind is named |
 //! | [`service_pods`] | which pods stand behind a service |
 //!
 //! What holds for every loop: it is level-triggered (a reconcile looks at what is, never at what happened) and idempotent,
@@ -47,6 +49,7 @@ pub mod context;
 pub mod cron_job;
 pub mod custom_resource_definition;
 pub mod deployment;
+pub mod disruption;
 pub mod endpoint_slice;
 pub mod endpoints;
 pub mod expectations;
@@ -62,6 +65,7 @@ pub mod pods;
 pub mod replica_set;
 pub mod resource_quota;
 pub mod root_ca_publisher;
+pub mod scalable;
 pub mod service_account;
 pub mod service_pods;
 pub mod storage_protection;
