@@ -16,6 +16,7 @@
 //! | [`cron_job`] | CronJob → Jobs |
 //! | [`ttl_after_finished`] | finished Jobs whose time is over |
 //! | [`disruption`] | PodDisruptionBudget → how many pods may be evicted now |
+//! | [`pod_autoscaler`] | HorizontalPodAutoscaler → how many replicas there are to be |
 //! | [`endpoints`], [`endpoint_slice`] | Service and Pods → Endpoints, EndpointSlices |
 //! | [`node_lifecycle`] | silent Nodes → conditions, taints |
 //! | [`taint_eviction`] | taints → Pods that must go |
@@ -60,6 +61,7 @@ pub mod namespace;
 pub mod node_ipam;
 pub mod node_lifecycle;
 pub mod ownership;
+pub mod pod_autoscaler;
 pub mod pod_gc;
 pub mod pods;
 pub mod replica_set;

@@ -8,9 +8,9 @@ use tracing::Instrument;
 
 use crate::{
     Context, bootstrap_token, certificates, cluster_role_aggregation, cron_job, custom_resource_definition, deployment,
-    disruption, endpoint_slice, endpoints, garbage_collector, job, namespace, node_ipam, node_lifecycle, pod_gc,
-    replica_set, resource_quota, root_ca_publisher, service_account, storage_protection, taint_eviction, token,
-    ttl_after_finished,
+    disruption, endpoint_slice, endpoints, garbage_collector, job, namespace, node_ipam, node_lifecycle,
+    pod_autoscaler, pod_gc, replica_set, resource_quota, root_ca_publisher, service_account, storage_protection,
+    taint_eviction, token, ttl_after_finished,
 };
 
 /// One control loop.
@@ -32,6 +32,7 @@ pub const LOOPS: &[Loop] = &[
     Loop { name: "cronjob-controller", start: |context| Box::pin(cron_job::run(context)) },
     Loop { name: "ttl-after-finished-controller", start: |context| Box::pin(ttl_after_finished::run(context)) },
     Loop { name: "disruption-controller", start: |context| Box::pin(disruption::run(context)) },
+    Loop { name: "horizontal-pod-autoscaler-controller", start: |context| Box::pin(pod_autoscaler::run(context)) },
     Loop { name: "endpoints-controller", start: |context| Box::pin(endpoints::run(context)) },
     Loop { name: "endpointslice-controller", start: |context| Box::pin(endpoint_slice::run(context)) },
     Loop { name: "node-lifecycle-controller", start: |context| Box::pin(node_lifecycle::run(context)) },
