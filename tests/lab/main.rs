@@ -11,9 +11,13 @@
 //! | [`bad_input`] | what is wrong is refused in upstream's words, and nothing is stored |
 //! | [`clients`] | the `kube` crate's client and watcher |
 //! | [`commands`] | kubectl's commands, old and new |
+//! | [`cron_jobs`] | CronJobs: jobs by the clock, and by hand |
 //! | [`custom`] | custom resources: their definitions, kubectl, an operator |
 //! | [`deletion`] | cascades, finalizers, namespaces that end; quotas and security standards |
+//! | [`disruption`] | budgets that a drain waits for; autoscalers |
+//! | [`jobs`] | Jobs from their first pod to their end |
 //! | [`life`] | `kubelab`'s own commands, and its errors |
+//! | [`metrics_server`] | a metrics API for autoscalers |
 //! | [`policies`] | admission policies and webhooks, as kubectl meets them |
 //! | [`python`] | the Python client, and an operator that is written with kopf |
 //! | [`reading`] | pages and watches, as raw requests see them |
@@ -30,10 +34,14 @@ mod apply;
 mod bad_input;
 mod clients;
 mod commands;
+mod cron_jobs;
 mod custom;
 mod deletion;
+mod disruption;
 mod harness;
+mod jobs;
 mod life;
+mod metrics_server;
 mod policies;
 mod python;
 mod reading;
