@@ -25,7 +25,7 @@ use tonic::{
 use crate::{
     Cause, Scope,
     endpoints::{Choice, Endpoints, Failure, is_about_server},
-    process::Connection,
+    process::{Connection, crash},
     request::{self, Objects, Repeat},
 };
 
@@ -259,9 +259,12 @@ impl Client {
     }
 
     async fn create_target(&self, target: Target, body: &impl Serialize, repeat: Repeat) -> Result<Bytes, Error> {
+        let writing = crash::Write::to(&target);
         let message = WriteRequest { target: Some(target), json: write(body)?, cause: cause(), dry_run: false };
         let send = |mut client: Objects, request| async move { client.create(request).await };
-        Ok(request::send(&self.endpoints, &self.agent, message, repeat, send).await?.json)
+        let reply = request::send(&self.endpoints, &self.agent, message, repeat, send).await?;
+        writing.done();
+        Ok(reply.json)
     }
 
     pub(crate) async fn update_target(
@@ -270,12 +273,16 @@ impl Client {
         meta: &ObjectMeta,
         body: &impl Serialize,
     ) -> Result<Bytes, Error> {
+        let writing = crash::Write::to(&target);
         let message = WriteRequest { target: Some(target), json: write(body)?, cause: cause(), dry_run: false };
         let send = |mut client: Objects, request| async move { client.update(request).await };
-        Ok(request::send(&self.endpoints, &self.agent, message, Repeat::of_update(meta), send).await?.json)
+        let reply = request::send(&self.endpoints, &self.agent, message, Repeat::of_update(meta), send).await?;
+        writing.done();
+        Ok(reply.json)
     }
 
     async fn patch_target(&self, target: Target, patch: &Patch) -> Result<Bytes, Error> {
+        let writing = crash::Write::to(&target);
         let message = PatchRequest {
             target: Some(target),
             patch_type: patch.media_type().to_owned(),
@@ -284,13 +291,18 @@ impl Client {
             ..PatchRequest::default()
         };
         let send = |mut client: Objects, request| async move { client.patch(request).await };
-        Ok(request::send(&self.endpoints, &self.agent, message, Repeat::of_patch(patch), send).await?.json)
+        let reply = request::send(&self.endpoints, &self.agent, message, Repeat::of_patch(patch), send).await?;
+        writing.done();
+        Ok(reply.json)
     }
 
     async fn delete_target(&self, target: Target, options: &DeleteOptions) -> Result<(), Error> {
+        let writing = crash::Write::to(&target);
         let message = DeleteRequest { target: Some(target), options: write(options)?, cause: cause() };
         let send = |mut client: Objects, request| async move { client.delete(request).await };
-        request::send(&self.endpoints, &self.agent, message, Repeat::of_delete(options), send).await.map(drop)
+        request::send(&self.endpoints, &self.agent, message, Repeat::of_delete(options), send).await?;
+        writing.done();
+        Ok(())
     }
 
     pub(crate) fn endpoints(&self) -> &Endpoints {
