@@ -21,6 +21,7 @@
 //! | [`custom_resource_definition`] | definitions that are being deleted, and all their objects |
 //! | [`namespace`] | Namespaces that are being deleted, and all in them |
 //! | [`resource_quota`] | what is used of each ResourceQuota |
+//! | [`persistent_volume`] | claims and volumes come together; released volumes |
 //! | [`storage_protection`] | claims and volumes that are being deleted and used no longer |
 //! | [`service_account`] | Namespace → its ServiceAccount `default` |
 //! | [`root_ca_publisher`] | Namespace → its ConfigMap `kube-root-ca.crt` |
@@ -31,6 +32,8 @@
 //! | [`ownership`] | who controls an object: adoption and release |
 //! | [`expectations`] | what was asked for and is not seen yet |
 //! | [`pods`] | making and removing pods |
+//! | [`claims`] | what claims, volumes, classes and pods say of each other |
+//! | [`relation`] | which objects name which |
 //! | [`service_pods`] | which pods stand behind a service |
 //!
 //! What holds for every loop: it is level-triggered (a reconcile looks at what is, never at what happened) and idempotent,
@@ -39,6 +42,7 @@
 
 pub mod bootstrap_token;
 pub mod certificates;
+pub mod claims;
 pub mod cluster_role_aggregation;
 pub mod context;
 pub mod custom_resource_definition;
@@ -52,8 +56,10 @@ pub mod namespace;
 pub mod node_ipam;
 pub mod node_lifecycle;
 pub mod ownership;
+pub mod persistent_volume;
 pub mod pod_gc;
 pub mod pods;
+pub mod relation;
 pub mod replica_set;
 pub mod resource_quota;
 pub mod root_ca_publisher;

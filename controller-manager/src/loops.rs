@@ -8,8 +8,8 @@ use tracing::Instrument;
 
 use crate::{
     Context, bootstrap_token, certificates, cluster_role_aggregation, custom_resource_definition, deployment,
-    endpoint_slice, endpoints, garbage_collector, namespace, node_ipam, node_lifecycle, pod_gc, replica_set,
-    resource_quota, root_ca_publisher, service_account, storage_protection, taint_eviction, token,
+    endpoint_slice, endpoints, garbage_collector, namespace, node_ipam, node_lifecycle, persistent_volume, pod_gc,
+    replica_set, resource_quota, root_ca_publisher, service_account, storage_protection, taint_eviction, token,
 };
 
 /// One control loop.
@@ -44,6 +44,7 @@ pub const LOOPS: &[Loop] = &[
     },
     Loop { name: "namespace-controller", start: |context| Box::pin(namespace::run(context)) },
     Loop { name: "resourcequota-controller", start: |context| Box::pin(resource_quota::run(context)) },
+    Loop { name: "persistentvolume-binder-controller", start: |context| Box::pin(persistent_volume::run(context)) },
     Loop {
         name: "persistentvolumeclaim-protection-controller",
         start: |context| Box::pin(storage_protection::run_for_claims(context)),
