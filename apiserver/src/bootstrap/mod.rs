@@ -28,7 +28,7 @@ pub mod trust;
 
 use kubelab_api::{
     Resource, resource,
-    well_known::{label, namespace},
+    well_known::{annotation, label, namespace},
 };
 use serde_json::{Value, json};
 
@@ -73,6 +73,35 @@ pub fn objects() -> Vec<Object> {
     objects
 }
 
+/// What a new cluster begins with besides, for its users to change or remove: a class of volumes for claims that name none,
+/// as kind's and minikube's clusters have it, and the driver of those volumes. The controller-manager makes them.
+pub fn beginnings() -> Vec<Object> {
+    const DRIVER: &str = "csi.kubelab.dev";
+    let class = json!({
+        "metadata": {"name": "standard", "annotations": {annotation::DEFAULT_STORAGE_CLASS: "true"}},
+        "provisioner": DRIVER,
+        "reclaimPolicy": "Delete",
+        "volumeBindingMode": "Immediate",
+        "allowVolumeExpansion": true,
+    });
+    let driver = json!({
+        "metadata": {"name": DRIVER},
+        "spec": {
+            "attachRequired": true,
+            "fsGroupPolicy": "ReadWriteOnceWithFSType",
+            "podInfoOnMount": false,
+            "requiresRepublish": false,
+            "seLinuxMount": false,
+            "storageCapacity": false,
+            "volumeLifecycleModes": ["Persistent"],
+        },
+    });
+    vec![
+        Object::new(class, "storage.k8s.io", "v1", "storageclasses"),
+        Object::new(driver, "storage.k8s.io", "v1", "csidrivers"),
+    ]
+}
+
 fn of_namespace(name: &str) -> Object {
     let value = json!({
         "metadata": {"name": name, "labels": {label::METADATA_NAME: name}},
@@ -113,7 +142,7 @@ mod tests {
 
     #[test]
     fn every_object_is_named_once_and_has_its_namespace() {
-        let objects = objects();
+        let objects: Vec<_> = objects().into_iter().chain(beginnings()).collect();
         let names: BTreeSet<_> =
             objects.iter().map(|object| (&object.resource.plural, object.namespace(), object.name())).collect();
         assert_eq!(names.len(), objects.len());
