@@ -29,7 +29,7 @@ pub async fn seed(store: &Store, now: fn() -> Timestamp, stop: &CancellationToke
         let mut missing = missing(&state);
         let is_new = missing.len() == objects.len();
         if is_new {
-            missing.extend(beginnings());
+            missing.extend(beginnings(now()));
         }
         let mut transaction = transaction(&missing, now());
         // Where all is new, nothing can lack anything.
@@ -141,7 +141,7 @@ mod tests {
         let stop = CancellationToken::new();
         assert!(seed(&store, Timestamp::now, &stop).await);
         let first = store.local();
-        assert_eq!((first.revision(), first.len()), (1, objects().len() + beginnings().len()));
+        assert_eq!((first.revision(), first.len()), (1, objects().len() + beginnings(Timestamp::now()).len()));
         let role = first.get(&Key::new("rbac.authorization.k8s.io/clusterroles", "cluster-admin")).unwrap();
         let role: Value = serde_json::from_slice(&role.value).unwrap();
         assert_eq!(role["metadata"]["resourceVersion"], "1");

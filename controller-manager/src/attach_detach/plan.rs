@@ -41,7 +41,7 @@ pub fn plan(wanted: &BTreeSet<String>, present: &[Present], exclusive: bool, may
         list.push(at.node.clone());
     }
     // One that leaves is still there: whoever comes next must wait until it is gone.
-    let mut is_taken =
+    let is_taken =
         |node: &str, attach: &[String]| exclusive && (present.iter().any(|at| at.node != node) || !attach.is_empty());
     for node in wanted {
         if present.iter().any(|at| at.node == *node) {
