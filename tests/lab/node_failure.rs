@@ -47,12 +47,12 @@ fn a_silent_nodes_pods_go_elsewhere() {
     assert!(!before.is_empty(), "pods are on both nodes");
 
     lab.kubelab(&["pause", "kubelet-2"]);
-    let condition = "get node node-2 -o jsonpath='{.status.conditions[?(@.type==\"Ready\")].status}'";
+    let condition = "get node node-2 -o 'jsonpath={.status.conditions[?(@.type==\"Ready\")].status}'";
     kubectl.wait_until(condition, |text| text == "Unknown");
     kubectl.wait_until("get node node-2", |text| text.contains("NotReady"));
     let all = "node.kubernetes.io/unreachable:NoSchedule node.kubernetes.io/unreachable:NoExecute ";
     kubectl
-        .wait_until("get node node-2 -o jsonpath='{range .spec.taints[*]}{.key}:{.effect} {end}'", |text| text == all);
+        .wait_until("get node node-2 -o 'jsonpath={range .spec.taints[*]}{.key}:{.effect} {end}'", |text| text == all);
     kubectl.wait_until("get events --field-selector reason=NodeNotReady", |text| {
         text.contains("Node node-2 status is now: NodeNotReady")
     });

@@ -122,7 +122,7 @@ fn class(name: &str, more: serde_json::Value) -> String {
 /// The events about an object, oldest first: `Reason: message`.
 fn events(kubectl: &Kubectl, object: &str) -> String {
     kubectl.says(&format!(
-        "events --for {object} -o jsonpath='{{range .items[*]}}{{.reason}}: {{.message}}{{\"\\n\"}}{{end}}'"
+        "events --for {object} -o 'jsonpath={{range .items[*]}}{{.reason}}: {{.message}}{{\"\\n\"}}{{end}}'"
     ))
 }
 
@@ -335,7 +335,7 @@ fn a_volume_follows_its_pods_from_node_to_node() {
     let name = kubectl.run("get pvc data -o jsonpath={.spec.volumeName}");
     let attached = |node: &str| format!("get node {node} -o jsonpath={{.status.volumesAttached[*].name}}");
     let unique = format!("kubernetes.io/csi/csi.kubelab.dev^{name}");
-    let attachments = "get volumeattachments -o jsonpath='{range .items[*]}{.spec.nodeName} {.status.attached};{end}'";
+    let attachments = "get volumeattachments -o 'jsonpath={range .items[*]}{.spec.nodeName} {.status.attached};{end}'";
 
     kubectl.run_with("create -f -", &pod("first", "data", "node-1"));
     kubectl.wait_until(attachments, |text| text == "node-1 true;");

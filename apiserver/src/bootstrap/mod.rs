@@ -104,7 +104,7 @@ pub fn beginnings(now: Timestamp) -> Vec<Object> {
     // Source: `pkg/controlplane/controller/defaultservicecidr`.
     let range = json!({
         "metadata": {"name": "kubernetes", "generation": 1},
-        "spec": {"cidrs": [claim::CLUSTER_IPS]},
+        "spec": {"cidrs": [claim::CLUSTER_IPS.to_string()]},
         "status": {"conditions": [{
             "type": "Ready",
             "status": "True",

@@ -151,16 +151,18 @@ impl Loop {
         let (queue, claims) = (self.queue.clone(), self.claims.clone());
         pods.on_change(move |change| {
             let pod = change.object();
+            // Most pods have none, and all of them change often.
+            let names: Vec<String> = claims_of(pod).collect();
             let place = |pod: &Pod| (node_name(pod).map(str::to_owned), has_ended(pod));
             match change {
+                _ if names.is_empty() => return,
                 Change::Modified { old, new } if place(old) == place(new) => return,
                 _ => {}
             }
             let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
-            let volumes = claims_of(pod).filter_map(|name| claims.get(namespace, &name));
-            volumes
-                .filter(|claim| !volume_of(claim).is_empty())
-                .for_each(|claim| queue.add(cluster_key(volume_of(&claim))));
+            let claims = names.iter().filter_map(|name| claims.get(namespace, name));
+            let bound = claims.filter(|claim| !volume_of(claim).is_empty());
+            bound.for_each(|claim| queue.add(cluster_key(volume_of(&claim))));
         });
         let queue = self.queue.clone();
         attachments.on_change(move |change| {
