@@ -34,9 +34,9 @@ use kubelab_api::{
 };
 use serde_json::{Value, json};
 
-pub use roles::rules_of;
-
 use crate::registry::core::service::{claim, ip_address};
+
+pub use roles::rules_of;
 
 /// An object to be created as it stands: all but uid, creation time and revision are there.
 #[derive(Clone, Debug)]
