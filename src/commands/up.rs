@@ -52,6 +52,10 @@ pub struct Up {
     /// It is kept for later starts; an empty value ends the recording
     #[arg(long, value_name = "FILE")]
     audit_policy: Option<PathBuf>,
+    /// One more flag for a process of the control plane: COMPONENT.FLAG=VALUE, such as
+    /// controller-manager.node-monitor-grace-period=10s. It is kept for later starts, until others are given
+    #[arg(long, value_name = "COMPONENT.FLAG=VALUE")]
+    extra_config: Vec<String>,
     /// Return once all is Ready and leave the lab running
     #[arg(long)]
     detach: bool,
@@ -82,10 +86,14 @@ impl Up {
     }
 
     fn spec(&self, layout: &Layout) -> anyhow::Result<Spec> {
-        match layout.load()? {
-            Some(spec) => self.wish().resume(spec),
-            None => self.wish().create(&self.which.name),
+        let mut spec = match layout.load()? {
+            Some(spec) => self.wish().resume(spec)?,
+            None => self.wish().create(&self.which.name)?,
+        };
+        if !self.extra_config.is_empty() {
+            spec.configure(&self.extra_config)?;
         }
+        Ok(spec)
     }
 
     /// Keeps the audit policy in the lab's folder, where its apiservers find it.
