@@ -176,6 +176,9 @@ pub fn components(spec: &Spec, layout: &Layout, pki: &Pki, addresses: &Addresses
                     ("--cluster-signing-cert-file", text(&pki.authority())?),
                     ("--cluster-signing-key-file", text(&pki.authority_key())?),
                 ],
+                Kind::Scheduler if layout.scheduler_config().exists() => {
+                    vec![("--config", text(&layout.scheduler_config())?)]
+                }
                 _ => Vec::new(),
             };
             all.push(component(kind, name, kind.command(), pki, addresses, more)?);
