@@ -61,8 +61,9 @@ fn questions_and_changes_are_remembered_up_to_a_bound() {
     for question in 0..2 * REMEMBERED {
         snapshot.tally(&question.to_string(), &count);
     }
+    let changed = info("a", "x", 3);
     for _ in 0..2 * CHANGES {
-        snapshot.replace(info("a", "x", 3));
+        snapshot.replace(changed.clone());
     }
     assert_eq!(sums(&snapshot.tally("0", &count)), [3]);
 }
