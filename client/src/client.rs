@@ -25,7 +25,7 @@ use tonic::{
 use crate::{
     Cause, Scope,
     endpoints::{Choice, Endpoints, Failure, is_about_server},
-    process::Connection,
+    process::{Connection, crash},
     request::{self, Repeat},
 };
 
@@ -131,14 +131,13 @@ impl Client {
     pub async fn update_subresource<K: Object>(&self, subresource: &str, object: &K) -> Result<K, Error> {
         let meta = object.metadata();
         let (namespace, name) = (meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref());
-        let message = WriteRequest {
-            target: Some(target::<K>(namespace, name.unwrap_or_default(), subresource)),
-            json: write(object)?,
-            cause: cause(),
-            dry_run: false,
-        };
+        let target = target::<K>(namespace, name.unwrap_or_default(), subresource);
+        let writing = crash::Write::to(&target);
+        let message = WriteRequest { target: Some(target), json: write(object)?, cause: cause(), dry_run: false };
         let send = |mut client: Objects, request| async move { client.update(request).await };
-        read(&request::send(&self.endpoints, &self.agent, message, Repeat::of_update(meta), send).await?.json)
+        let reply = request::send(&self.endpoints, &self.agent, message, Repeat::of_update(meta), send).await?;
+        writing.done();
+        read(&reply.json)
     }
 
     /// Posts a body to an object's subresource ("token") and returns the answer, a body of the same type.
@@ -265,12 +264,16 @@ impl Client {
     }
 
     async fn create_target(&self, target: Target, body: &impl Serialize, repeat: Repeat) -> Result<Bytes, Error> {
+        let writing = crash::Write::to(&target);
         let message = WriteRequest { target: Some(target), json: write(body)?, cause: cause(), dry_run: false };
         let send = |mut client: Objects, request| async move { client.create(request).await };
-        Ok(request::send(&self.endpoints, &self.agent, message, repeat, send).await?.json)
+        let reply = request::send(&self.endpoints, &self.agent, message, repeat, send).await?;
+        writing.done();
+        Ok(reply.json)
     }
 
     async fn patch_target(&self, target: Target, patch: &Patch) -> Result<Bytes, Error> {
+        let writing = crash::Write::to(&target);
         let message = PatchRequest {
             target: Some(target),
             patch_type: patch.media_type().to_owned(),
@@ -279,13 +282,18 @@ impl Client {
             ..PatchRequest::default()
         };
         let send = |mut client: Objects, request| async move { client.patch(request).await };
-        Ok(request::send(&self.endpoints, &self.agent, message, Repeat::of_patch(patch), send).await?.json)
+        let reply = request::send(&self.endpoints, &self.agent, message, Repeat::of_patch(patch), send).await?;
+        writing.done();
+        Ok(reply.json)
     }
 
     async fn delete_target(&self, target: Target, options: &DeleteOptions) -> Result<(), Error> {
+        let writing = crash::Write::to(&target);
         let message = DeleteRequest { target: Some(target), options: write(options)?, cause: cause() };
         let send = |mut client: Objects, request| async move { client.delete(request).await };
-        request::send(&self.endpoints, &self.agent, message, Repeat::of_delete(options), send).await.map(drop)
+        request::send(&self.endpoints, &self.agent, message, Repeat::of_delete(options), send).await?;
+        writing.done();
+        Ok(())
     }
 
     /// Turns to another server, for a caller that cannot wait for this one to be found dead.

@@ -17,7 +17,7 @@ use tokio::{sync::watch, time};
 use super::{say, status::table};
 use crate::{
     Which,
-    lab::{Layout, Spec, plan, spec::Wish, write},
+    lab::{Layout, Spec, spec::Wish, write},
     supervisor::{
         Supervisor,
         child::{open_log, own_executable},
@@ -89,7 +89,7 @@ impl Up {
     fn spec(&self, layout: &Layout) -> anyhow::Result<Spec> {
         match layout.load()? {
             Some(spec) => self.wish().resume(spec),
-            None => self.wish().create(&self.which.name, plan::free_subnet()?),
+            None => self.wish().create(&self.which.name),
         }
     }
 

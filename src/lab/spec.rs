@@ -3,6 +3,8 @@
 use anyhow::bail;
 use serde::{Deserialize, Serialize};
 
+use super::addresses::Subnet;
+
 /// A lab's description, kept in its folder so that `up` resumes the same cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spec {
@@ -18,8 +20,8 @@ pub struct Spec {
     pub controller_managers: u16,
     /// The numbers of the nodes: 1 is `node-1`.
     pub nodes: Vec<u16>,
-    /// The second byte of the nodes' addresses: 127.`subnet`.0.0/16.
-    pub subnet: u8,
+    /// Where its processes listen.
+    pub subnet: Subnet,
 }
 
 /// What the user asked for; `None` where the flag was left out.
@@ -39,7 +41,7 @@ pub struct Wish {
 
 impl Wish {
     /// A new lab.
-    pub fn create(self, name: &str, subnet: u8) -> anyhow::Result<Spec> {
+    pub fn create(self, name: &str) -> anyhow::Result<Spec> {
         if name.is_empty() || !name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-') {
             bail!("{name:?} cannot name a lab; use lower-case letters, digits and '-'");
         }
@@ -50,7 +52,7 @@ impl Wish {
             schedulers: self.schedulers.unwrap_or(1),
             controller_managers: self.controller_managers.unwrap_or(1),
             nodes: (1..=self.nodes.unwrap_or(3)).collect(),
-            subnet,
+            subnet: Subnet::random(),
         };
         spec.check()?;
         Ok(spec)
@@ -115,7 +117,7 @@ mod tests {
 
     #[test]
     fn a_lab_is_resumed_as_it_was_but_for_what_may_change() {
-        let spec = Wish::default().create("lab", 20).unwrap();
+        let spec = Wish::default().create("lab").unwrap();
         assert_eq!((spec.apiservers, spec.nodes.len(), spec.port), (3, 3, 6443));
         let more = Wish { nodes: Some(5), port: Some(7443), ..Wish::default() };
         let resumed = more.resume(spec.clone()).unwrap();
@@ -132,9 +134,9 @@ mod tests {
             (Wish { nodes: Some(1000), ..Wish::default() }, "at most 250"),
             (Wish { schedulers: Some(0), ..Wish::default() }, "between 1 and 9"),
         ] {
-            let error = wish.create("lab", 20).unwrap_err().to_string();
+            let error = wish.create("lab").unwrap_err().to_string();
             assert!(error.contains(word), "{error}");
         }
-        assert!(Wish::default().create("Ünfit", 20).is_err());
+        assert!(Wish::default().create("Ünfit").is_err());
     }
 }
