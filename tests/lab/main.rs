@@ -23,6 +23,7 @@
 //! | [`policies`] | admission policies and webhooks, as kubectl meets them |
 //! | [`python`] | the Python client, and an operator that is written with kopf |
 //! | [`reading`] | pages and watches, as raw requests see them |
+//! | [`scheduling`] | where pods go, and why; preemption; configuration |
 //! | [`served`] | what the apiservers tell of themselves, to kubectl, old and new |
 //! | [`streams`] | logs, exec, attach, port-forward, proxy |
 //! | [`survival`] | processes are killed under load and nothing that was acknowledged is lost |
@@ -50,6 +51,7 @@ mod node_failure;
 mod policies;
 mod python;
 mod reading;
+mod scheduling;
 mod served;
 mod streams;
 mod survival;
