@@ -2,12 +2,12 @@
 
 use std::time::Instant;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{
     Method, Request, Response, Uri,
     header::{ACCEPT, UPGRADE},
 };
-use http_body_util::{BodyExt, Empty, Limited};
+use http_body_util::{BodyExt, Empty};
 use kubelab_api::Error;
 
 use super::{
@@ -81,6 +81,21 @@ pub(in crate::doors) async fn fetch(doors: &Doors, user: &User, path: &str) -> R
     let request = Request::get(uri).header(ACCEPT, "application/json").body(body).map_err(Error::internal)?;
     let response = serve(doors, user, &remote, target, &query, request).await?;
     let code = response.status().as_u16();
-    let body = Limited::new(response.into_body(), LIMIT).collect().await.map_err(Error::internal)?;
-    Ok((code, body.to_bytes()))
+    Ok((code, whole(response.into_body()).await?))
+}
+
+/// The body as one piece, if it is not too large. (`Limited` cannot be used here: its bounds on a boxed error are not seen to
+/// hold where the future must be `Send`.)
+async fn whole(mut body: Body) -> Result<Bytes, Error> {
+    let mut bytes = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        match frame {
+            Ok(frame) => bytes.extend_from_slice(frame.data_ref().map_or(&[], |data| data)),
+            Err(error) => return Err(Error::internal(error)),
+        }
+        if bytes.len() > LIMIT {
+            return Err(Error::internal(format!("the answer has more than {LIMIT} bytes")));
+        }
+    }
+    Ok(bytes.freeze())
 }
