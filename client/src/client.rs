@@ -26,7 +26,7 @@ use crate::{
     Cause, Scope,
     endpoints::{Choice, Endpoints, Failure, is_about_server},
     process::{Connection, crash},
-    request::{self, Repeat},
+    request::{self, Objects, Repeat},
 };
 
 /// A Kubernetes type that can be sent and received.
@@ -132,12 +132,7 @@ impl Client {
         let meta = object.metadata();
         let (namespace, name) = (meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref());
         let target = target::<K>(namespace, name.unwrap_or_default(), subresource);
-        let writing = crash::Write::to(&target);
-        let message = WriteRequest { target: Some(target), json: write(object)?, cause: cause(), dry_run: false };
-        let send = |mut client: Objects, request| async move { client.update(request).await };
-        let reply = request::send(&self.endpoints, &self.agent, message, Repeat::of_update(meta), send).await?;
-        writing.done();
-        read(&reply.json)
+        read(&self.update_target(target, meta, object).await?)
     }
 
     /// Posts a body to an object's subresource ("token") and returns the answer, a body of the same type.
@@ -224,7 +219,7 @@ impl Client {
         self.list_target(dynamic_target(resource, namespace, ""), &Scope::default()).await
     }
 
-    async fn get_target(&self, target: Target) -> Result<Bytes, Error> {
+    pub(crate) async fn get_target(&self, target: Target) -> Result<Bytes, Error> {
         let message = GetRequest { target: Some(target), revision: None };
         let send = |mut client: Objects, request| async move { client.get(request).await };
         Ok(request::send(&self.endpoints, &self.agent, message, Repeat::Read, send).await?.json)
@@ -272,6 +267,20 @@ impl Client {
         Ok(reply.json)
     }
 
+    pub(crate) async fn update_target(
+        &self,
+        target: Target,
+        meta: &ObjectMeta,
+        body: &impl Serialize,
+    ) -> Result<Bytes, Error> {
+        let writing = crash::Write::to(&target);
+        let message = WriteRequest { target: Some(target), json: write(body)?, cause: cause(), dry_run: false };
+        let send = |mut client: Objects, request| async move { client.update(request).await };
+        let reply = request::send(&self.endpoints, &self.agent, message, Repeat::of_update(meta), send).await?;
+        writing.done();
+        Ok(reply.json)
+    }
+
     async fn patch_target(&self, target: Target, patch: &Patch) -> Result<Bytes, Error> {
         let writing = crash::Write::to(&target);
         let message = PatchRequest {
@@ -294,6 +303,14 @@ impl Client {
         request::send(&self.endpoints, &self.agent, message, Repeat::of_delete(options), send).await?;
         writing.done();
         Ok(())
+    }
+
+    pub(crate) fn endpoints(&self) -> &Endpoints {
+        &self.endpoints
+    }
+
+    pub(crate) fn agent(&self) -> &MetadataValue<Ascii> {
+        &self.agent
     }
 
     /// Turns to another server, for a caller that cannot wait for this one to be found dead.
@@ -326,8 +343,6 @@ impl Client {
         }
     }
 }
-
-type Objects = objects::objects_client::ObjectsClient<tonic::transport::Channel>;
 
 /// An open watch.
 pub(crate) struct Watch {
@@ -377,7 +392,7 @@ fn cause() -> Option<objects::Cause> {
     (revision != 0 || !trace_id.is_empty()).then_some(objects::Cause { revision, trace_id })
 }
 
-fn read<T: DeserializeOwned>(json: &[u8]) -> Result<T, Error> {
+pub(crate) fn read<T: DeserializeOwned>(json: &[u8]) -> Result<T, Error> {
     serde_json::from_slice(json).map_err(|error| {
         Error::internal(format!("the apiserver sent a {} that cannot be read: {error}", std::any::type_name::<T>()))
     })

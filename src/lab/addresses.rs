@@ -7,6 +7,7 @@
 //! | addresses | whose |
 //! | --- | --- |
 //! | 127.S.0.1 … | nodes: the kubelet and the kube-proxy |
+//! | 127.S.251.N | services of type LoadBalancer |
 //! | 127.S.252.N | controller-managers |
 //! | 127.S.253.N | schedulers |
 //! | 127.S.254.N | apiservers, for each other |
@@ -46,6 +47,11 @@ impl Subnet {
     pub fn node(self, number: u16) -> IpAddr {
         let [high, low] = number.to_be_bytes();
         Ipv4Addr::new(127, self.0, high, low).into()
+    }
+
+    /// The addresses of services of type LoadBalancer.
+    pub fn load_balancers(self) -> String {
+        format!("{}/24", self.control_plane(251, 0))
     }
 
     /// Where clients and the others reach an apiserver.

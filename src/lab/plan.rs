@@ -138,11 +138,17 @@ pub fn components(spec: &Spec, layout: &Layout, pki: &Pki, addresses: &Addresses
                 Kind::ControllerManager => vec![
                     ("--cluster-signing-cert-file", text(&pki.authority())?),
                     ("--cluster-signing-key-file", text(&pki.authority_key())?),
+                    ("--load-balancer-pool", spec.subnet.load_balancers()),
                 ],
+                Kind::Scheduler if layout.scheduler_config().exists() => {
+                    vec![("--config", text(&layout.scheduler_config())?)]
+                }
                 _ => Vec::new(),
             };
             let address = addresses.of_loop(kind, id)?;
-            all.push(component(kind, name, kind.command(), pki, addresses, address, more)?);
+            let mut process = component(kind, name, kind.command(), pki, addresses, address, more)?;
+            process.flags.extend(spec.extra_flags(kind.command()));
+            all.push(process);
         }
     }
     for number in &spec.nodes {
@@ -175,6 +181,7 @@ fn apiserver(spec: &Spec, id: u16, layout: &Layout, pki: &Pki, addresses: &Addre
         flags.push(format!("--audit-policy-file={}", text(&layout.audit_policy())?));
         flags.push(format!("--audit-log-path={}", text(&layout.audit_log_of(&name))?));
     }
+    flags.extend(spec.extra_flags(Kind::Apiserver.command()));
     Ok(Component { name, kind: Kind::Apiserver, flags, address: addresses.apiservers[index] })
 }
 
