@@ -184,8 +184,11 @@ impl Loop {
     }
 }
 
-/// The object uses less than before.
+/// The object uses less than before, or uses it within another scope.
 fn frees(old: Item<'_>, new: Item<'_>) -> bool {
+    if new.has_moved(&old) {
+        return true;
+    }
     let now = clock::now().0;
     let (before, after) = (old.usage(now), new.usage(now));
     before.iter().any(|(name, amount)| after.get(name).is_none_or(|after| after < amount))
@@ -306,5 +309,12 @@ mod tests {
         let (plain, node_port) = (service("ClusterIP"), service("NodePort"));
         assert!(frees(Item::Service(&node_port), Item::Service(&plain)));
         assert!(!frees(Item::Service(&plain), Item::Service(&node_port)));
+        let claim = |class: &str| {
+            let spec = json!({"spec": {"volumeAttributesClassName": class}});
+            serde_json::from_value::<PersistentVolumeClaim>(spec).unwrap()
+        };
+        let (gold, silver) = (claim("gold"), claim("silver"));
+        assert!(frees(Item::Claim(&gold), Item::Claim(&silver)));
+        assert!(!frees(Item::Claim(&gold), Item::Claim(&gold)));
     }
 }

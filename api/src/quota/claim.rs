@@ -1,5 +1,7 @@
 //! Claims. Source: `pkg/quota/v1/evaluator/core/persistent_volume_claims.go`.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, ScopedResourceSelectorRequirement};
 
 use super::{Amounts, parsed, selects};
@@ -50,12 +52,18 @@ pub(super) fn is_in(claim: &PersistentVolumeClaim, scope: &ScopedResourceSelecto
     if scope.scope_name != "VolumeAttributesClass" {
         return false;
     }
+    let classes = classes(claim);
+    if classes.is_empty() { selects(scope, None) } else { classes.iter().any(|class| selects(scope, Some(class))) }
+}
+
+/// The VolumeAttributesClasses that it has, is getting or asks for.
+/// Source: `getReferencedVolumeAttributesClassNames`.
+pub(super) fn classes(claim: &PersistentVolumeClaim) -> BTreeSet<&str> {
     let status = claim.status.as_ref();
     let classes = [
         claim.spec.as_ref().and_then(|spec| spec.volume_attributes_class_name.as_deref()),
         status.and_then(|status| status.current_volume_attributes_class_name.as_deref()),
         status.and_then(|status| status.modify_volume_status.as_ref()?.target_volume_attributes_class_name.as_deref()),
     ];
-    let mut classes = classes.into_iter().flatten().filter(|class| !class.is_empty()).peekable();
-    if classes.peek().is_none() { selects(scope, None) } else { classes.any(|class| selects(scope, Some(class))) }
+    classes.into_iter().flatten().filter(|class| !class.is_empty()).collect()
 }

@@ -58,6 +58,15 @@ impl Item<'_> {
         }
     }
 
+    /// What it is now may be in other scopes than what it was, for reasons that admission does not charge.
+    /// Source: `RequiresQuotaReplenish`.
+    pub fn has_moved(&self, old: &Item<'_>) -> bool {
+        match (old, self) {
+            (Item::Claim(old), Self::Claim(new)) => claim::classes(old) != claim::classes(new),
+            _ => false,
+        }
+    }
+
     /// The quota, as it is in force, is about this.
     pub(super) fn is_limited_by(&self, quota: &ResourceQuota) -> bool {
         let hard = parsed(quota.status.as_ref().and_then(|status| status.hard.as_ref()));

@@ -90,6 +90,31 @@ fn names_belong_to_kinds() {
 }
 
 #[test]
+fn scopes_choose_claims_by_their_attributes() {
+    let scope = |operator: &str, values: Value| {
+        json!({"hard": {"persistentvolumeclaims": "1"}, "scopeSelector": {"matchExpressions": [
+            {"scopeName": "VolumeAttributesClass", "operator": operator, "values": values}]}})
+    };
+    let asks = json!({"spec": {"volumeAttributesClassName": "gold"}});
+    let leaves = json!({"spec": {"volumeAttributesClassName": "gold"}, "status": {
+        "currentVolumeAttributesClassName": "silver", "modifyVolumeStatus": {
+            "status": "InProgress", "targetVolumeAttributesClassName": "gold"}}});
+    for (scope, claim, matches) in [
+        (scope("In", json!(["gold"])), &asks, true),
+        (scope("In", json!(["silver"])), &asks, false),
+        (scope("In", json!(["silver"])), &leaves, true),
+        (scope("Exists", Value::Null), &asks, true),
+        (scope("Exists", Value::Null), &json!({}), false),
+        (scope("DoesNotExist", Value::Null), &json!({}), true),
+        (scope("NotIn", json!(["gold"])), &json!({}), true),
+        (json!({"hard": {"persistentvolumeclaims": "1"}, "scopes": ["BestEffort"]}), &asks, false),
+    ] {
+        let claim = serde_json::from_value(claim.clone()).unwrap();
+        assert_eq!(Item::Claim(&claim).is_limited_by(&quota(scope.clone(), json!({}))), matches, "{scope}");
+    }
+}
+
+#[test]
 fn scopes_choose_pods() {
     let best_effort = json!({"containers": [{"name": "c"}]});
     let burstable = container(json!({"cpu": "1"}), json!({}));
