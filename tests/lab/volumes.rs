@@ -27,23 +27,31 @@ impl Story {
         K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
     {
         let story = Self::default();
-        let begin = objects.list(&ListParams::default()).await.unwrap().metadata.resource_version.unwrap();
+        let mut revision = objects.list(&ListParams::default()).await.unwrap().metadata.resource_version.unwrap();
         let lines = Arc::clone(&story.0);
         tokio::spawn(async move {
-            let stream = objects.watch(&WatchParams::default(), &begin).await.unwrap();
-            let mut stream = std::pin::pin!(stream);
-            while let Some(event) = stream.try_next().await.unwrap() {
-                let line = match event {
-                    WatchEvent::Added(object) | WatchEvent::Modified(object) => {
-                        format!("{} {}", object.meta().name.as_deref().unwrap(), phase(&object))
+            // A stream may end at any time; the next one goes on where it ended.
+            loop {
+                let Ok(stream) = objects.watch(&WatchParams::default(), &revision).await else { continue };
+                let mut stream = std::pin::pin!(stream);
+                while let Ok(Some(event)) = stream.try_next().await {
+                    let (object, line) = match event {
+                        WatchEvent::Added(object) | WatchEvent::Modified(object) => {
+                            let line = format!("{} {}", object.meta().name.as_deref().unwrap(), phase(&object));
+                            (object, line)
+                        }
+                        WatchEvent::Deleted(object) => {
+                            let line = format!("{} deleted", object.meta().name.as_deref().unwrap());
+                            (object, line)
+                        }
+                        WatchEvent::Bookmark(_) => continue,
+                        WatchEvent::Error(status) => panic!("{status:?}"),
+                    };
+                    revision = object.meta().resource_version.clone().unwrap();
+                    let mut lines = lines.lock().unwrap();
+                    if lines.iter().rfind(|known| known.split(' ').next() == line.split(' ').next()) != Some(&line) {
+                        lines.push(line);
                     }
-                    WatchEvent::Deleted(object) => format!("{} deleted", object.meta().name.as_deref().unwrap()),
-                    WatchEvent::Bookmark(_) => continue,
-                    WatchEvent::Error(status) => panic!("{status:?}"),
-                };
-                let mut lines = lines.lock().unwrap();
-                if lines.iter().rfind(|known| known.split(' ').next() == line.split(' ').next()) != Some(&line) {
-                    lines.push(line);
                 }
             }
         });
