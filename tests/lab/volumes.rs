@@ -3,6 +3,7 @@
 use std::{
     fmt::Debug,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use futures::TryStreamExt;
@@ -32,7 +33,10 @@ impl Story {
         tokio::spawn(async move {
             // A stream may end at any time; the next one goes on where it ended.
             loop {
-                let Ok(stream) = objects.watch(&WatchParams::default(), &revision).await else { continue };
+                let Ok(stream) = objects.watch(&WatchParams::default(), &revision).await else {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                    continue;
+                };
                 let mut stream = std::pin::pin!(stream);
                 while let Ok(Some(event)) = stream.try_next().await {
                     let (object, line) = match event {
