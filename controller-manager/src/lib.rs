@@ -12,6 +12,11 @@
 //! | [`context`] | what each loop is given |
 //! | [`deployment`] | Deployment → ReplicaSets |
 //! | [`replica_set`] | ReplicaSet, ReplicationController → Pods |
+//! | [`job`] | Job → Pods that run to completion |
+//! | [`cron_job`] | CronJob → Jobs |
+//! | [`ttl_after_finished`] | finished Jobs whose time is over |
+//! | [`disruption`] | PodDisruptionBudget → how many pods may be evicted now |
+//! | [`pod_autoscaler`] | HorizontalPodAutoscaler → how many replicas there are to be |
 //! | [`endpoints`], [`endpoint_slice`] | Service and Pods → Endpoints, EndpointSlices |
 //! | [`load_balancer`] | Service → the address of its load balancer |
 //! | [`node_lifecycle`] | silent Nodes → conditions, taints |
@@ -38,6 +43,7 @@
 //! | [`ownership`] | who controls an object: adoption and release |
 //! | [`expectations`] | what was asked for and is not seen yet |
 //! | [`pods`] | making and removing pods |
+//! | [`scalable`] | which resource a kind is, where only the kind is named |
 //! | [`claims`] | what claims, volumes, classes and pods say of each other |
 //! | [`relation`] | which objects name which |
 //! | [`service_pods`] | which pods stand behind a service |
@@ -52,13 +58,16 @@ pub mod certificates;
 pub mod claims;
 pub mod cluster_role_aggregation;
 pub mod context;
+pub mod cron_job;
 pub mod custom_resource_definition;
 pub mod deployment;
+pub mod disruption;
 pub mod endpoint_slice;
 pub mod endpoints;
 pub mod ephemeral_volume;
 pub mod expectations;
 pub mod garbage_collector;
+pub mod job;
 pub mod load_balancer;
 pub mod loops;
 pub mod namespace;
@@ -67,17 +76,20 @@ pub mod node_lifecycle;
 pub mod node_ttl;
 pub mod ownership;
 pub mod persistent_volume;
+pub mod pod_autoscaler;
 pub mod pod_gc;
 pub mod pods;
 pub mod relation;
 pub mod replica_set;
 pub mod resource_quota;
 pub mod root_ca_publisher;
+pub mod scalable;
 pub mod service_account;
 pub mod service_pods;
 pub mod storage_protection;
 pub mod taint_eviction;
 pub mod token;
+pub mod ttl_after_finished;
 pub mod volume_expansion;
 pub mod volume_provisioner;
 

@@ -7,10 +7,11 @@ use tokio::task::JoinSet;
 use tracing::Instrument;
 
 use crate::{
-    Context, attach_detach, bootstrap_token, certificates, cluster_role_aggregation, custom_resource_definition,
-    deployment, endpoint_slice, endpoints, ephemeral_volume, garbage_collector, load_balancer, namespace, node_ipam,
-    node_lifecycle, node_ttl, persistent_volume, pod_gc, replica_set, resource_quota, root_ca_publisher,
-    service_account, storage_protection, taint_eviction, token, volume_expansion, volume_provisioner,
+    Context, attach_detach, bootstrap_token, certificates, cluster_role_aggregation, cron_job,
+    custom_resource_definition, deployment, disruption, endpoint_slice, endpoints, ephemeral_volume, garbage_collector,
+    job, load_balancer, namespace, node_ipam, node_lifecycle, node_ttl, persistent_volume, pod_autoscaler, pod_gc,
+    replica_set, resource_quota, root_ca_publisher, service_account, storage_protection, taint_eviction, token,
+    ttl_after_finished, volume_expansion, volume_provisioner,
 };
 
 /// One control loop.
@@ -29,6 +30,11 @@ pub const LOOPS: &[Loop] = &[
         name: "replicationcontroller-controller",
         start: |context| Box::pin(replica_set::run::<ReplicationController>(context)),
     },
+    Loop { name: "job-controller", start: |context| Box::pin(job::run(context)) },
+    Loop { name: "cronjob-controller", start: |context| Box::pin(cron_job::run(context)) },
+    Loop { name: "ttl-after-finished-controller", start: |context| Box::pin(ttl_after_finished::run(context)) },
+    Loop { name: "disruption-controller", start: |context| Box::pin(disruption::run(context)) },
+    Loop { name: "horizontal-pod-autoscaler-controller", start: |context| Box::pin(pod_autoscaler::run(context)) },
     Loop { name: "endpoints-controller", start: |context| Box::pin(endpoints::run(context)) },
     Loop { name: "endpointslice-controller", start: |context| Box::pin(endpoint_slice::run(context)) },
     Loop { name: "node-lifecycle-controller", start: |context| Box::pin(node_lifecycle::run(context)) },

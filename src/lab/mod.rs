@@ -80,6 +80,11 @@ impl Layout {
         self.root.join("audit-policy.yaml")
     }
 
+    /// How pods are scheduled; as in every cluster where it is missing.
+    pub fn scheduler_config(&self) -> PathBuf {
+        self.root.join("scheduler.yaml")
+    }
+
     /// What was asked of a component, as the audit policy wants it.
     pub fn audit_log_of(&self, component: &str) -> PathBuf {
         self.root.join("logs").join(format!("{component}-audit.log"))

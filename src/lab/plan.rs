@@ -140,6 +140,9 @@ pub fn components(spec: &Spec, layout: &Layout, pki: &Pki, addresses: &Addresses
                     ("--cluster-signing-key-file", text(&pki.authority_key())?),
                     ("--load-balancer-pool", spec.subnet.load_balancers()),
                 ],
+                Kind::Scheduler if layout.scheduler_config().exists() => {
+                    vec![("--config", text(&layout.scheduler_config())?)]
+                }
                 _ => Vec::new(),
             };
             let address = addresses.of_loop(kind, id)?;
