@@ -321,6 +321,12 @@ async fn classes_decide_when_and_where_volumes_are_made() {
         let expression = json!({"key": "topology.kubernetes.io/zone", "operator": "In", "values": ["b"]});
         assert_eq!(terms, json!([{"matchExpressions": [expression]}]));
 
+        // The scheduler does the same for a pod that it places.
+        kubectl.run_with("create -f -", &claim("placed", ", storageClassName: late"));
+        kubectl.run_with("create -f -", &pod("consumer", "placed", ""));
+        assert_eq!(stories.claims.until("placed Bound"), ["Pending", "Bound"]);
+        kubectl.run("wait pod/consumer --for=condition=Ready --timeout=120s");
+
         // A node that is not there: the scheduler may choose again.
         kubectl.run_with("create -f -", &claim("nowhere", ", storageClassName: late"));
         kubectl.run("annotate pvc nowhere volume.kubernetes.io/selected-node=node-9");
