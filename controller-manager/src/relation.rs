@@ -35,14 +35,7 @@ impl<K: Object> Relation<K> {
                 Change::Deleted(old) => (Some(old), None),
             };
             let named = |object: Option<&Arc<K>>| object.map(|object| names(object)).unwrap_or_default();
-            let (before, after) = (named(old), named(new));
-            let own = Key::of(&**change.object());
-            for key in before.iter().filter(|key| !after.contains(key)) {
-                remove(&mut index, key, &own);
-            }
-            for key in after {
-                index.entry(key).or_default().insert(own.clone());
-            }
+            update(&mut index, &Key::of(&**change.object()), named(old), named(new));
         });
         Self { cache: cache.clone(), index }
     }
@@ -54,14 +47,46 @@ impl<K: Object> Relation<K> {
     }
 }
 
-fn remove(index: &mut Index, key: &Key, own: &Key) {
-    let Some(naming) = index.get_mut(key) else { return };
-    naming.remove(own);
-    if naming.is_empty() {
-        index.remove(key);
+/// An object that named some now names others.
+fn update(index: &mut Index, object: &Key, before: Vec<Key>, after: Vec<Key>) {
+    for key in before.iter().filter(|key| !after.contains(key)) {
+        let Some(naming) = index.get_mut(key) else { continue };
+        naming.remove(object);
+        if naming.is_empty() {
+            index.remove(key);
+        }
+    }
+    for key in after {
+        index.entry(key).or_default().insert(object.clone());
     }
 }
 
 fn lock(index: &Mutex<Index>) -> MutexGuard<'_, Index> {
     index.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keys(names: &[&str]) -> Vec<Key> {
+        names.iter().map(|name| Key { namespace: "shop".into(), name: (*name).into() }).collect()
+    }
+
+    #[test]
+    fn what_nobody_names_is_forgotten() {
+        let mut index = Index::new();
+        let [web, db] = [&keys(&["web"])[0], &keys(&["db"])[0]].map(Key::clone);
+        let naming = |index: &Index, name: &str| {
+            index.get(&keys(&[name])[0]).into_iter().flatten().map(|key| key.name.clone()).collect::<Vec<_>>()
+        };
+        update(&mut index, &web, vec![], keys(&["data", "logs"]));
+        update(&mut index, &db, vec![], keys(&["data"]));
+        assert_eq!(naming(&index, "data"), ["db", "web"]);
+        update(&mut index, &web, keys(&["data", "logs"]), keys(&["logs", "tmp"]));
+        assert_eq!((naming(&index, "data"), naming(&index, "tmp")), (vec!["db".to_owned()], vec!["web".to_owned()]));
+        update(&mut index, &web, keys(&["logs", "tmp"]), vec![]);
+        update(&mut index, &db, keys(&["data"]), vec![]);
+        assert!(index.is_empty());
+    }
 }

@@ -3,6 +3,7 @@
 use std::{
     fmt::Debug,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use futures::TryStreamExt;
@@ -27,23 +28,34 @@ impl Story {
         K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
     {
         let story = Self::default();
-        let begin = objects.list(&ListParams::default()).await.unwrap().metadata.resource_version.unwrap();
+        let mut revision = objects.list(&ListParams::default()).await.unwrap().metadata.resource_version.unwrap();
         let lines = Arc::clone(&story.0);
         tokio::spawn(async move {
-            let stream = objects.watch(&WatchParams::default(), &begin).await.unwrap();
-            let mut stream = std::pin::pin!(stream);
-            while let Some(event) = stream.try_next().await.unwrap() {
-                let line = match event {
-                    WatchEvent::Added(object) | WatchEvent::Modified(object) => {
-                        format!("{} {}", object.meta().name.as_deref().unwrap(), phase(&object))
-                    }
-                    WatchEvent::Deleted(object) => format!("{} deleted", object.meta().name.as_deref().unwrap()),
-                    WatchEvent::Bookmark(_) => continue,
-                    WatchEvent::Error(status) => panic!("{status:?}"),
+            // A stream may end at any time; the next one goes on where it ended.
+            loop {
+                let Ok(stream) = objects.watch(&WatchParams::default(), &revision).await else {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                    continue;
                 };
-                let mut lines = lines.lock().unwrap();
-                if lines.iter().rfind(|known| known.split(' ').next() == line.split(' ').next()) != Some(&line) {
-                    lines.push(line);
+                let mut stream = std::pin::pin!(stream);
+                while let Ok(Some(event)) = stream.try_next().await {
+                    let (object, line) = match event {
+                        WatchEvent::Added(object) | WatchEvent::Modified(object) => {
+                            let line = format!("{} {}", object.meta().name.as_deref().unwrap(), phase(&object));
+                            (object, line)
+                        }
+                        WatchEvent::Deleted(object) => {
+                            let line = format!("{} deleted", object.meta().name.as_deref().unwrap());
+                            (object, line)
+                        }
+                        WatchEvent::Bookmark(_) => continue,
+                        WatchEvent::Error(status) => panic!("{status:?}"),
+                    };
+                    revision = object.meta().resource_version.clone().unwrap();
+                    let mut lines = lines.lock().unwrap();
+                    if lines.iter().rfind(|known| known.split(' ').next() == line.split(' ').next()) != Some(&line) {
+                        lines.push(line);
+                    }
                 }
             }
         });
@@ -308,6 +320,12 @@ async fn classes_decide_when_and_where_volumes_are_made() {
             kubectl.json(&format!("get pv {name}"))["spec"]["nodeAffinity"]["required"]["nodeSelectorTerms"].clone();
         let expression = json!({"key": "topology.kubernetes.io/zone", "operator": "In", "values": ["b"]});
         assert_eq!(terms, json!([{"matchExpressions": [expression]}]));
+
+        // The scheduler does the same for a pod that it places.
+        kubectl.run_with("create -f -", &claim("placed", ", storageClassName: late"));
+        kubectl.run_with("create -f -", &pod("consumer", "placed", ""));
+        assert_eq!(stories.claims.until("placed Bound"), ["Pending", "Bound"]);
+        kubectl.run("wait pod/consumer --for=condition=Ready --timeout=120s");
 
         // A node that is not there: the scheduler may choose again.
         kubectl.run_with("create -f -", &claim("nowhere", ", storageClassName: late"));

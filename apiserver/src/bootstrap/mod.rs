@@ -34,7 +34,7 @@ use kubelab_api::{
 };
 use serde_json::{Value, json};
 
-use crate::registry::core::service::{claim, ip_address};
+use crate::registry::core::service::claim;
 
 pub use roles::rules_of;
 
@@ -78,8 +78,8 @@ pub fn objects() -> Vec<Object> {
 }
 
 /// What a new cluster begins with besides, for its users to change or remove: a class of volumes for claims that name none,
-/// as kind's and minikube's clusters have it, and the driver of those volumes, which the controller-manager makes; the range
-/// of cluster addresses, and the one that is taken from it.
+/// as kind's and minikube's clusters have it, and the driver of those volumes, which the controller-manager makes; and the
+/// range of cluster addresses.
 pub fn beginnings(now: Timestamp) -> Vec<Object> {
     const DRIVER: &str = "csi.kubelab.dev";
     let class = json!({
@@ -113,12 +113,10 @@ pub fn beginnings(now: Timestamp) -> Vec<Object> {
             "lastTransitionTime": Time(now),
         }]},
     });
-    let address = ip_address::object(&claim::KUBERNETES.to_string(), "default", "kubernetes");
     vec![
         Object::new(class, "storage.k8s.io", "v1", "storageclasses"),
         Object::new(driver, "storage.k8s.io", "v1", "csidrivers"),
         Object::new(range, "networking.k8s.io", "v1", "servicecidrs"),
-        Object::new(address, "networking.k8s.io", "v1", "ipaddresses"),
     ]
 }
 
