@@ -12,6 +12,8 @@
 //! | [`context`] | what each loop is given |
 //! | [`deployment`] | Deployment → ReplicaSets |
 //! | [`replica_set`] | ReplicaSet, ReplicationController → Pods |
+//! | [`daemon_set`] | DaemonSet, Nodes → Pods |
+//! | [`stateful_set`] | StatefulSet → Pods and claims, in order |
 //! | [`endpoints`], [`endpoint_slice`] | Service and Pods → Endpoints, EndpointSlices |
 //! | [`node_lifecycle`] | silent Nodes → conditions, taints |
 //! | [`taint_eviction`] | taints → Pods that must go |
@@ -28,9 +30,11 @@
 //! | [`bootstrap_token`] | Secrets with which machines join |
 //! | [`certificates`] | CertificateSigningRequest → a certificate |
 //! | [`cluster_role_aggregation`] | ClusterRoles that are sums of others |
+//! | [`history`] | the ControllerRevisions of StatefulSets and DaemonSets |
 //! | [`ownership`] | who controls an object: adoption and release |
 //! | [`expectations`] | what was asked for and is not seen yet |
 //! | [`pods`] | making and removing pods |
+//! | [`owned_pods`] | changes of pods → keys of their owners |
 //! | [`service_pods`] | which pods stand behind a service |
 //!
 //! What holds for every loop: it is level-triggered (a reconcile looks at what is, never at what happened) and idempotent,
@@ -42,15 +46,18 @@ pub mod certificates;
 pub mod cluster_role_aggregation;
 pub mod context;
 pub mod custom_resource_definition;
+pub mod daemon_set;
 pub mod deployment;
 pub mod endpoint_slice;
 pub mod endpoints;
 pub mod expectations;
 pub mod garbage_collector;
+pub mod history;
 pub mod loops;
 pub mod namespace;
 pub mod node_ipam;
 pub mod node_lifecycle;
+pub mod owned_pods;
 pub mod ownership;
 pub mod pod_gc;
 pub mod pods;
@@ -59,6 +66,7 @@ pub mod resource_quota;
 pub mod root_ca_publisher;
 pub mod service_account;
 pub mod service_pods;
+pub mod stateful_set;
 pub mod storage_protection;
 pub mod taint_eviction;
 pub mod token;

@@ -7,9 +7,10 @@ use tokio::task::JoinSet;
 use tracing::Instrument;
 
 use crate::{
-    Context, bootstrap_token, certificates, cluster_role_aggregation, custom_resource_definition, deployment,
-    endpoint_slice, endpoints, garbage_collector, namespace, node_ipam, node_lifecycle, pod_gc, replica_set,
-    resource_quota, root_ca_publisher, service_account, storage_protection, taint_eviction, token,
+    Context, bootstrap_token, certificates, cluster_role_aggregation, custom_resource_definition, daemon_set,
+    deployment, endpoint_slice, endpoints, garbage_collector, namespace, node_ipam, node_lifecycle, pod_gc,
+    replica_set, resource_quota, root_ca_publisher, service_account, stateful_set, storage_protection, taint_eviction,
+    token,
 };
 
 /// One control loop.
@@ -27,6 +28,8 @@ pub const LOOPS: &[Loop] = &[
         name: "replicationcontroller-controller",
         start: |context| Box::pin(replica_set::run::<ReplicationController>(context)),
     },
+    Loop { name: "daemonset-controller", start: |context| Box::pin(daemon_set::run(context)) },
+    Loop { name: "statefulset-controller", start: |context| Box::pin(stateful_set::run(context)) },
     Loop { name: "endpoints-controller", start: |context| Box::pin(endpoints::run(context)) },
     Loop { name: "endpointslice-controller", start: |context| Box::pin(endpoint_slice::run(context)) },
     Loop { name: "node-lifecycle-controller", start: |context| Box::pin(node_lifecycle::run(context)) },

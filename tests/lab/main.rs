@@ -12,12 +12,15 @@
 //! | [`clients`] | the `kube` crate's client and watcher |
 //! | [`commands`] | kubectl's commands, old and new |
 //! | [`custom`] | custom resources: their definitions, kubectl, an operator |
+//! | [`daemon_sets`] | a pod on every node, and how these are updated |
 //! | [`deletion`] | cascades, finalizers, namespaces that end; quotas and security standards |
+//! | [`deployments`] | the states of a rollout, scaling amid it, deadlines, history |
 //! | [`life`] | `kubelab`'s own commands, and its errors |
 //! | [`policies`] | admission policies and webhooks, as kubectl meets them |
 //! | [`python`] | the Python client, and an operator that is written with kopf |
 //! | [`reading`] | pages and watches, as raw requests see them |
 //! | [`served`] | what the apiservers tell of themselves, to kubectl, old and new |
+//! | [`stateful_sets`] | pods in order, partitions, claims, history |
 //! | [`streams`] | logs, exec, attach, port-forward, proxy |
 //! | [`survival`] | processes are killed under load and nothing that was acknowledged is lost |
 
@@ -31,12 +34,16 @@ mod bad_input;
 mod clients;
 mod commands;
 mod custom;
+mod daemon_sets;
 mod deletion;
+mod deployments;
 mod harness;
 mod life;
 mod policies;
 mod python;
 mod reading;
 mod served;
+mod stateful_sets;
+mod story;
 mod streams;
 mod survival;
