@@ -136,7 +136,7 @@ where
     let (count, items) = (items.len(), Mutex::new(items.into_iter()));
     let work = || {
         let next = items.lock().unwrap_or_else(PoisonError::into_inner).next().map(&work);
-        async {
+        async move {
             match next {
                 Some(working) => working.await,
                 None => Ok(()),

@@ -200,7 +200,7 @@ impl Loop {
         let uids = delete.iter().filter_map(|pod| pod.metadata.uid.clone());
         self.expectations.expect_changes(key, create.len(), uids);
 
-        let (created, failed) = slow_start_each(create, |node| async {
+        let (created, failed) = slow_start_each(create, |node| async move {
             let pod = pods::from_template(&placement::template_for(view.set, view.hash, node), view.set);
             self.control.create(view.set, &pod).await
         })

@@ -85,9 +85,9 @@ impl Control {
             if restored != *pod {
                 self.client.update(&restored).await?;
             }
-            Ok(())
-        };
-        let result = result.await;
+            Ok::<(), Error>(())
+        }
+        .await;
         self.tell("update", set, pod, result.as_ref().err());
         result
     }

@@ -45,7 +45,7 @@ pub fn ordinal(set: &StatefulSet, pod: &Pod) -> Option<i32> {
     let pod = pod.metadata.name.as_deref()?;
     let digits = pod.strip_prefix(name(set))?.strip_prefix('-')?;
     let ordinal: i32 = digits.parse().ok()?;
-    (pod == pod_name(set, ordinal)).then_some(ordinal)
+    (ordinal >= 0 && pod == pod_name(set, ordinal)).then_some(ordinal)
 }
 
 /// The name of the revision that a pod was made of.

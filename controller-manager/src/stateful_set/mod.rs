@@ -156,20 +156,13 @@ impl Loop {
             _ => None,
         });
         self.expectations.expect_changes(key, creations, deletions);
-        let take = async |step: &Step| {
-            let result = self.control.take(set, present, step).await;
-            if let (Step::Delete(pod), Ok(false)) = (step, &result) {
-                self.expectations.deletion_observed(key, pod.metadata.uid.as_deref().unwrap_or_default());
-            }
-            result.map(drop)
-        };
         for phase in &plan.phases {
             let failure = if plan::is_parallel(set) {
-                slow_start_each(phase, &take).await.1
+                slow_start_each(phase, |step| self.take(key, set, present, step)).await.1
             } else {
                 let mut failure = None;
                 for step in phase {
-                    failure = failure.or(take(step).await.err());
+                    failure = self.take(key, set, present, step).await.err();
                     if failure.is_some() {
                         break;
                     }
@@ -183,6 +176,16 @@ impl Loop {
             }
         }
         Ok(plan.outdated)
+    }
+
+    async fn take(&self, key: &Key, set: &StatefulSet, present: &Present, step: &Step) -> Result<(), Error> {
+        let was_there = self.control.take(set, present, step).await?;
+        if let Step::Delete(pod) = step
+            && !was_there
+        {
+            self.expectations.deletion_observed(key, pod.metadata.uid.as_deref().unwrap_or_default());
+        }
+        Ok(())
     }
 }
 

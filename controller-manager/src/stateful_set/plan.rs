@@ -17,6 +17,7 @@ use kubelab_api::{
     pod::{is_available, is_ready, is_terminal, phase},
 };
 
+pub use self::update::{on_delete, partition};
 use super::{
     claims::{self, Owners},
     identity::{self, ordinals},
