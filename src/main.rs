@@ -75,6 +75,8 @@ enum Command {
     Remove(commands::act::Remove),
     /// Tell why an object is as it is, back to the command that began it
     Why(commands::why::Why),
+    /// Tell why a pod goes to its node or to none: each node's verdicts and scores
+    Explain(commands::explain::Explain),
     /// Measure any Kubernetes endpoint: create, get, update, list, watch, deployment
     Bench(bench::Bench),
     #[command(hide = true)]
@@ -128,6 +130,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Add(add) => add.run().await,
         Command::Remove(remove) => remove.run().await,
         Command::Why(why) => why.run().await,
+        Command::Explain(explain) => explain.run().await,
         Command::Bench(bench) => bench.run().await,
         Command::Certificates(certificates) => certificates.run(),
         Command::FrontDoor(front_door) => front_door.run().await,

@@ -14,6 +14,7 @@
 //! | [`patch`] | JSON merge patch and strategic merge patch |
 //! | [`meta`] | owners, conditions and other things that all objects have |
 //! | [`pod`] | what a pod's fields say about it |
+//! | [`cron`] | the schedules of CronJobs |
 //! | [`custom`] | the resources that a CustomResourceDefinition brings |
 //! | [`structural`] | schemas of custom resources: valid, pruned and defaulted values |
 //! | [`jsonpath`] | the paths by which columns, scales and selectable fields look into an object |
@@ -25,6 +26,7 @@
 //! Invariant: nothing here reads a clock, a socket or a file.
 
 pub mod apply;
+pub mod cron;
 pub mod custom;
 pub mod error;
 pub mod field;

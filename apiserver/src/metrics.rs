@@ -1,5 +1,6 @@
 //! What is counted, under upstream's names. Source: `k8s.io/apiserver/pkg/endpoints/metrics`.
 
+pub mod store;
 mod text;
 
 use std::{sync::atomic::Ordering::Relaxed, time::Duration};
@@ -89,6 +90,17 @@ struct Total {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct SliLabels {
+    verb: &'static str,
+    group: String,
+    version: String,
+    resource: String,
+    subresource: String,
+    scope: &'static str,
+    component: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Kind {
     request_kind: &'static str,
 }
@@ -139,6 +151,7 @@ pub struct Metrics {
     registry: Registry,
     total: Family<Total, Counter>,
     duration: Family<Labels, Histogram>,
+    sli: Family<SliLabels, Histogram>,
     under_way: Family<Kind, Gauge>,
     lasting: Family<Labels, Gauge>,
     watch_events: Family<ResourceLabels, Counter>,
@@ -161,6 +174,11 @@ impl Default for Metrics {
         let mut registry = Registry::default();
         let duration = Family::new_with_constructor((|| Histogram::new(SECONDS)) as fn() -> Histogram);
         registry.register("apiserver_request_duration_seconds", "How long requests took", duration.clone());
+        let sli = Family::new_with_constructor((|| Histogram::new(SECONDS)) as fn() -> Histogram);
+        let help = "How long requests took, as far as the server itself is to be judged by it";
+        registry.register("apiserver_request_sli_duration_seconds", help, sli.clone());
+        crate::admission::figures::register(&mut registry);
+        store::register(&mut registry);
         let build: Family<BuildLabels, Gauge> = family(&mut registry, "kubernetes_build_info", "What this is");
         build
             .get_or_create(&BuildLabels {
@@ -174,6 +192,7 @@ impl Default for Metrics {
         Self {
             total: family(r, "apiserver_request", "Requests by verb, resource and answer"),
             duration,
+            sli,
             under_way: family(r, "apiserver_current_inflight_requests", "Requests under way"),
             lasting: family(r, "apiserver_longrunning_requests", "Watches under way"),
             watch_events: family(r, "apiserver_watch_events", "Events sent to watchers"),
@@ -243,7 +262,11 @@ impl Metrics {
         let total = Total { verb, group, version, resource, subresource, scope, component, dry_run, code };
         self.total.get_or_create(&total).inc();
         if verb != "WATCH" {
-            self.duration.get_or_create(&labels).observe(took.as_secs_f64());
+            let seconds = took.as_secs_f64();
+            self.duration.get_or_create(&labels).observe(seconds);
+            let Labels { verb, group, version, resource, subresource, scope, component, .. } = labels;
+            let labels = SliLabels { verb, group, version, resource, subresource, scope, component };
+            self.sli.get_or_create(&labels).observe(seconds);
         }
     }
 
@@ -324,12 +347,16 @@ mod tests {
     use kubelab_store::{Member, Role};
 
     use super::*;
+    use crate::admission::{Operation, figures};
 
     #[test]
     fn metrics_have_upstreams_names() {
         let metrics = Metrics::default();
         let labels = Labels { verb: "GET", version: "v1".into(), resource: "pods".into(), ..Labels::default() };
         metrics.answered(labels, 200, Duration::from_millis(3));
+        store::observe("create", &kubelab_api::resource::BUILT_IN[0], Duration::from_millis(1));
+        let run = || figures::plugin("Priority", Operation::Create, figures::Step::Admit, || Ok(()));
+        assert!(figures::step(Operation::Create, figures::Step::Admit, run).is_ok());
         let watch = metrics.watching(&Labels { verb: "WATCH", resource: "pods".into(), ..Labels::default() });
         watch.sent(3);
         let fairness = Fairness::default();
@@ -350,7 +377,13 @@ mod tests {
         for line in [
             "apiserver_request_total{verb=\"GET\",group=\"\",version=\"v1\",resource=\"pods\"",
             "apiserver_request_duration_seconds_bucket{le=\"0.005\",verb=\"GET\"",
+            "apiserver_request_sli_duration_seconds_bucket{le=\"0.005\",verb=\"GET\"",
             "apiserver_current_inflight_requests{request_kind=\"readOnly\"} 1",
+            "apiserver_admission_step_admission_duration_seconds_bucket{le=\"0.005\",operation=\"CREATE\",rejected=\"false\",\
+             type=\"admit\"} ",
+            "apiserver_admission_controller_admission_duration_seconds_count{name=\"Priority\",operation=\"CREATE\",\
+             rejected=\"false\",type=\"admit\"} ",
+            "etcd_request_duration_seconds_count{operation=\"create\",group=\"\",resource=\"pods\"} ",
             "# TYPE apiserver_request_total counter",
             "# TYPE apiserver_request_duration_seconds histogram",
             "apiserver_longrunning_requests{verb=\"WATCH\",group=\"\",version=\"\",resource=\"pods\"",

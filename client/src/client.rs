@@ -25,8 +25,8 @@ use tonic::{
 use crate::{
     Cause, Scope,
     endpoints::{Choice, Endpoints, Failure, is_about_server},
-    process::Connection,
-    request::{self, Repeat},
+    process::{Connection, crash},
+    request::{self, Objects, Repeat},
 };
 
 /// A Kubernetes type that can be sent and received.
@@ -131,14 +131,8 @@ impl Client {
     pub async fn update_subresource<K: Object>(&self, subresource: &str, object: &K) -> Result<K, Error> {
         let meta = object.metadata();
         let (namespace, name) = (meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref());
-        let message = WriteRequest {
-            target: Some(target::<K>(namespace, name.unwrap_or_default(), subresource)),
-            json: write(object)?,
-            cause: cause(),
-            dry_run: false,
-        };
-        let send = |mut client: Objects, request| async move { client.update(request).await };
-        read(&request::send(&self.endpoints, &self.agent, message, Repeat::of_update(meta), send).await?.json)
+        let target = target::<K>(namespace, name.unwrap_or_default(), subresource);
+        read(&self.update_target(target, meta, object).await?)
     }
 
     /// Posts a body to an object's subresource ("token") and returns the answer, a body of the same type.
@@ -225,7 +219,7 @@ impl Client {
         self.list_target(dynamic_target(resource, namespace, ""), &Scope::default()).await
     }
 
-    async fn get_target(&self, target: Target) -> Result<Bytes, Error> {
+    pub(crate) async fn get_target(&self, target: Target) -> Result<Bytes, Error> {
         let message = GetRequest { target: Some(target), revision: None };
         let send = |mut client: Objects, request| async move { client.get(request).await };
         Ok(request::send(&self.endpoints, &self.agent, message, Repeat::Read, send).await?.json)
@@ -265,12 +259,30 @@ impl Client {
     }
 
     async fn create_target(&self, target: Target, body: &impl Serialize, repeat: Repeat) -> Result<Bytes, Error> {
+        let writing = crash::Write::to(&target);
         let message = WriteRequest { target: Some(target), json: write(body)?, cause: cause(), dry_run: false };
         let send = |mut client: Objects, request| async move { client.create(request).await };
-        Ok(request::send(&self.endpoints, &self.agent, message, repeat, send).await?.json)
+        let reply = request::send(&self.endpoints, &self.agent, message, repeat, send).await?;
+        writing.done();
+        Ok(reply.json)
+    }
+
+    pub(crate) async fn update_target(
+        &self,
+        target: Target,
+        meta: &ObjectMeta,
+        body: &impl Serialize,
+    ) -> Result<Bytes, Error> {
+        let writing = crash::Write::to(&target);
+        let message = WriteRequest { target: Some(target), json: write(body)?, cause: cause(), dry_run: false };
+        let send = |mut client: Objects, request| async move { client.update(request).await };
+        let reply = request::send(&self.endpoints, &self.agent, message, Repeat::of_update(meta), send).await?;
+        writing.done();
+        Ok(reply.json)
     }
 
     async fn patch_target(&self, target: Target, patch: &Patch) -> Result<Bytes, Error> {
+        let writing = crash::Write::to(&target);
         let message = PatchRequest {
             target: Some(target),
             patch_type: patch.media_type().to_owned(),
@@ -279,13 +291,26 @@ impl Client {
             ..PatchRequest::default()
         };
         let send = |mut client: Objects, request| async move { client.patch(request).await };
-        Ok(request::send(&self.endpoints, &self.agent, message, Repeat::of_patch(patch), send).await?.json)
+        let reply = request::send(&self.endpoints, &self.agent, message, Repeat::of_patch(patch), send).await?;
+        writing.done();
+        Ok(reply.json)
     }
 
     async fn delete_target(&self, target: Target, options: &DeleteOptions) -> Result<(), Error> {
+        let writing = crash::Write::to(&target);
         let message = DeleteRequest { target: Some(target), options: write(options)?, cause: cause() };
         let send = |mut client: Objects, request| async move { client.delete(request).await };
-        request::send(&self.endpoints, &self.agent, message, Repeat::of_delete(options), send).await.map(drop)
+        request::send(&self.endpoints, &self.agent, message, Repeat::of_delete(options), send).await?;
+        writing.done();
+        Ok(())
+    }
+
+    pub(crate) fn endpoints(&self) -> &Endpoints {
+        &self.endpoints
+    }
+
+    pub(crate) fn agent(&self) -> &MetadataValue<Ascii> {
+        &self.agent
     }
 
     /// Turns to another server, for a caller that cannot wait for this one to be found dead.
@@ -318,8 +343,6 @@ impl Client {
         }
     }
 }
-
-type Objects = objects::objects_client::ObjectsClient<tonic::transport::Channel>;
 
 /// An open watch.
 pub(crate) struct Watch {
@@ -369,7 +392,7 @@ fn cause() -> Option<objects::Cause> {
     (revision != 0 || !trace_id.is_empty()).then_some(objects::Cause { revision, trace_id })
 }
 
-fn read<T: DeserializeOwned>(json: &[u8]) -> Result<T, Error> {
+pub(crate) fn read<T: DeserializeOwned>(json: &[u8]) -> Result<T, Error> {
     serde_json::from_slice(json).map_err(|error| {
         Error::internal(format!("the apiserver sent a {} that cannot be read: {error}", std::any::type_name::<T>()))
     })

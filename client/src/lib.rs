@@ -4,6 +4,8 @@
 //! | --- | --- |
 //! | [`process`] | a component's life: flags, logs, health and metrics port, shutdown |
 //! | [`client`] | typed requests over gRPC, balanced over the live apiservers |
+//! | `aggregated` | what other servers answer that APIServices name |
+//! | `scale` | how many replicas an object has, whatever its kind |
 //! | [`cache`] | a list+watch mirror of a resource, with indexes and handlers |
 //! | [`partial`] | objects of which only the metadata matters |
 //! | [`queue`] | keys that wait for a worker: each once, with back-off |
@@ -17,6 +19,7 @@
 //! What holds between them: everything runs on the runtime of the caller, of whatever kind; every task ends with the handle
 //! that it works for; nothing here keeps a request, an event or a key beyond a bound.
 
+mod aggregated;
 mod backoff;
 pub mod cache;
 pub mod cause;
@@ -31,6 +34,7 @@ pub mod process;
 pub mod queue;
 pub mod recorder;
 mod request;
+mod scale;
 
 pub use cache::{Cache, Change, Scope};
 pub use cause::Cause;

@@ -79,8 +79,11 @@ impl Repeat {
     }
 }
 
+/// A gRPC client.
+pub(crate) type Objects = ObjectsClient<Channel>;
+
 /// A gRPC client on this channel.
-pub(crate) fn objects(channel: Channel) -> ObjectsClient<Channel> {
+pub(crate) fn objects(channel: Channel) -> Objects {
     ObjectsClient::new(channel).max_decoding_message_size(MAX_MESSAGE)
 }
 
@@ -101,7 +104,7 @@ pub(crate) async fn send<T, R, F, Fut>(
 ) -> Result<R, Error>
 where
     T: Clone,
-    F: Fn(ObjectsClient<Channel>, Request<T>) -> Fut,
+    F: Fn(Objects, Request<T>) -> Fut,
     Fut: Future<Output = Result<Response<R>, Status>>,
 {
     let deadline = clock::instant() + DEADLINE;

@@ -7,15 +7,17 @@ use tokio::task::JoinSet;
 use tracing::Instrument;
 
 use crate::{
-    Context, bootstrap_token, certificates, cluster_role_aggregation, custom_resource_definition, daemon_set,
-    deployment, endpoint_slice, endpoints, garbage_collector, namespace, node_ipam, node_lifecycle, pod_gc,
-    replica_set, resource_quota, root_ca_publisher, service_account, stateful_set, storage_protection, taint_eviction,
-    token,
+    Context, attach_detach, bootstrap_token, certificates, cluster_role_aggregation, cron_job,
+    custom_resource_definition, daemon_set, deployment, disruption, endpoint_slice, endpoints, ephemeral_volume,
+    garbage_collector, job, load_balancer, namespace, node_ipam, node_lifecycle, node_ttl, persistent_volume,
+    pod_autoscaler, pod_gc, replica_set, resource_quota, root_ca_publisher, service_account, stateful_set,
+    storage_protection, taint_eviction, token, ttl_after_finished, volume_expansion, volume_provisioner,
 };
 
 /// One control loop.
 pub struct Loop {
-    /// Upstream's name, for `--controllers`. Source: `cmd/kube-controller-manager/names/controller_names.go`.
+    /// Upstream's name, for `--controllers`. Source: `cmd/kube-controller-manager/names/controller_names.go`. Those that end
+    /// otherwise than in `-controller` stand for processes that a real cluster runs beside its controller-manager.
     pub name: &'static str,
     start: fn(Context) -> Pin<Box<dyn Future<Output = ()> + Send>>,
 }
@@ -30,11 +32,18 @@ pub const LOOPS: &[Loop] = &[
     },
     Loop { name: "daemonset-controller", start: |context| Box::pin(daemon_set::run(context)) },
     Loop { name: "statefulset-controller", start: |context| Box::pin(stateful_set::run(context)) },
+    Loop { name: "job-controller", start: |context| Box::pin(job::run(context)) },
+    Loop { name: "cronjob-controller", start: |context| Box::pin(cron_job::run(context)) },
+    Loop { name: "ttl-after-finished-controller", start: |context| Box::pin(ttl_after_finished::run(context)) },
+    Loop { name: "disruption-controller", start: |context| Box::pin(disruption::run(context)) },
+    Loop { name: "horizontal-pod-autoscaler-controller", start: |context| Box::pin(pod_autoscaler::run(context)) },
     Loop { name: "endpoints-controller", start: |context| Box::pin(endpoints::run(context)) },
     Loop { name: "endpointslice-controller", start: |context| Box::pin(endpoint_slice::run(context)) },
     Loop { name: "node-lifecycle-controller", start: |context| Box::pin(node_lifecycle::run(context)) },
     Loop { name: "taint-eviction-controller", start: |context| Box::pin(taint_eviction::run(context)) },
     Loop { name: "node-ipam-controller", start: |context| Box::pin(node_ipam::run(context)) },
+    Loop { name: "ttl-controller", start: |context| Box::pin(node_ttl::run(context)) },
+    Loop { name: "service-lb-controller", start: |context| Box::pin(load_balancer::run(context)) },
     Loop { name: "serviceaccount-controller", start: |context| Box::pin(service_account::run(context)) },
     Loop {
         name: "root-ca-certificate-publisher-controller",
@@ -47,6 +56,12 @@ pub const LOOPS: &[Loop] = &[
     },
     Loop { name: "namespace-controller", start: |context| Box::pin(namespace::run(context)) },
     Loop { name: "resourcequota-controller", start: |context| Box::pin(resource_quota::run(context)) },
+    Loop { name: "persistentvolume-binder-controller", start: |context| Box::pin(persistent_volume::run(context)) },
+    Loop { name: "volume-provisioner", start: |context| Box::pin(volume_provisioner::run(context)) },
+    Loop { name: "persistentvolume-expander-controller", start: |context| Box::pin(volume_expansion::run(context)) },
+    Loop { name: "ephemeral-volume-controller", start: |context| Box::pin(ephemeral_volume::run(context)) },
+    Loop { name: "persistentvolume-attach-detach-controller", start: |context| Box::pin(attach_detach::run(context)) },
+    Loop { name: "volume-attacher", start: |context| Box::pin(attach_detach::attacher::run(context)) },
     Loop {
         name: "persistentvolumeclaim-protection-controller",
         start: |context| Box::pin(storage_protection::run_for_claims(context)),

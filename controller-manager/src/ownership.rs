@@ -59,6 +59,17 @@ pub async fn claim<O: Object, K: Object>(
     selector: &Selector,
     candidates: Vec<Arc<K>>,
 ) -> Result<Vec<Arc<K>>, Error> {
+    claim_with(client, owner, selector, candidates, &[]).await
+}
+
+/// The same; what is adopted gets these finalizers, and what is released loses them.
+pub async fn claim_with<O: Object, K: Object>(
+    client: &Client,
+    owner: &O,
+    selector: &Selector,
+    candidates: Vec<Arc<K>>,
+    finalizers: &[&str],
+) -> Result<Vec<Arc<K>>, Error> {
     let mut ours = Vec::with_capacity(candidates.len());
     let mut may_adopt = None;
     for candidate in candidates {
@@ -70,11 +81,11 @@ pub async fn claim<O: Object, K: Object>(
                     Some(allowed) => allowed,
                     None => *may_adopt.insert(still_there(client, owner).await?),
                 };
-                if allowed && let Some(adopted) = adopt(client, owner, &*candidate).await? {
+                if allowed && let Some(adopted) = adopt(client, owner, &*candidate, finalizers).await? {
                     ours.push(Arc::new(adopted));
                 }
             }
-            Claim::Release => release(client, owner, &*candidate).await?,
+            Claim::Release => release(client, owner, &*candidate, finalizers).await?,
         }
     }
     Ok(ours)
@@ -88,16 +99,32 @@ async fn still_there<O: Object>(client: &Client, owner: &O) -> Result<bool, Erro
     Ok(live.metadata().uid == meta.uid && !is_deleting(live.metadata()))
 }
 
-async fn adopt<O: Object, K: Object>(client: &Client, owner: &O, object: &K) -> Result<Option<K>, Error> {
+async fn adopt<O: Object, K: Object>(
+    client: &Client,
+    owner: &O,
+    object: &K,
+    finalizers: &[&str],
+) -> Result<Option<K>, Error> {
     let uid = &object.metadata().uid;
-    let patch = json!({"metadata": {"uid": uid, "ownerReferences": [controller_reference(owner)]}});
+    let mut patch = json!({"metadata": {"uid": uid, "ownerReferences": [controller_reference(owner)]}});
+    if !finalizers.is_empty() {
+        patch["metadata"]["finalizers"] = json!(finalizers);
+    }
     let key = Key::of(object);
     gone_is_none(client.patch(&key.namespace, &key.name, Patch::Strategic(patch)).await)
 }
 
-async fn release<O: Object, K: Object>(client: &Client, owner: &O, object: &K) -> Result<(), Error> {
+async fn release<O: Object, K: Object>(
+    client: &Client,
+    owner: &O,
+    object: &K,
+    finalizers: &[&str],
+) -> Result<(), Error> {
     let reference = json!({"$patch": "delete", "uid": owner.metadata().uid});
-    let patch = json!({"metadata": {"uid": object.metadata().uid, "ownerReferences": [reference]}});
+    let mut patch = json!({"metadata": {"uid": object.metadata().uid, "ownerReferences": [reference]}});
+    if !finalizers.is_empty() {
+        patch["metadata"]["$deleteFromPrimitiveList/finalizers"] = json!(finalizers);
+    }
     let key = Key::of(object);
     gone_is_none(client.patch::<K>(&key.namespace, &key.name, Patch::Strategic(patch)).await)?;
     Ok(())

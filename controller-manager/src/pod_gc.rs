@@ -34,20 +34,19 @@ use crate::{Context, node_lifecycle::is_ready};
 const PERIOD: Duration = Duration::from_secs(20);
 /// How long a node must be missing before its pods count as orphans. Source: `quarantineTime`.
 const QUARANTINE: Duration = Duration::from_secs(40);
-/// How many pods that have ended are kept. Source: `--terminated-pod-gc-threshold`.
-const TERMINATED_THRESHOLD: usize = 12_500;
 
 /// Runs the loop.
 pub async fn run(context: Context) {
     let (pods, nodes): (Cache<Pod>, Cache<Node>) = (context.caches.of(), context.caches.of());
     tokio::join!(pods.synced(), nodes.synced());
+    let threshold = context.options.terminated_pod_gc_threshold;
     let mut missing = Missing::default();
     loop {
         clock::sleep(PERIOD).await;
         let (pods, nodes) = (pods.list(), nodes.list());
         let gone = missing.gone(&pods, &nodes, clock::instant());
         let gone = confirm(&context.client, gone).await;
-        for (pod, why) in choose(&pods, &nodes, &gone, TERMINATED_THRESHOLD) {
+        for (pod, why) in choose(&pods, &nodes, &gone, threshold) {
             if let Err(error) = remove(&context.client, &pod, why).await {
                 tracing::warn!(pod = %Key::of(&*pod), ?why, %error, "cannot remove the pod; will try again");
             }
@@ -113,7 +112,7 @@ fn choose(pods: &[Arc<Pod>], nodes: &[Arc<Node>], gone: &HashSet<String>, thresh
         pods.iter().filter(|pod| is_terminal(pod) && !is_deleting(&pod.metadata)).collect();
     // Evicted pods hold the least information, so they go first; then the oldest.
     terminated.sort_by_key(|pod| (Reverse(is_evicted(pod)), pod.metadata.creation_timestamp.clone()));
-    let excess = terminated.len().saturating_sub(threshold);
+    let excess = if threshold == 0 { 0 } else { terminated.len().saturating_sub(threshold) };
     let excess: HashSet<Option<&str>> =
         terminated.into_iter().take(excess).map(|pod| pod.metadata.uid.as_deref()).collect();
 

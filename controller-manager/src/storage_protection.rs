@@ -15,7 +15,7 @@ use kubelab_api::{
 };
 use kubelab_client::{Action, Cache, Change, Client, Controller, controller::Key, queue::Queue};
 
-use crate::Context;
+use crate::{Context, claims::claims_of};
 
 const CLAIMS: &str = "persistentvolumeclaim-protection-controller";
 const VOLUMES: &str = "persistentvolume-protection-controller";
@@ -106,18 +106,6 @@ fn remove(meta: &mut ObjectMeta, finalizer: &str) {
 /// The pod is on a node, has not ended, and uses the claim. Source: `podUsesPVC`, `podIsShutDown`.
 fn uses(pod: &Pod, claim: &str) -> bool {
     node_name(pod).is_some() && !is_terminal(pod) && claims_of(pod).any(|name| name == claim)
-}
-
-/// The claims that a pod names, and those that are made for it.
-fn claims_of(pod: &Pod) -> impl Iterator<Item = String> {
-    let pod_name = pod.metadata.name.as_deref().unwrap_or_default();
-    pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten()).filter_map(move |volume| {
-        match (&volume.persistent_volume_claim, &volume.ephemeral) {
-            (Some(claim), _) => Some(claim.claim_name.clone()),
-            (None, Some(_)) => Some(format!("{pod_name}-{}", volume.name)),
-            (None, None) => None,
-        }
-    })
 }
 
 #[cfg(test)]

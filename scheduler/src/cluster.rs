@@ -9,13 +9,19 @@ use std::{
 use k8s_openapi::api::core::v1::Node;
 use kubelab_api::well_known::label;
 
-use crate::framework::{NodeInfo, PodInfo, Snapshot};
+use crate::framework::{NodeInfo, Objects, PodInfo, Snapshot};
 
 /// Nodes and pods.
 #[derive(Default)]
 pub struct Cluster {
     nodes: HashMap<String, Arc<NodeInfo>>,
     pods: HashMap<String, Placed>,
+    /// The pods for which preemption makes room, by node, and each one's node by its uid.
+    nominated: Arc<HashMap<String, Vec<Arc<PodInfo>>>>,
+    nominations: HashMap<String, String>,
+    /// On how many nodes each image is.
+    images: Arc<HashMap<String, usize>>,
+    objects: Arc<Objects>,
     /// Nodes that differ from the latest snapshot.
     changed: HashSet<String>,
     /// Nodes came, went or moved to another zone.
@@ -29,24 +35,77 @@ struct Placed {
 }
 
 impl Cluster {
+    /// An empty cluster whose other objects are kept there.
+    pub fn new(objects: Arc<Objects>) -> Self {
+        Self { objects, ..Self::default() }
+    }
+
     /// A node is there, or changed.
     pub fn put_node(&mut self, node: Arc<Node>) {
         let name = node.metadata.name.clone().unwrap_or_default();
         let info = self.nodes.entry(name.clone()).or_default();
         self.reordered |= info.node.as_ref().is_none_or(|old| zone(old) != zone(&node));
+        let before = info.images.clone();
         Arc::make_mut(info).set_node(node);
+        let after = info.images.clone();
+        self.count_images(&before, &after);
         self.changed.insert(name);
+    }
+
+    fn count_images(&mut self, before: &Arc<HashMap<String, i64>>, after: &Arc<HashMap<String, i64>>) {
+        if Arc::ptr_eq(before, after) {
+            return;
+        }
+        let images = Arc::make_mut(&mut self.images);
+        for image in before.keys() {
+            if let Some(nodes) = images.get_mut(image) {
+                *nodes -= 1;
+            }
+        }
+        for image in after.keys() {
+            *images.entry(image.clone()).or_default() += 1;
+        }
+        images.retain(|_, nodes| *nodes > 0);
     }
 
     /// A node is gone. Its pods stay known until they are gone themselves.
     pub fn remove_node(&mut self, name: &str) {
         let Some(info) = self.nodes.get_mut(name) else { return };
+        let before = info.images.clone();
+        Arc::make_mut(info).images = Arc::default();
         if info.pods.is_empty() {
             self.nodes.remove(name);
         } else {
             Arc::make_mut(info).node = None;
         }
+        self.count_images(&before, &Arc::default());
         self.reordered = true;
+    }
+
+    /// Preemption makes room for a pod on a node; on none if that is unset.
+    pub fn nominate(&mut self, info: Arc<PodInfo>, node: Option<&str>) {
+        self.withdraw(info.uid());
+        if let Some(node) = node {
+            self.nominations.insert(info.uid().to_owned(), node.to_owned());
+            Arc::make_mut(&mut self.nominated).entry(node.to_owned()).or_default().push(info);
+        }
+    }
+
+    /// No room is made for a pod any more.
+    pub fn withdraw(&mut self, uid: &str) {
+        let Some(node) = self.nominations.remove(uid) else { return };
+        let nominated = Arc::make_mut(&mut self.nominated);
+        if let Some(pods) = nominated.get_mut(&node) {
+            pods.retain(|pod| pod.uid() != uid);
+            if pods.is_empty() {
+                nominated.remove(&node);
+            }
+        }
+    }
+
+    /// The node on which room is made for a pod.
+    pub fn nomination(&self, uid: &str) -> Option<&str> {
+        self.nominations.get(uid).map(String::as_str)
     }
 
     /// A pod runs on a node, or changed there. Confirms it if it was assumed.
@@ -61,6 +120,7 @@ impl Cluster {
 
     fn place(&mut self, info: Arc<PodInfo>, node: &str, assumed: bool) {
         self.remove_pod(info.uid());
+        self.withdraw(info.uid());
         self.change(node, |node| node.add_pod(info.clone()));
         self.pods.insert(info.uid().to_owned(), Placed { info, node: node.to_owned(), assumed });
     }
@@ -108,8 +168,13 @@ impl Cluster {
 
     /// Brings a snapshot up to date: nodes that have not changed cost nothing.
     pub fn update(&mut self, snapshot: &mut Snapshot) {
+        snapshot.set_objects(self.objects.clone());
+        snapshot.nominated = self.nominated.clone();
+        snapshot.images = self.images.clone();
         if self.reordered {
-            *snapshot = Snapshot::new(self.in_order());
+            // The nodes are this cluster's alone then, so that their places are set without copying them.
+            snapshot.reset(Vec::new());
+            snapshot.reset(self.in_order());
             self.reordered = false;
             self.changed.clear();
         }
@@ -121,9 +186,9 @@ impl Cluster {
     }
 
     /// One node of each zone after the other, so that a search that ends early has seen all zones. Upstream: `nodeTree`.
-    fn in_order(&self) -> Vec<Arc<NodeInfo>> {
-        let mut zones: BTreeMap<String, Vec<&Arc<NodeInfo>>> = BTreeMap::new();
-        for info in self.nodes.values() {
+    fn in_order(&mut self) -> Vec<Arc<NodeInfo>> {
+        let mut zones: BTreeMap<String, Vec<&mut Arc<NodeInfo>>> = BTreeMap::new();
+        for info in self.nodes.values_mut() {
             if let Some(node) = &info.node {
                 zones.entry(zone(node)).or_default().push(info);
             }
@@ -132,9 +197,14 @@ impl Cluster {
             nodes.sort_by(|one, other| one.name().cmp(other.name()));
         }
         let longest = zones.values().map(Vec::len).max().unwrap_or_default();
-        (0..longest)
-            .flat_map(|at| zones.values().filter_map(move |nodes| nodes.get(at).map(|info| (*info).clone())))
-            .collect()
+        let mut ordered = Vec::new();
+        for at in 0..longest {
+            for info in zones.values_mut().filter_map(|nodes| nodes.get_mut(at)) {
+                Arc::make_mut(info).place = ordered.len();
+                ordered.push(info.clone());
+            }
+        }
+        ordered
     }
 }
 

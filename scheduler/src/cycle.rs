@@ -2,13 +2,12 @@
 
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 
-use crate::framework::{CycleState, Diagnosis, FitError, NodeInfo, PodInfo, Profile, Snapshot, Unfit};
+use crate::framework::{CycleState, Diagnosis, FitError, NodeInfo, Nomination, PodInfo, Profile, Snapshot, Unfit};
 
 /// Clusters smaller than this are searched whole. Source: `minFeasibleNodesToFind`.
 const MIN_FEASIBLE: usize = 100;
 
 /// Where a pod goes.
-#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Placement {
     /// The node's name.
     pub node: String,
@@ -16,6 +15,8 @@ pub struct Placement {
     pub evaluated: usize,
     /// How many of them fit.
     pub feasible: usize,
+    /// What plugins have reserved, and are to do before the pod is bound.
+    pub plans: CycleState,
 }
 
 /// Why a pod goes nowhere.
@@ -23,15 +24,15 @@ pub struct Placement {
 pub enum Failure {
     /// There is no node at all.
     NoNodes,
-    /// No node fits.
-    Unfit(Box<FitError>),
+    /// No node fits, and what may be done about it.
+    Unfit(Box<FitError>, Nomination),
 }
 
 impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::NoNodes => f.write_str("no nodes available to schedule pods"),
-            Self::Unfit(error) => error.fmt(f),
+            Self::Unfit(error, _) => error.fmt(f),
         }
     }
 }
@@ -50,7 +51,7 @@ impl Default for Cycle {
 }
 
 impl Cycle {
-    /// Finds the best node for a pod.
+    /// Finds the best node for a pod, and has the plugins reserve what they must there.
     pub fn place(&mut self, profile: &Profile, snapshot: &Snapshot, pod: &PodInfo) -> Result<Placement, Failure> {
         let total = snapshot.nodes().len();
         if total == 0 {
@@ -63,16 +64,21 @@ impl Cycle {
         let best = match feasible.as_slice() {
             [] => {
                 let mut error = FitError { total, diagnosis };
-                error.diagnosis.post_filter = profile.post_filter(&Unfit::of(profile, pod, snapshot, &error));
-                return Err(Failure::Unfit(Box::new(error)));
+                let post = profile.post_filter(&mut Unfit::of(profile, pod, snapshot, &error));
+                error.diagnosis.post_filter = post.message;
+                return Err(Failure::Unfit(Box::new(error), post.nomination));
             }
             [only] => only,
             several => {
-                let scores = profile.score(&mut state, pod, several);
-                several[self.best(&scores)]
+                let totals = profile.totals(&mut state, pod, several, snapshot);
+                several[self.best(&totals)]
             }
         };
-        Ok(Placement { node: best.name().to_owned(), evaluated, feasible: feasible.len() })
+        let mut plans = CycleState::default();
+        for plugin in &profile.reserve {
+            plugin.reserve(&state, &mut plans, best, snapshot.objects());
+        }
+        Ok(Placement { node: best.name().to_owned(), evaluated, feasible: feasible.len(), plans })
     }
 
     /// Nodes that fit, up to as many as are worth scoring.
@@ -92,13 +98,20 @@ impl Cycle {
                 return Vec::new();
             }
         };
+        // Room was made for it there: if it fits now, nothing else is looked at. Source: `evaluateNominatedNode`.
+        if let Some(node) = pod.nominated_node().and_then(|name| snapshot.get(name))
+            && candidates.only.as_ref().is_none_or(|names| names.contains(node.name()))
+            && profile.filter_with_nominated(state, &candidates, pod, node, snapshot).is_ok()
+        {
+            return vec![node];
+        }
         let total = snapshot.nodes().len();
         let named: Option<Vec<usize>> =
             candidates.only.as_ref().map(|names| names.iter().filter_map(|name| snapshot.place(name)).collect());
         diagnosis.absent = candidates.absent();
         diagnosis.plugins.extend(&candidates.narrowed_by);
         let count = named.as_ref().map_or(total, Vec::len);
-        let enough = feasible_to_find(count);
+        let enough = feasible_to_find(profile.percentage_of_nodes_to_score, count);
         let mut feasible = Vec::with_capacity(enough);
         for step in 0..count {
             let place = match &named {
@@ -106,7 +119,7 @@ impl Cycle {
                 None => (self.start + step) % total,
             };
             let node = &*snapshot.nodes()[place];
-            match profile.filter(state, &candidates, pod, node) {
+            match profile.filter_with_nominated(state, &candidates, pod, node, snapshot) {
                 Ok(()) => feasible.push(node),
                 Err(rejection) => diagnosis.reject(place, rejection),
             }
@@ -135,13 +148,13 @@ impl Cycle {
     }
 }
 
-/// How many nodes that fit are enough: of large clusters a share that shrinks from half to a twentieth. Source:
-/// `numFeasibleNodesToFind`.
-fn feasible_to_find(nodes: usize) -> usize {
-    if nodes < MIN_FEASIBLE {
+/// How many nodes that fit are enough: the given share; where that is 0, of large clusters a share that shrinks from half
+/// to a twentieth. Source: `numFeasibleNodesToFind`.
+fn feasible_to_find(percentage: usize, nodes: usize) -> usize {
+    if nodes < MIN_FEASIBLE || percentage >= 100 {
         return nodes;
     }
-    let percentage = 50usize.saturating_sub(nodes / 125).max(5);
+    let percentage = if percentage == 0 { 50usize.saturating_sub(nodes / 125).max(5) } else { percentage };
     (nodes * percentage / 100).max(MIN_FEASIBLE)
 }
 
@@ -158,10 +171,17 @@ mod tests {
         (0..count).map(|at| Arc::new(plain(&format!("node-{at}")))).collect()
     }
 
+    fn found(placement: Placement) -> (String, usize, usize) {
+        (placement.node, placement.evaluated, placement.feasible)
+    }
+
     #[test]
     fn large_clusters_are_searched_in_part() {
         for (nodes, expected) in [(3, 3), (99, 99), (100, 100), (250, 120), (1000, 420), (5000, 500), (10000, 500)] {
-            assert_eq!(feasible_to_find(nodes), expected, "{nodes} nodes");
+            assert_eq!(feasible_to_find(0, nodes), expected, "{nodes} nodes");
+        }
+        for (percentage, nodes, expected) in [(40, 1000, 400), (5, 1000, 100), (1, 50, 50), (100, 5000, 5000)] {
+            assert_eq!(feasible_to_find(percentage, nodes), expected, "{percentage}% of {nodes} nodes");
         }
     }
 
@@ -172,8 +192,8 @@ mod tests {
             Arc::make_mut(&mut nodes[at]).add_pod(Arc::new(asking(json!({ "cpu": "1", "memory": "2Gi" }))));
         }
         let pod = asking(json!({ "cpu": "1", "memory": "2Gi" }));
-        let placement = Cycle::default().place(&Profile::default(), &Snapshot::new(nodes), &pod).unwrap();
-        assert_eq!(placement, Placement { node: "node-1".into(), evaluated: 3, feasible: 3 });
+        let placement = Cycle::default().place(&Profile::default(), &Snapshot::new(nodes), &pod).ok().unwrap();
+        assert_eq!(found(placement), ("node-1".into(), 3, 3));
     }
 
     #[test]
@@ -182,7 +202,7 @@ mod tests {
         let mut cycle = Cycle { start: 0, rng: SmallRng::seed_from_u64(7) };
         let mut chosen = BTreeSet::new();
         for _ in 0..100 {
-            chosen.insert(cycle.place(&Profile::default(), &snapshot, &asking(json!({}))).unwrap().node);
+            chosen.insert(cycle.place(&Profile::default(), &snapshot, &asking(json!({}))).ok().unwrap().node);
         }
         assert_eq!(chosen.len(), 4);
     }
@@ -191,7 +211,7 @@ mod tests {
     fn the_search_moves_on_through_a_large_cluster() {
         let snapshot = Snapshot::new(nodes(300));
         let mut cycle = Cycle::default();
-        let placement = cycle.place(&Profile::default(), &snapshot, &asking(json!({}))).unwrap();
+        let placement = cycle.place(&Profile::default(), &snapshot, &asking(json!({}))).ok().unwrap();
         assert_eq!((placement.evaluated, placement.feasible, cycle.start), (144, 144, 144));
     }
 
@@ -203,16 +223,16 @@ mod tests {
             ] },
         } } }));
         let (profile, mut cycle) = (Profile::default(), Cycle::default());
-        let placement = cycle.place(&profile, &Snapshot::new(nodes(5)), &pod).unwrap();
-        assert_eq!(placement, Placement { node: "node-2".into(), evaluated: 1, feasible: 1 });
-        let failure = cycle.place(&profile, &Snapshot::new(nodes(2)), &pod).unwrap_err();
+        let placement = cycle.place(&profile, &Snapshot::new(nodes(5)), &pod).ok().unwrap();
+        assert_eq!(found(placement), ("node-2".into(), 1, 1));
+        let failure = cycle.place(&profile, &Snapshot::new(nodes(2)), &pod).err().unwrap();
         assert_eq!(
             failure.to_string(),
             "0/2 nodes are available: 2 node(s) didn't satisfy plugin(s) [NodeAffinity]. preemption: 0/2 nodes are \
              available: 2 Preemption is not helpful for scheduling.",
         );
         assert_eq!(
-            cycle.place(&profile, &Snapshot::default(), &pod).unwrap_err().to_string(),
+            cycle.place(&profile, &Snapshot::default(), &pod).err().unwrap().to_string(),
             "no nodes available to schedule pods",
         );
     }

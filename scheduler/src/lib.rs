@@ -8,16 +8,21 @@
 //! | [`plugins`] | the plugins, each a file named as upstream's |
 //! | [`queue`] | the pods that wait |
 //! | [`cluster`] | what the scheduler believes the cluster to be |
+//! | [`config`] | `KubeSchedulerConfiguration`: which plugins run where, and what they are told |
+//! | [`explain`] | every node's verdicts and scores for a pod |
 //!
 //! ```text
 //! pods, nodes ──watch──▶ cluster ──snapshot──▶ cycle ──node──▶ assume ──▶ bind ──▶ apiserver
 //!                 └────▶ queue ─────pod──────────┘                           (in parallel)
 //! ```
 //!
-//! Invariant: `cycle`, `framework`, `plugins`, `queue` and `cluster` do no I/O and read no clock.
+//! Invariant: `cycle`, `framework`, `queue` and `cluster` do no I/O and read no clock; of the plugins those that write
+//! (`DefaultBinder`, `VolumeBinding` before binding) do it outside of the cycle.
 
 pub mod cluster;
+pub mod config;
 pub mod cycle;
+pub mod explain;
 pub mod framework;
 pub mod metrics;
 pub mod plugins;
@@ -25,6 +30,8 @@ pub mod queue;
 pub mod scheduler;
 #[cfg(test)]
 mod testing;
+
+use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use clap::Args;
@@ -35,7 +42,7 @@ use kubelab_client::{
 };
 use tokio::sync::watch;
 
-use self::scheduler::Scheduler;
+use self::{config::Configuration, scheduler::Scheduler};
 
 /// The name that components' certificates, User-Agents and Leases know it by.
 const COMPONENT: &str = "kube-scheduler";
@@ -52,11 +59,22 @@ pub struct Options {
     /// How leadership is held
     #[command(flatten)]
     pub leader_election: leader::Timing,
+    /// A KubeSchedulerConfiguration (kubescheduler.config.k8s.io/v1) in YAML
+    #[arg(long)]
+    pub config: Option<PathBuf>,
+}
+
+impl Options {
+    fn configuration(&self) -> Result<Configuration, config::Error> {
+        self.config.as_deref().map_or_else(|| Ok(Configuration::default()), Configuration::read)
+    }
 }
 
 /// Runs the whole process until it is told to stop.
 pub async fn run(options: Options) -> anyhow::Result<()> {
     options.process.start();
+    // What is wrong is said before anything else is done.
+    options.configuration()?;
     let (ready, readiness) = watch::channel(false);
     tokio::select! {
         served = options.process.serve_health(readiness) => served.context("the health port ended"),
@@ -74,7 +92,7 @@ async fn lead(options: &Options, ready: watch::Sender<bool>) -> anyhow::Result<(
     };
     loop {
         // A standby fills its caches too, so that it can take over at once.
-        let scheduler = Scheduler::new(&client);
+        let scheduler = Scheduler::new(&client, options.configuration()?);
         tokio::select! {
             () = scheduler.synced() => {}
             () = Process::shutdown() => return Ok(()),

@@ -21,7 +21,7 @@ pub struct Attempt {
     /// `scheduled`, `unschedulable` or `error`.
     pub result: &'static str,
     /// The scheduler's name.
-    pub profile: &'static str,
+    pub profile: String,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]

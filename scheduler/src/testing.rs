@@ -44,3 +44,17 @@ pub fn said(verdict: Result<(), Rejection>) -> String {
         Err(rejection) => format!("{}!", rejection.message()),
     }
 }
+
+/// A pod with labels.
+pub fn labelled(namespace: &str, name: &str, labels: Value, mut spec: Value) -> PodInfo {
+    if spec.get("containers").is_none() {
+        spec["containers"] = json!([{ "name": "web" }]);
+    }
+    let metadata = json!({ "namespace": namespace, "name": name, "uid": name, "labels": labels });
+    PodInfo::new(object(json!({ "metadata": metadata, "spec": spec })))
+}
+
+/// Any object.
+pub fn object<K: serde::de::DeserializeOwned>(value: Value) -> Arc<K> {
+    Arc::new(serde_json::from_value(value).unwrap())
+}

@@ -37,7 +37,7 @@ impl Certificates {
     pub fn run(self) -> anyhow::Result<()> {
         std::fs::create_dir_all(&self.folder).with_context(|| format!("cannot create {}", self.folder.display()))?;
         let pki = Pki::open(&self.folder)?;
-        plan::issue_control_plane_certificates(self.apiservers, &pki)?;
+        plan::issue_control_plane_certificates(self.apiservers, |_| Vec::new(), &pki)?;
         for (node, address) in &self.nodes {
             plan::issue_node_certificate(&pki, node, *address)?;
         }

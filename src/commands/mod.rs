@@ -3,6 +3,7 @@
 pub mod act;
 pub mod certificates;
 pub mod down;
+pub mod explain;
 pub mod front_door;
 pub mod healthy;
 pub mod kubeconfig;

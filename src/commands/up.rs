@@ -3,7 +3,7 @@
 use std::{
     io::IsTerminal,
     os::unix::process::CommandExt,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Stdio,
     time::{Duration, Instant},
 };
@@ -11,12 +11,13 @@ use std::{
 use anyhow::{Context, bail};
 use clap::Args;
 use kubelab_apiserver::audit::policy::Policy;
+use kubelab_scheduler::config::Configuration;
 use tokio::{sync::watch, time};
 
 use super::{say, status::table};
 use crate::{
     Which,
-    lab::{Layout, Spec, plan, spec::Wish, write},
+    lab::{Layout, Spec, spec::Wish, write},
     supervisor::{
         Supervisor,
         child::{open_log, own_executable},
@@ -52,6 +53,14 @@ pub struct Up {
     /// It is kept for later starts; an empty value ends the recording
     #[arg(long, value_name = "FILE")]
     audit_policy: Option<PathBuf>,
+    /// One more flag for a process of the control plane: COMPONENT.FLAG=VALUE, such as
+    /// controller-manager.node-monitor-grace-period=10s. It is kept for later starts, until others are given
+    #[arg(long, value_name = "COMPONENT.FLAG=VALUE")]
+    extra_config: Vec<String>,
+    /// How pods are scheduled: a KubeSchedulerConfiguration of kubescheduler.config.k8s.io/v1 (YAML). It is kept for later
+    /// starts; an empty value ends that
+    #[arg(long, value_name = "FILE")]
+    scheduler_config: Option<PathBuf>,
     /// Return once all is Ready and leave the lab running
     #[arg(long)]
     detach: bool,
@@ -82,31 +91,29 @@ impl Up {
     }
 
     fn spec(&self, layout: &Layout) -> anyhow::Result<Spec> {
-        match layout.load()? {
-            Some(spec) => self.wish().resume(spec),
-            None => self.wish().create(&self.which.name, plan::free_subnet()?),
+        let mut spec = match layout.load()? {
+            Some(spec) => self.wish().resume(spec)?,
+            None => self.wish().create(&self.which.name)?,
+        };
+        if !self.extra_config.is_empty() {
+            spec.configure(&self.extra_config)?;
         }
+        Ok(spec)
     }
 
-    /// Keeps the audit policy in the lab's folder, where its apiservers find it.
-    fn keep_audit_policy(&self, layout: &Layout) -> anyhow::Result<()> {
-        let Some(given) = &self.audit_policy else { return Ok(()) };
-        let kept = layout.audit_policy();
-        if given.as_os_str().is_empty() {
-            return match std::fs::remove_file(&kept) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
-                _ => Ok(()),
-            };
-        }
-        let about = || format!("--audit-policy {}", given.display());
-        let yaml = std::fs::read_to_string(given).with_context(about)?;
-        Policy::parse(&yaml).with_context(about)?;
-        write(&kept, yaml.as_bytes(), 0o644)
+    /// Keeps the audit policy and the scheduler's configuration in the lab's folder, where its processes find them.
+    fn keep_files(&self, layout: &Layout) -> anyhow::Result<()> {
+        keep("--audit-policy", self.audit_policy.as_deref(), &layout.audit_policy(), |yaml| {
+            Ok(Policy::parse(yaml).map(drop)?)
+        })?;
+        keep("--scheduler-config", self.scheduler_config.as_deref(), &layout.scheduler_config(), |yaml| {
+            Ok(Configuration::parse(yaml).map(drop)?)
+        })
     }
 
     async fn foreground(self, layout: Layout) -> anyhow::Result<()> {
         let _lock = layout.lock()?;
-        self.keep_audit_policy(&layout)?;
+        self.keep_files(&layout)?;
         // Started through /proc/self/exe, it would be called `exe`. The name is for people alone.
         let _ = rustix::thread::set_name(c"kubelab");
         let spec = self.spec(&layout)?;
@@ -133,7 +140,7 @@ impl Up {
         let begun = Instant::now();
         // Refuse here, where the words reach the user, what the background process would refuse.
         drop(layout.lock()?);
-        self.keep_audit_policy(layout)?;
+        self.keep_files(layout)?;
         let spec = self.spec(layout)?;
         drop(crate::front_door::listen((std::net::Ipv4Addr::LOCALHOST, spec.port).into()).await?);
 
@@ -166,6 +173,26 @@ impl Up {
             time::sleep(Duration::from_millis(10)).await;
         }
     }
+}
+
+/// Keeps a copy of a file that was given, once it has been checked; an empty path takes the copy away.
+fn keep(
+    flag: &str,
+    given: Option<&Path>,
+    kept: &Path,
+    check: impl Fn(&str) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let Some(given) = given else { return Ok(()) };
+    if given.as_os_str().is_empty() {
+        return match std::fs::remove_file(kept) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+            _ => Ok(()),
+        };
+    }
+    let about = || format!("{flag} {}", given.display());
+    let yaml = std::fs::read_to_string(given).with_context(about)?;
+    check(&yaml).with_context(about)?;
+    write(kept, yaml.as_bytes(), 0o644)
 }
 
 fn init_logging() {

@@ -7,6 +7,7 @@
 //!                      certificate for each component    D/supervisor.pid
 //! ```
 
+pub mod addresses;
 pub mod kubeconfig;
 pub mod pki;
 pub mod plan;
@@ -77,6 +78,11 @@ impl Layout {
     /// What the apiservers record in their audit logs; nothing where it is missing.
     pub fn audit_policy(&self) -> PathBuf {
         self.root.join("audit-policy.yaml")
+    }
+
+    /// How pods are scheduled; as in every cluster where it is missing.
+    pub fn scheduler_config(&self) -> PathBuf {
+        self.root.join("scheduler.yaml")
     }
 
     /// What was asked of a component, as the audit policy wants it.

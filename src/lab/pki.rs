@@ -2,7 +2,7 @@
 //! Identities: <https://kubernetes.io/docs/setup/best-practices/certificates/>.
 
 use std::{
-    fs,
+    fs, io,
     net::IpAddr,
     path::{Path, PathBuf},
 };
@@ -83,6 +83,19 @@ impl Pki {
         params.subject_alt_names.extend(identity.addresses.iter().copied().map(SanType::IpAddress));
         write(&key, pair.serialize_pem().as_bytes(), 0o600)?;
         write(&certificate, params.signed_by(&pair, &self.authority)?.pem().as_bytes(), 0o644)
+    }
+
+    /// Removes a certificate and its key, if they are there.
+    pub fn remove(&self, file: &str) -> anyhow::Result<()> {
+        for path in [self.certificate(file), self.key(file)] {
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(error).with_context(|| format!("cannot remove {}", path.display()));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// The authority's certificate.

@@ -2,15 +2,16 @@
 
 use std::{
     collections::BTreeMap,
-    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::Path,
 };
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
 use super::{
     Layout, Spec,
+    addresses::{Addresses, KUBE_PROXY_HEALTH_PORT, KUBELET_HEALTH_PORT, KUBELET_PORT},
     pki::{Identity, Pki},
 };
 
@@ -56,20 +57,6 @@ pub struct Component {
     pub address: SocketAddr,
 }
 
-/// Where the processes listen this time. Chosen anew at each start, so that a port taken meanwhile hurts nobody.
-pub struct Addresses {
-    /// Each apiserver's API.
-    pub apiservers: Vec<SocketAddr>,
-    peers: Vec<SocketAddr>,
-}
-
-/// The address of a node: loopback's network is large, so each node has one of its own and the same NodePort can be
-/// listened on by all.
-pub fn node_address(subnet: u8, number: u16) -> IpAddr {
-    let [high, low] = number.to_be_bytes();
-    Ipv4Addr::new(127, subnet, high, low).into()
-}
-
 /// The names under which any apiserver is reached.
 const SERVICE_NAMES: [&str; 6] = [
     "localhost",
@@ -80,53 +67,28 @@ const SERVICE_NAMES: [&str; 6] = [
     "kubernetes.default.svc.cluster.local",
 ];
 
-/// The port of a kubelet, as upstream's.
-const KUBELET_PORT: u16 = 10250;
-
-/// A subnet of 127.0.0.0/8 whose first node's address nobody listens on.
-pub fn free_subnet() -> anyhow::Result<u8> {
-    for _ in 0..200 {
-        let subnet = rand::random_range(16..=250);
-        if TcpListener::bind((node_address(subnet, 1), KUBELET_PORT)).is_ok() {
-            return Ok(subnet);
-        }
-    }
-    bail!("no free addresses in 127.0.0.0/8: are hundreds of labs running? `kubelab down` stops one")
-}
-
-/// A port on 127.0.0.1 that nobody listens on, below the range that the system hands to clients, so that no outgoing
-/// connection takes it before the component listens.
-fn free_port() -> anyhow::Result<SocketAddr> {
-    for _ in 0..200 {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, rand::random_range(12000..32000)));
-        if TcpListener::bind(address).is_ok() {
-            return Ok(address);
-        }
-    }
-    bail!("no free port on 127.0.0.1 between 12000 and 32000")
-}
-
-impl Addresses {
-    /// Free addresses for this lab.
-    pub fn choose(spec: &Spec) -> anyhow::Result<Self> {
-        let free = || (0..spec.apiservers).map(|_| free_port()).collect::<Result<Vec<_>, _>>();
-        Ok(Self { apiservers: free()?, peers: free()? })
-    }
-
-    fn apiserver_urls(&self) -> String {
-        self.apiservers.iter().map(|address| format!("https://{address}")).collect::<Vec<_>>().join(",")
-    }
-}
-
 /// Makes the certificates that the lab's processes need, and keeps those that are there.
 pub fn issue_certificates(spec: &Spec, pki: &Pki) -> anyhow::Result<()> {
-    issue_control_plane_certificates(spec.apiservers, pki)?;
-    let address = |number: &u16| node_address(spec.subnet, *number);
-    spec.nodes.iter().try_for_each(|number| issue_node_certificate(pki, &format!("node-{number}"), address(number)))
+    let served_at = |id| spec.subnet.apiserver(id).to_vec();
+    issue_control_plane_certificates(spec.apiservers, served_at, pki)?;
+    let issue = |number: &u16| issue_node_certificate(pki, &format!("node-{number}"), spec.subnet.node(*number));
+    spec.nodes.iter().try_for_each(issue)
 }
 
-/// The same for all but the nodes.
-pub fn issue_control_plane_certificates(apiservers: u16, pki: &Pki) -> anyhow::Result<()> {
+/// Removes the certificates that name addresses the lab no longer has.
+pub fn revoke_server_certificates(spec: &Spec, pki: &Pki) -> anyhow::Result<()> {
+    let apiservers = (1..=spec.apiservers).map(|id| format!("apiserver-{id}"));
+    let nodes = spec.nodes.iter().map(|number| format!("node-{number}"));
+    apiservers.chain(nodes).try_for_each(|name| pki.remove(&name))
+}
+
+/// The same for all but the nodes. The apiservers are reached under their names, the service's, localhost, and at the
+/// addresses that `served_at` gives for each.
+pub fn issue_control_plane_certificates(
+    apiservers: u16,
+    served_at: impl Fn(u16) -> Vec<IpAddr>,
+    pki: &Pki,
+) -> anyhow::Result<()> {
     let client = |file: &str, user: &str, group: Option<&str>| {
         pki.issue(&Identity { file, user, group, names: &[], addresses: &[] })
     };
@@ -139,7 +101,8 @@ pub fn issue_control_plane_certificates(apiservers: u16, pki: &Pki) -> anyhow::R
         let name = format!("apiserver-{id}");
         let mut names: Vec<String> = SERVICE_NAMES.map(String::from).to_vec();
         names.push(name.clone());
-        let addresses = [Ipv4Addr::LOCALHOST.into(), Ipv4Addr::new(10, 96, 0, 1).into()];
+        let mut addresses = vec![Ipv4Addr::LOCALHOST.into(), Ipv4Addr::new(10, 96, 0, 1).into()];
+        addresses.extend(served_at(id));
         pki.issue(&Identity {
             file: &name,
             user: "kube-apiserver",
@@ -175,10 +138,17 @@ pub fn components(spec: &Spec, layout: &Layout, pki: &Pki, addresses: &Addresses
                 Kind::ControllerManager => vec![
                     ("--cluster-signing-cert-file", text(&pki.authority())?),
                     ("--cluster-signing-key-file", text(&pki.authority_key())?),
+                    ("--load-balancer-pool", spec.subnet.load_balancers()),
                 ],
+                Kind::Scheduler if layout.scheduler_config().exists() => {
+                    vec![("--config", text(&layout.scheduler_config())?)]
+                }
                 _ => Vec::new(),
             };
-            all.push(component(kind, name, kind.command(), pki, addresses, more)?);
+            let address = addresses.of_loop(kind, id)?;
+            let mut process = component(kind, name, kind.command(), pki, addresses, address, more)?;
+            process.flags.extend(spec.extra_flags(kind.command()));
+            all.push(process);
         }
     }
     for number in &spec.nodes {
@@ -211,6 +181,7 @@ fn apiserver(spec: &Spec, id: u16, layout: &Layout, pki: &Pki, addresses: &Addre
         flags.push(format!("--audit-policy-file={}", text(&layout.audit_policy())?));
         flags.push(format!("--audit-log-path={}", text(&layout.audit_log_of(&name))?));
     }
+    flags.extend(spec.extra_flags(Kind::Apiserver.command()));
     Ok(Component { name, kind: Kind::Apiserver, flags, address: addresses.apiservers[index] })
 }
 
@@ -223,15 +194,31 @@ pub fn node(
     addresses: &Addresses,
 ) -> anyhow::Result<[Component; 2]> {
     let node = format!("node-{number}");
-    let ip = node_address(spec.subnet, number);
+    let ip = spec.subnet.node(number);
     issue_node_certificate(pki, &node, ip)?;
     let place = [("--node", node.clone()), ("--node-ip", ip.to_string())];
     let mut kubelet = place.to_vec();
     kubelet.push(("--listen", SocketAddr::new(ip, KUBELET_PORT).to_string()));
     kubelet.push(("--data-dir", text(&layout.state_of(&node))?));
     Ok([
-        component(Kind::KubeletSim, format!("kubelet-{number}"), &node, pki, addresses, kubelet)?,
-        component(Kind::KubeProxySim, format!("kube-proxy-{number}"), "kube-proxy", pki, addresses, place.to_vec())?,
+        component(
+            Kind::KubeletSim,
+            format!("kubelet-{number}"),
+            &node,
+            pki,
+            addresses,
+            SocketAddr::new(ip, KUBELET_HEALTH_PORT),
+            kubelet,
+        )?,
+        component(
+            Kind::KubeProxySim,
+            format!("kube-proxy-{number}"),
+            "kube-proxy",
+            pki,
+            addresses,
+            SocketAddr::new(ip, KUBE_PROXY_HEALTH_PORT),
+            place.to_vec(),
+        )?,
     ])
 }
 
@@ -241,9 +228,9 @@ fn component(
     certificate: &str,
     pki: &Pki,
     addresses: &Addresses,
+    address: SocketAddr,
     more: Vec<(&str, String)>,
 ) -> anyhow::Result<Component> {
-    let address = free_port()?;
     let mut flags = flags([
         ("--name", name.clone()),
         ("--metrics-listen", address.to_string()),

@@ -3,6 +3,11 @@
 use anyhow::bail;
 use serde::{Deserialize, Serialize};
 
+use super::addresses::Subnet;
+
+/// The processes that take more flags, by their subcommands.
+const CONFIGURABLE: [&str; 3] = ["apiserver", "scheduler", "controller-manager"];
+
 /// A lab's description, kept in its folder so that `up` resumes the same cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spec {
@@ -18,8 +23,11 @@ pub struct Spec {
     pub controller_managers: u16,
     /// The numbers of the nodes: 1 is `node-1`.
     pub nodes: Vec<u16>,
-    /// The second byte of the nodes' addresses: 127.`subnet`.0.0/16.
-    pub subnet: u8,
+    /// Where its processes listen.
+    pub subnet: Subnet,
+    /// More flags for the processes of the control plane, each `KIND.FLAG=VALUE`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub extra_config: Vec<String>,
 }
 
 /// What the user asked for; `None` where the flag was left out.
@@ -39,7 +47,7 @@ pub struct Wish {
 
 impl Wish {
     /// A new lab.
-    pub fn create(self, name: &str, subnet: u8) -> anyhow::Result<Spec> {
+    pub fn create(self, name: &str) -> anyhow::Result<Spec> {
         if name.is_empty() || !name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-') {
             bail!("{name:?} cannot name a lab; use lower-case letters, digits and '-'");
         }
@@ -50,7 +58,8 @@ impl Wish {
             schedulers: self.schedulers.unwrap_or(1),
             controller_managers: self.controller_managers.unwrap_or(1),
             nodes: (1..=self.nodes.unwrap_or(3)).collect(),
-            subnet,
+            subnet: Subnet::random(),
+            extra_config: Vec::new(),
         };
         spec.check()?;
         Ok(spec)
@@ -100,6 +109,28 @@ impl Spec {
         Ok(())
     }
 
+    /// Takes more flags for the processes of the control plane, instead of those that were given before.
+    pub fn configure(&mut self, extra: &[String]) -> anyhow::Result<()> {
+        for setting in extra {
+            let (kind, flag) = setting.split_once('.').unwrap_or_default();
+            if !CONFIGURABLE.contains(&kind) || !flag.contains('=') {
+                bail!(
+                    "--extra-config {setting:?} must be COMPONENT.FLAG=VALUE, such as \
+                     controller-manager.node-monitor-grace-period=10s, of one of: {}",
+                    CONFIGURABLE.join(", ")
+                );
+            }
+        }
+        self.extra_config = extra.to_vec();
+        Ok(())
+    }
+
+    /// The flags that a process of this kind gets besides its usual ones.
+    pub fn extra_flags(&self, kind: &str) -> impl Iterator<Item = String> {
+        let own = self.extra_config.iter().filter_map(move |setting| setting.strip_prefix(kind)?.strip_prefix('.'));
+        own.map(|flag| format!("--{flag}"))
+    }
+
     /// Takes in one more node, under a number that was not used by the present ones, and says which.
     pub fn add_node(&mut self) -> anyhow::Result<u16> {
         let number = self.nodes.iter().max().map_or(1, |last| last + 1);
@@ -114,8 +145,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn flags_reach_the_processes_that_they_are_for() {
+        let mut spec = Wish::default().create("lab").unwrap();
+        let given = ["controller-manager.node-monitor-period=1s", "scheduler.a.b=c"].map(str::to_owned);
+        spec.configure(&given).unwrap();
+        let flags = |kind: &str| spec.extra_flags(kind).collect::<Vec<_>>();
+        assert_eq!(flags("controller-manager"), ["--node-monitor-period=1s"]);
+        assert_eq!((flags("scheduler"), flags("apiserver")), (vec!["--a.b=c".to_owned()], vec![]));
+        for wrong in ["kubelet.x=y", "scheduler.x", "x=y", ""] {
+            assert!(spec.configure(&[wrong.to_owned()]).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
     fn a_lab_is_resumed_as_it_was_but_for_what_may_change() {
-        let spec = Wish::default().create("lab", 20).unwrap();
+        let spec = Wish::default().create("lab").unwrap();
         assert_eq!((spec.apiservers, spec.nodes.len(), spec.port), (3, 3, 6443));
         let more = Wish { nodes: Some(5), port: Some(7443), ..Wish::default() };
         let resumed = more.resume(spec.clone()).unwrap();
@@ -132,9 +176,9 @@ mod tests {
             (Wish { nodes: Some(1000), ..Wish::default() }, "at most 250"),
             (Wish { schedulers: Some(0), ..Wish::default() }, "between 1 and 9"),
         ] {
-            let error = wish.create("lab", 20).unwrap_err().to_string();
+            let error = wish.create("lab").unwrap_err().to_string();
             assert!(error.contains(word), "{error}");
         }
-        assert!(Wish::default().create("Ünfit", 20).is_err());
+        assert!(Wish::default().create("Ünfit").is_err());
     }
 }

@@ -36,9 +36,11 @@ use self::{
 use crate::{
     front_door::{self, Backends, Credentials},
     lab::{
-        Layout, Spec, kubeconfig,
+        Layout, Spec,
+        addresses::{Addresses, Claim},
+        kubeconfig,
         pki::Pki,
-        plan::{self, Addresses, Kind},
+        plan::{self, Kind},
     },
 };
 
@@ -51,6 +53,7 @@ pub struct Supervisor {
     spec: Spec,
     pki: Pki,
     addresses: Addresses,
+    _claim: Claim,
     children: BTreeMap<usize, Child>,
     client: Client,
     exits: (mpsc::Sender<Exit>, mpsc::Receiver<Exit>),
@@ -64,9 +67,14 @@ pub struct Supervisor {
 
 impl Supervisor {
     /// Prepares a lab: certificates, kubeconfig, addresses, the front door, and starts its processes.
-    pub async fn start(layout: Layout, spec: Spec) -> anyhow::Result<Self> {
+    pub async fn start(layout: Layout, mut spec: Spec) -> anyhow::Result<Self> {
         let door = front_door::listen((Ipv4Addr::LOCALHOST, spec.port).into()).await?;
         let pki = Pki::open(&layout.pki())?;
+        let (subnet, claim) = Claim::take(spec.subnet)?;
+        if subnet != spec.subnet {
+            plan::revoke_server_certificates(&spec, &pki)?;
+            spec.subnet = subnet;
+        }
         plan::issue_certificates(&spec, &pki)?;
         layout.save(&spec)?;
         kubeconfig::save(&layout.kubeconfig(), &spec.name, &server(&spec), &pki)?;
@@ -106,6 +114,7 @@ impl Supervisor {
             spec,
             pki,
             addresses,
+            _claim: claim,
         };
         for place in supervisor.children.keys().copied().collect::<Vec<_>>() {
             supervisor.launch(place)?;

@@ -74,6 +74,7 @@ fn roles_decide_and_nobody_gives_away_what_he_lacks() {
             ),
             "{refused}"
         );
+        // With its namespace in it: for this command kubectl asks no server which kinds have one, and so adds none.
         let manifest = "apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {name: rec, namespace: dev}\n\
                         rules:\n- {apiGroups: [''], resources: [pods], verbs: [get]}\n";
         assert!(kubectl.run_with("auth reconcile -f -", manifest).contains("reconciled"));

@@ -6,6 +6,10 @@ use std::{
     net::{Ipv4Addr, TcpListener},
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
+    sync::{
+        LazyLock,
+        atomic::{AtomicU16, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -272,10 +276,11 @@ pub fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Result<T, Seen>) -> T {
 /// What was seen instead of what was waited for.
 pub struct Seen(pub String);
 
-/// A port below the range that the system hands to clients.
+/// A port below the range that the system hands to clients; each test gets another.
 pub fn free_port() -> u16 {
+    static NEXT: LazyLock<AtomicU16> = LazyLock::new(|| AtomicU16::new(rand::random_range(12000..20000)));
     loop {
-        let port = rand::random_range(8000..12000);
+        let port = NEXT.fetch_add(1, Ordering::Relaxed);
         if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
             return port;
         }

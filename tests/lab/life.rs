@@ -115,6 +115,22 @@ fn errors_say_what_to_do() {
 }
 
 #[test]
+fn a_lab_moves_when_another_took_its_addresses() {
+    let lab = Lab::with(&["--apiservers", "1", "--nodes", "1"]);
+    let path = lab.data_dir().join("lab.json");
+    let subnet =
+        || serde_json::from_slice::<serde_json::Value>(&std::fs::read(&path).unwrap()).unwrap()["subnet"].clone();
+    let first = subnet();
+    lab.kubelab(&["down"]);
+    let _taken = TcpListener::bind(format!("127.{first}.255.254:10250")).unwrap();
+    lab.up(&[]);
+    let second = subnet();
+    assert_ne!(first, second);
+    let address = "{.items[0].status.addresses[0].address}";
+    assert_eq!(lab.kubectl().run(&format!("get nodes -o jsonpath={address}")), format!("127.{second}.0.1"));
+}
+
+#[test]
 fn a_killed_supervisor_leaves_nothing_behind() {
     let lab = Lab::with(&["--apiservers", "1", "--nodes", "1"]);
     let pids: Vec<_> =

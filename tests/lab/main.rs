@@ -11,18 +11,26 @@
 //! | [`bad_input`] | what is wrong is refused in upstream's words, and nothing is stored |
 //! | [`clients`] | the `kube` crate's client and watcher |
 //! | [`commands`] | kubectl's commands, old and new |
+//! | [`cron_jobs`] | CronJobs: jobs by the clock, and by hand |
 //! | [`custom`] | custom resources: their definitions, kubectl, an operator |
 //! | [`daemon_sets`] | a pod on every node, and how these are updated |
 //! | [`deletion`] | cascades, finalizers, namespaces that end; quotas and security standards |
 //! | [`deployments`] | the states of a rollout, scaling amid it, deadlines, history |
+//! | [`disruption`] | budgets that a drain waits for; autoscalers |
+//! | [`jobs`] | Jobs from their first pod to their end |
 //! | [`life`] | `kubelab`'s own commands, and its errors |
+//! | [`metrics_server`] | a metrics API for autoscalers |
+//! | [`load_balancers`] | services of type LoadBalancer get addresses |
+//! | [`node_failure`] | a node falls silent, and its pods go elsewhere |
 //! | [`policies`] | admission policies and webhooks, as kubectl meets them |
 //! | [`python`] | the Python client, and an operator that is written with kopf |
 //! | [`reading`] | pages and watches, as raw requests see them |
+//! | [`scheduling`] | where pods go, and why; preemption; configuration |
 //! | [`served`] | what the apiservers tell of themselves, to kubectl, old and new |
 //! | [`stateful_sets`] | pods in order, partitions, claims, history |
 //! | [`streams`] | logs, exec, attach, port-forward, proxy |
 //! | [`survival`] | processes are killed under load and nothing that was acknowledged is lost |
+//! | [`volumes`] | claims and volumes, and how they come together and part |
 
 #![allow(clippy::disallowed_methods)] // see clippy.toml
 #![allow(clippy::unwrap_used, missing_docs)]
@@ -33,17 +41,25 @@ mod apply;
 mod bad_input;
 mod clients;
 mod commands;
+mod cron_jobs;
 mod custom;
 mod daemon_sets;
 mod deletion;
 mod deployments;
+mod disruption;
 mod harness;
+mod jobs;
 mod life;
+mod load_balancers;
+mod metrics_server;
+mod node_failure;
 mod policies;
 mod python;
 mod reading;
+mod scheduling;
 mod served;
 mod stateful_sets;
 mod story;
 mod streams;
 mod survival;
+mod volumes;

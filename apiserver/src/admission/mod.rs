@@ -35,6 +35,7 @@ pub mod default_ingress_class;
 pub mod default_storage_class;
 pub mod default_tolerations;
 pub mod dynamic;
+pub mod figures;
 pub mod limit_ranger;
 pub mod namespace_lifecycle;
 pub mod node_restriction;
@@ -54,6 +55,7 @@ use jiff::Timestamp;
 use kubelab_api::Error;
 use kubelab_store::{Key, Precondition, State, Write};
 
+use self::figures::Step;
 use crate::{
     authorization::Decider,
     corridor::Request,
@@ -204,9 +206,24 @@ pub trait Plugin: Send + Sync {
     }
 }
 
+/// A plugin, under upstream's name, and which of the two steps it has.
+struct Row {
+    name: &'static str,
+    steps: &'static [Step],
+    plugin: Box<dyn Plugin>,
+}
+
+const ADMITS: &[Step] = &[Step::Admit];
+const VALIDATES: &[Step] = &[Step::Validate];
+const BOTH: &[Step] = &[Step::Admit, Step::Validate];
+
+fn row(name: &'static str, steps: &'static [Step], plugin: impl Plugin + 'static) -> Row {
+    Row { name, steps, plugin: Box::new(plugin) }
+}
+
 /// The plugins, in order.
 pub struct Chain {
-    plugins: Vec<Box<dyn Plugin>>,
+    plugins: Vec<Row>,
     /// What all others let pass is charged last.
     quota: resource_quota::ResourceQuotas,
 }
@@ -227,28 +244,31 @@ impl Chain {
     /// Those that kubelab runs, in upstream's order. Source: `AllOrderedPlugins` in
     /// `pkg/kubeapiserver/options/plugins.go`.
     fn of(decider: Option<&Arc<dyn Decider>>) -> Self {
-        let mut plugins: Vec<Box<dyn Plugin>> = vec![
-            Box::new(namespace_lifecycle::NamespaceLifecycle),
-            Box::new(limit_ranger::LimitRanger),
-            Box::new(service_account::ServiceAccountPlugin),
-            Box::new(node_restriction::NodeRestriction),
-            Box::new(taint_nodes::TaintNodesByCondition),
-            Box::new(pod_security::PodSecurity),
-            Box::new(priority::Priority),
-            Box::new(default_tolerations::DefaultTolerationSeconds),
-            Box::new(default_storage_class::DefaultStorageClass),
-            Box::new(storage_protection::StorageObjectInUseProtection),
-            Box::new(claim_resize::PersistentVolumeClaimResize),
-            Box::new(runtime_class::RuntimeClassPlugin),
-            Box::new(certificate_requestor::CertificateRequestor),
+        let mut plugins = vec![
+            row("NamespaceLifecycle", BOTH, namespace_lifecycle::NamespaceLifecycle),
+            row("LimitRanger", BOTH, limit_ranger::LimitRanger),
+            row("ServiceAccount", BOTH, service_account::ServiceAccountPlugin),
+            row("NodeRestriction", VALIDATES, node_restriction::NodeRestriction),
+            row("TaintNodesByCondition", ADMITS, taint_nodes::TaintNodesByCondition),
+            row("PodSecurity", VALIDATES, pod_security::PodSecurity),
+            row("Priority", BOTH, priority::Priority),
+            row("DefaultTolerationSeconds", ADMITS, default_tolerations::DefaultTolerationSeconds),
+            row("DefaultStorageClass", ADMITS, default_storage_class::DefaultStorageClass),
+            row("StorageObjectInUseProtection", ADMITS, storage_protection::StorageObjectInUseProtection),
+            row("PersistentVolumeClaimResize", VALIDATES, claim_resize::PersistentVolumeClaimResize),
+            row("RuntimeClass", BOTH, runtime_class::RuntimeClassPlugin),
+            row("", ADMITS, certificate_requestor::CertificateRequestor),
         ];
         if let Some(decider) = decider {
-            plugins.push(Box::new(certificate_approval::CertificateApproval(Arc::clone(decider))));
-            plugins.push(Box::new(certificate_signing::CertificateSigning(Arc::clone(decider))));
+            let approval = certificate_approval::CertificateApproval(Arc::clone(decider));
+            plugins.push(row("CertificateApproval", VALIDATES, approval));
+            let signing = certificate_signing::CertificateSigning(Arc::clone(decider));
+            plugins.push(row("CertificateSigning", VALIDATES, signing));
         }
-        plugins.push(Box::new(certificate_subject::CertificateSubjectRestriction));
-        plugins.push(Box::new(default_ingress_class::DefaultIngressClass));
-        plugins.push(Box::new(pod_topology_labels::PodTopologyLabels));
+        let subject = certificate_subject::CertificateSubjectRestriction;
+        plugins.push(row("CertificateSubjectRestriction", VALIDATES, subject));
+        plugins.push(row("DefaultIngressClass", ADMITS, default_ingress_class::DefaultIngressClass));
+        plugins.push(row("PodTopologyLabels", ADMITS, pod_topology_labels::PodTopologyLabels));
         Self { plugins, quota: resource_quota::ResourceQuotas }
     }
 
@@ -261,8 +281,12 @@ impl Chain {
     /// One plugin more, after the others; only quotas are charged later.
     #[must_use]
     pub fn and(mut self, plugin: impl Plugin + 'static) -> Self {
-        self.plugins.push(Box::new(plugin));
+        self.plugins.push(row("", BOTH, plugin));
         self
+    }
+
+    fn with_step(&self, step: Step) -> impl Iterator<Item = &Row> {
+        self.plugins.iter().filter(move |row| row.steps.contains(&step))
     }
 
     /// See [`Plugin::admit`].
@@ -272,7 +296,12 @@ impl Chain {
         object: &mut dyn AnyObject,
         old: Option<&dyn AnyObject>,
     ) -> Result<(), Error> {
-        self.plugins.iter().try_for_each(|plugin| plugin.admit(attributes, object, old))
+        figures::step(attributes.operation, Step::Admit, || {
+            self.with_step(Step::Admit).try_for_each(|row| {
+                let admit = || row.plugin.admit(attributes, &mut *object, old);
+                figures::plugin(row.name, attributes.operation, Step::Admit, admit)
+            })
+        })
     }
 
     /// See [`Plugin::validate`].
@@ -293,7 +322,12 @@ impl Chain {
         object: Option<&dyn AnyObject>,
         old: Option<&dyn AnyObject>,
     ) -> Result<(), Error> {
-        self.plugins.iter().try_for_each(|plugin| plugin.validate(attributes, object, old))
+        figures::step(attributes.operation, Step::Validate, || {
+            self.with_step(Step::Validate).try_for_each(|row| {
+                let validate = || row.plugin.validate(attributes, object, old);
+                figures::plugin(row.name, attributes.operation, Step::Validate, validate)
+            })
+        })
     }
 
     /// Charges the quotas for what all others let pass.
@@ -303,6 +337,7 @@ impl Chain {
         object: Option<&dyn AnyObject>,
         old: Option<&dyn AnyObject>,
     ) -> Result<(), Error> {
-        self.quota.validate(attributes, object, old)
+        let charge = || self.quota.validate(attributes, object, old);
+        figures::plugin("ResourceQuota", attributes.operation, Step::Validate, charge)
     }
 }

@@ -18,10 +18,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     TOPIC,
-    merge::Documents,
+    merge::{Documents, sources},
     proxy::speak_for,
     remote::Remote,
     resolve::{Missing, resolve},
+    swagger,
 };
 use crate::{
     bootstrap::{
@@ -136,7 +137,15 @@ async fn probe(remote: &Remote, address: &str) -> Result<(), String> {
     };
     let list = serde_json::from_slice(&list).unwrap_or_default();
     let index = document("/openapi/v3").await.unwrap_or_default();
-    remote.documents.store(Some(Arc::new(Documents::new(remote, &list, &index))));
+    // The document is large: it is read again when something is served that was not.
+    let known = remote.documents.load_full().filter(|known| known.sources == sources(&list, &index));
+    let swagger = match known.and_then(|known| known.swagger.clone()) {
+        Some(known) => Some(known),
+        None => document("/openapi/v2")
+            .await
+            .map(|document| Arc::new(swagger::part(document, &remote.group, &remote.version))),
+    };
+    remote.documents.store(Some(Arc::new(Documents::new(remote, &list, &index, swagger))));
     Ok(())
 }
 

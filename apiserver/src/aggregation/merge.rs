@@ -2,7 +2,10 @@
 //! Source: `pkg/apiserver/handler_apis.go`, `pkg/apiserver/handler_discovery.go` and `controllers/openapiv3` of
 //! kube-aggregator.
 
-use std::sync::Arc;
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+};
 
 use kubelab_api::Resource;
 use serde_json::{Value, json};
@@ -15,15 +18,27 @@ pub struct Documents {
     discovery: Value,
     /// Where its OpenAPI v3 document is, if it has one.
     openapi: Option<String>,
+    /// What all this was read from.
+    pub sources: u64,
+    /// What counts here of its OpenAPI v2 document, which is one for all groups of a server.
+    pub swagger: Option<Arc<Value>>,
 }
 
 impl Documents {
     /// From the group's resource list and the index of OpenAPI documents.
-    pub fn new(remote: &Remote, list: &Value, index: &Value) -> Self {
+    pub fn new(remote: &Remote, list: &Value, index: &Value, swagger: Option<Arc<Value>>) -> Self {
         let path = format!("apis/{}/{}", remote.group, remote.version);
         let url = index["paths"][&path]["serverRelativeURL"].as_str().map(str::to_owned);
-        Self { discovery: version(remote, list), openapi: url.filter(|url| url.starts_with("/openapi/v3/")) }
+        let openapi = url.filter(|url| url.starts_with("/openapi/v3/"));
+        Self { discovery: version(remote, list), openapi, sources: sources(list, index), swagger }
     }
+}
+
+/// Tells documents apart from those of another time.
+pub fn sources(list: &Value, index: &Value) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (list.to_string(), index.to_string()).hash(&mut hasher);
+    hasher.finish()
 }
 
 /// A group's resource list in the form of the aggregated document.
@@ -78,6 +93,11 @@ impl Remote {
             entry["freshness"] = "Stale".into();
         }
         entry
+    }
+
+    /// What counts here of its OpenAPI v2 document, and of which time it is.
+    pub fn swagger(&self) -> Option<(u64, Arc<Value>)> {
+        self.documents.load().as_ref().and_then(|known| Some((known.sources, known.swagger.clone()?)))
     }
 
     /// Where its OpenAPI v3 document is, if it has one.

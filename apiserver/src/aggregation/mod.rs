@@ -9,6 +9,7 @@
 //! | [`availability`] | asks each such server whether it lives, and writes the answer into the APIService's status |
 //! | [`proxy`] | passes a request on, in the name of who asks |
 //! | [`merge`] | what the others serve, among what is served here |
+//! | [`swagger`] | their OpenAPI v2 documents, within the one of this server; pure |
 //!
 //! ```text
 //! request ─► rest::serve ─► Aggregator::find ─┬─ none: served here
@@ -25,6 +26,7 @@ pub mod proxy;
 pub mod register;
 pub mod remote;
 pub mod resolve;
+pub mod swagger;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 

@@ -31,7 +31,7 @@ const OF_CONNECTION: [HeaderName; 6] = [
 ];
 
 /// Answers a request with the remote's answer.
-pub async fn forward(remote: &Remote, state: &State, user: &User, request: Request<Incoming>) -> Response<Body> {
+pub async fn forward(remote: &Remote, state: &State, user: &User, request: Request<Body>) -> Response<Body> {
     if !remote.is_available() {
         return failure("service unavailable");
     }
@@ -65,7 +65,7 @@ pub async fn forward(remote: &Remote, state: &State, user: &User, request: Reque
     }
     head.version = http::Version::HTTP_11;
     head.extensions.clear();
-    let request = Request::from_parts(head, body.map_err(Into::into).boxed_unsync());
+    let request = Request::from_parts(head, body);
     let answered = match upgrade {
         Some(_) => remote.upgrade(address, request).await,
         None => remote.send(address, request).await,

@@ -145,7 +145,7 @@ fn groups_of_others_stand_where_their_priority_puts_them() {
         { "name": "pods", "singularName": "", "namespaced": true, "kind": "PodMetrics", "verbs": ["get", "list"] },
         { "name": "pods/x", "kind": "X", "verbs": ["create"], "namespaced": true },
     ] });
-    remote.documents.store(Some(Arc::new(merge::Documents::new(remote, &list, &Value::Null))));
+    remote.documents.store(Some(Arc::new(merge::Documents::new(remote, &list, &Value::Null, None))));
     remote.set_available(true);
     let resource = &remote.discovery()["resources"][0];
     assert_eq!(

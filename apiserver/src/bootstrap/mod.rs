@@ -26,11 +26,15 @@ pub mod seed;
 pub mod service;
 pub mod trust;
 
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kubelab_api::{
     Resource, resource,
-    well_known::{label, namespace},
+    well_known::{annotation, label, namespace},
 };
 use serde_json::{Value, json};
+
+use crate::registry::core::service::{claim, ip_address};
 
 pub use roles::rules_of;
 
@@ -73,6 +77,51 @@ pub fn objects() -> Vec<Object> {
     objects
 }
 
+/// What a new cluster begins with besides, for its users to change or remove: a class of volumes for claims that name none,
+/// as kind's and minikube's clusters have it, and the driver of those volumes, which the controller-manager makes; the range
+/// of cluster addresses, and the one that is taken from it.
+pub fn beginnings(now: Timestamp) -> Vec<Object> {
+    const DRIVER: &str = "csi.kubelab.dev";
+    let class = json!({
+        "metadata": {"name": "standard", "annotations": {annotation::DEFAULT_STORAGE_CLASS: "true"}},
+        "provisioner": DRIVER,
+        "reclaimPolicy": "Delete",
+        "volumeBindingMode": "Immediate",
+        "allowVolumeExpansion": true,
+    });
+    let driver = json!({
+        "metadata": {"name": DRIVER},
+        "spec": {
+            "attachRequired": true,
+            "fsGroupPolicy": "ReadWriteOnceWithFSType",
+            "podInfoOnMount": false,
+            "requiresRepublish": false,
+            "seLinuxMount": false,
+            "storageCapacity": false,
+            "volumeLifecycleModes": ["Persistent"],
+        },
+    });
+    // Source: `pkg/controlplane/controller/defaultservicecidr`.
+    let range = json!({
+        "metadata": {"name": "kubernetes", "generation": 1},
+        "spec": {"cidrs": [claim::CLUSTER_IPS.to_string()]},
+        "status": {"conditions": [{
+            "type": "Ready",
+            "status": "True",
+            "reason": "",
+            "message": "Kubernetes default Service CIDR is ready",
+            "lastTransitionTime": Time(now),
+        }]},
+    });
+    let address = ip_address::object(&claim::KUBERNETES.to_string(), "default", "kubernetes");
+    vec![
+        Object::new(class, "storage.k8s.io", "v1", "storageclasses"),
+        Object::new(driver, "storage.k8s.io", "v1", "csidrivers"),
+        Object::new(range, "networking.k8s.io", "v1", "servicecidrs"),
+        Object::new(address, "networking.k8s.io", "v1", "ipaddresses"),
+    ]
+}
+
 fn of_namespace(name: &str) -> Object {
     let value = json!({
         "metadata": {"name": name, "labels": {label::METADATA_NAME: name}},
@@ -113,7 +162,7 @@ mod tests {
 
     #[test]
     fn every_object_is_named_once_and_has_its_namespace() {
-        let objects = objects();
+        let objects: Vec<_> = objects().into_iter().chain(beginnings(Timestamp::UNIX_EPOCH)).collect();
         let names: BTreeSet<_> =
             objects.iter().map(|object| (&object.resource.plural, object.namespace(), object.name())).collect();
         assert_eq!(names.len(), objects.len());

@@ -10,7 +10,7 @@ use kubelab_store::{Door, Entry, Error, Key, Origin, Outcome, Precondition, Stat
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::{Object, objects, reconcile::reconcile};
+use super::{Object, beginnings, objects, reconcile::reconcile};
 use crate::registry::scan;
 
 /// Who writes at the start.
@@ -26,10 +26,14 @@ pub async fn seed(store: &Store, now: fn() -> Timestamp, stop: &CancellationToke
     };
     let attempt = async || -> Result<bool, Error> {
         let state = store.latest().await?;
-        let missing = missing(&state);
+        let mut missing = missing(&state);
+        let is_new = missing.len() == objects.len();
+        if is_new {
+            missing.extend(beginnings(now()));
+        }
         let mut transaction = transaction(&missing, now());
         // Where all is new, nothing can lack anything.
-        if missing.len() < objects.len() {
+        if !is_new {
             complete(&objects, &state, &mut transaction);
         }
         if transaction.writes.is_empty() {
@@ -137,7 +141,7 @@ mod tests {
         let stop = CancellationToken::new();
         assert!(seed(&store, Timestamp::now, &stop).await);
         let first = store.local();
-        assert_eq!((first.revision(), first.len()), (1, objects().len()));
+        assert_eq!((first.revision(), first.len()), (1, objects().len() + beginnings(Timestamp::now()).len()));
         let role = first.get(&Key::new("rbac.authorization.k8s.io/clusterroles", "cluster-admin")).unwrap();
         let role: Value = serde_json::from_slice(&role.value).unwrap();
         assert_eq!(role["metadata"]["resourceVersion"], "1");
@@ -146,11 +150,12 @@ mod tests {
         assert!(seed(&store, Timestamp::now, &stop).await);
         assert_eq!(store.local().revision(), 1, "nothing was missing");
         let gone = Key::new("core/namespaces", "kube-public");
-        let delete =
-            Transaction { writes: vec![Write::Delete { key: gone.clone() }], ..transaction(&[], Timestamp::now()) };
-        store.commit(delete).await.unwrap();
+        let class = Key::new("storage.k8s.io/storageclasses", "standard");
+        let writes = [&gone, &class].map(|key| Write::Delete { key: key.clone() }).into();
+        store.commit(Transaction { writes, ..transaction(&[], Timestamp::now()) }).await.unwrap();
         assert!(seed(&store, Timestamp::now, &stop).await);
         assert!(store.local().get(&gone).is_some());
+        assert!(store.local().get(&class).is_none(), "what users may remove stays away");
         assert_eq!(store.local().revision(), 3);
 
         let role = Key::new("rbac.authorization.k8s.io/clusterroles", "system:basic-user");

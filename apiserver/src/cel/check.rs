@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     ast::{Access, Comprehension, Expr, Fold, Node},
-    declarations::{self, Overload},
+    declarations,
     error::Issue,
     kinds::{Bindings, Type},
     parse::qualified,
@@ -235,27 +235,16 @@ impl<'a> Checker<'a> {
 
     /// The type of a call, by the signatures that fit.
     fn resolve(&mut self, at: u32, function: &str, args: &[Type], method: bool) -> Type {
-        let overloads = declarations::find(function).unwrap_or_default();
-        let mut found: Option<Type> = None;
-        let fitting = |overload: &&Overload| overload.method == method && overload.args.len() == args.len();
-        for overload in overloads.iter().filter(fitting) {
-            let mut bindings = Bindings::default();
-            if args.iter().zip(&overload.args).all(|(given, wanted)| bindings.fits(given, wanted)) {
-                let result = bindings.apply(&overload.result);
-                found = Some(match found {
-                    Some(before) if before != result => Type::Dyn,
-                    _ => result,
-                });
-            }
+        let fitting = declarations::fitting(function, args, method);
+        if !fitting.is_empty() {
+            return declarations::result(&fitting);
         }
-        found.unwrap_or_else(|| {
-            let shown = |args: &[Type]| args.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-            let applied = match args {
-                [target, rest @ ..] if method => format!("{target}.({})", shown(rest)),
-                args => format!("({})", shown(args)),
-            };
-            self.issue(at, format!("found no matching overload for '{function}' applied to '{applied}'"))
-        })
+        let shown = |args: &[Type]| args.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let applied = match args {
+            [target, rest @ ..] if method => format!("{target}.({})", shown(rest)),
+            args => format!("({})", shown(args)),
+        };
+        self.issue(at, format!("found no matching overload for '{function}' applied to '{applied}'"))
     }
 
     fn comprehension(&mut self, comprehension: &mut Comprehension) -> Type {
@@ -264,8 +253,8 @@ impl<'a> Checker<'a> {
         let two = comprehension.second.is_some();
         let (first, second) = match (&range, comprehension.fold) {
             (Type::Optional(of), Fold::OptMap | Fold::OptFlatMap) => ((**of).clone(), Type::Dyn),
-            (Type::List(element), _) if two => (Type::Int, (**element).clone()),
-            (Type::List(element), _) => ((**element).clone(), Type::Dyn),
+            (Type::List(element, _), _) if two => (Type::Int, (**element).clone()),
+            (Type::List(element, _), _) => ((**element).clone(), Type::Dyn),
             (Type::Map(key, value), _) => ((**key).clone(), (**value).clone()),
             (Type::Dyn, _) => (Type::Dyn, Type::Dyn),
             (other, _) => {
@@ -364,7 +353,7 @@ fn misplaced(parent: &str, field: &str, kind: &Type) -> Option<String> {
                 )
             })
         }
-        Type::List(element) => misplaced(parent, field, element),
+        Type::List(element, _) => misplaced(parent, field, element),
         Type::Map(_, value) => misplaced(parent, field, value),
         _ => None,
     }

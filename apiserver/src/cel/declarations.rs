@@ -3,7 +3,7 @@
 
 use std::{collections::HashMap, sync::LazyLock};
 
-use super::kinds::Type;
+use super::kinds::{Bindings, Type};
 
 /// One signature of a function.
 #[derive(Debug)]
@@ -32,6 +32,26 @@ static FUNCTIONS: LazyLock<HashMap<&'static str, Vec<Overload>>> = LazyLock::new
 /// The signatures of the function with this name.
 pub fn find(name: &str) -> Option<&'static [Overload]> {
     FUNCTIONS.get(name).map(Vec::as_slice)
+}
+
+/// The signatures that these arguments fit, and what each makes of them. A method's target is the first argument.
+pub fn fitting(name: &str, args: &[Type], method: bool) -> Vec<(&'static Overload, Type)> {
+    let overloads = find(name).unwrap_or_default().iter();
+    let fits = |overload: &'static Overload| {
+        let mut bindings = Bindings::default();
+        let arguments = overload.method == method && overload.args.len() == args.len();
+        let fits = arguments && args.iter().zip(&overload.args).all(|(given, wanted)| bindings.fits(given, wanted));
+        fits.then(|| (overload, bindings.apply(&overload.result)))
+    };
+    overloads.filter_map(fits).collect()
+}
+
+/// The one type that all signatures make; else it is known only when there is a value.
+pub fn result(fitting: &[(&'static Overload, Type)]) -> Type {
+    match fitting {
+        [(_, first), rest @ ..] if rest.iter().all(|(_, kind)| kind == first) => first.clone(),
+        _ => Type::Dyn,
+    }
 }
 
 fn declaration(line: &'static str) -> Option<(&'static str, Overload)> {

@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
+use super::grouped::Grouping;
+
 /// A type.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs)]
@@ -17,7 +19,7 @@ pub enum Type {
     Bytes,
     Timestamp,
     Duration,
-    List(Arc<Type>),
+    List(Arc<Type>, Grouping),
     Map(Arc<Type>, Arc<Type>),
     Optional(Arc<Type>),
     /// The type of types.
@@ -58,7 +60,7 @@ impl ObjectType {
 impl Type {
     /// A list of these.
     pub fn list(element: Type) -> Self {
-        Type::List(Arc::new(element))
+        Type::List(Arc::new(element), Grouping::Atomic)
     }
 
     /// A map.
@@ -90,7 +92,7 @@ impl fmt::Display for Type {
             Type::Bytes => f.write_str("bytes"),
             Type::Timestamp => f.write_str("timestamp"),
             Type::Duration => f.write_str("duration"),
-            Type::List(element) => write!(f, "list({element})"),
+            Type::List(element, _) => write!(f, "list({element})"),
             Type::Map(key, value) => write!(f, "map({key}, {value})"),
             Type::Optional(of) => write!(f, "optional_type({of})"),
             Type::Type => f.write_str("type"),
@@ -129,7 +131,7 @@ impl Bindings {
                 }
             },
             (Type::Dyn, _) | (_, Type::Dyn) => true,
-            (Type::List(given), Type::List(wanted)) => self.fits(given, wanted),
+            (Type::List(given, _), Type::List(wanted, _)) => self.fits(given, wanted),
             (Type::Map(key, value), Type::Map(wanted_key, wanted_value)) => {
                 self.fits(key, wanted_key) && self.fits(value, wanted_value)
             }
@@ -146,7 +148,7 @@ impl Bindings {
             Type::Parameter(name) => {
                 self.0.iter().find(|(bound, _)| bound == name).map_or(Type::Dyn, |(_, kind)| kind.clone())
             }
-            Type::List(element) => Type::list(self.apply(element)),
+            Type::List(element, grouping) => Type::List(self.apply(element).into(), grouping.clone()),
             Type::Map(key, value) => Type::map(self.apply(key), self.apply(value)),
             Type::Optional(of) => Type::optional(self.apply(of)),
             kind => kind.clone(),
@@ -158,7 +160,7 @@ impl Bindings {
 fn open(kind: &Type) -> bool {
     match kind {
         Type::Dyn => true,
-        Type::List(element) => open(element),
+        Type::List(element, _) => open(element),
         Type::Map(key, value) => open(key) || open(value),
         Type::Optional(of) => open(of),
         _ => false,

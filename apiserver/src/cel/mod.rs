@@ -10,7 +10,9 @@
 //! | [`ast`], [`lex`], [`parse`], [`macros`] | expressions |
 //! | [`kinds`], [`declarations`], [`check`] | types, the functions' signatures, and whether an expression keeps them |
 //! | [`value`] | values, from JSON and to it |
+//! | [`estimate`] | what an expression costs at most, from a schema alone |
 //! | [`evaluate`], [`operators`], [`call`] | an expression's value |
+//! | [`grouped`] | lists that are sets or maps |
 //! | [`lists`], [`text`], [`time`], [`convert`] | the standard functions |
 //! | [`library`] | Kubernetes' libraries, through the crate `kube-cel` |
 //! | [`authority`] | `authorizer` |
@@ -28,7 +30,9 @@ mod check;
 mod convert;
 mod declarations;
 pub mod error;
+mod estimate;
 mod evaluate;
+mod grouped;
 pub mod kinds;
 mod lex;
 mod library;
@@ -43,7 +47,9 @@ pub mod value;
 use std::{collections::BTreeMap, sync::Arc};
 
 pub use error::{CompileError, Failure, Issue};
+pub use estimate::Bound;
 pub use evaluate::{Activation, Lazy};
+pub use grouped::{Grouping, List};
 pub use kinds::{ObjectType, Type};
 pub use value::{Key, Map, Value};
 

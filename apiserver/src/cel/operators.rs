@@ -60,7 +60,7 @@ fn add(a: &Value, b: &Value) -> Result {
     match (a, b) {
         (Value::String(a), Value::String(b)) => Ok(Value::from([&**a, &**b].concat())),
         (Value::Bytes(a), Value::Bytes(b)) => Ok(Value::Bytes([&**a, &**b].concat().into())),
-        (Value::List(a), Value::List(b)) => Ok(a.iter().chain(b.iter()).cloned().collect::<Vec<_>>().into()),
+        (Value::List(a), Value::List(b)) => Ok(Value::List(a.plus(b).into())),
         (Value::Timestamp(time), Value::Duration(span)) | (Value::Duration(span), Value::Timestamp(time)) => {
             time.checked_add(*span).map(Value::Timestamp).map_err(|_| overflow())
         }

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use kube_cel::cel::objects::Opaque;
 use serde_json::{Number, Value as Json};
 
-use super::{authority::Check, kinds::Type, time};
+use super::{List, authority::Check, grouped::Grouping, kinds::Type, time};
 
 /// A value that weighs more is not turned into JSON: the largest body of a request, and as much again in structure.
 const JSON_LIMIT: u64 = 3 * 1024 * 1024 / 10 * 2;
@@ -26,7 +26,7 @@ pub enum Value {
     Double(f64),
     String(Arc<str>),
     Bytes(Arc<[u8]>),
-    List(Arc<Vec<Value>>),
+    List(Arc<List>),
     Map(Arc<Map>),
     Duration(SignedDuration),
     Timestamp(Timestamp),
@@ -139,7 +139,7 @@ impl From<i64> for Value {
 
 impl From<Vec<Value>> for Value {
     fn from(values: Vec<Value>) -> Self {
-        Value::List(Arc::new(values))
+        Value::List(Arc::new(values.into()))
     }
 }
 
@@ -228,8 +228,12 @@ impl Value {
             }
             (Json::String(text), _) => text.as_str().into(),
             (Json::Array(values), wanted) => {
-                let element = if let Type::List(element) = wanted { element } else { &Type::Dyn };
-                values.iter().map(|value| Self::from_typed_json(value, element)).collect::<Vec<_>>().into()
+                let (element, grouping) = match wanted {
+                    Type::List(element, grouping) => (&**element, grouping.clone()),
+                    _ => (&Type::Dyn, Grouping::Atomic),
+                };
+                let elements = values.iter().map(|value| Self::from_typed_json(value, element)).collect();
+                Value::List(Arc::new(List::grouped(elements, grouping)))
             }
             (Json::Object(map), Type::Object(object)) => {
                 let entry = |(name, value): (&String, &Json)| {
@@ -325,17 +329,7 @@ impl Value {
                 text(a.len(), b.len())?;
                 a == b
             }
-            (Value::List(a), Value::List(b)) => {
-                if a.len() != b.len() {
-                    return Some(false);
-                }
-                for (a, b) in a.iter().zip(b.iter()) {
-                    if !a.equals(b, left)? {
-                        return Some(false);
-                    }
-                }
-                true
-            }
+            (Value::List(a), Value::List(b)) => a.equals(b, left)?,
             (Value::Map(a), Value::Map(b)) => {
                 if a.len() != b.len() {
                     return Some(false);

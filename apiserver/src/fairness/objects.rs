@@ -2,6 +2,7 @@
 //! their annotation says so. Source: `k8s.io/apiserver/pkg/apis/flowcontrol/bootstrap/default.go`.
 
 use k8s_openapi::api::flowcontrol::v1::{FlowSchema, PriorityLevelConfiguration};
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::bootstrap::Object;
@@ -109,6 +110,21 @@ pub fn schemas() -> Vec<Object> {
         schema("global-default", "global-default", 9900, "ByUser", everything(everybody())),
         schema("catch-all", "catch-all", 10_000, "ByUser", everything(everybody())),
     ]
+}
+
+/// The schema with this name that nobody may change, if there is one.
+pub fn mandatory_schema(name: &str) -> Option<FlowSchema> {
+    mandatory(schemas(), name)
+}
+
+/// The priority level with this name that nobody may change, if there is one.
+pub fn mandatory_level(name: &str) -> Option<PriorityLevelConfiguration> {
+    mandatory(levels(), name)
+}
+
+fn mandatory<T: DeserializeOwned>(objects: Vec<Object>, name: &str) -> Option<T> {
+    let found = objects.into_iter().find(|object| object.name() == name && MANDATORY.contains(&name))?;
+    serde_json::from_value(found.value).ok()
 }
 
 /// The same, decoded.

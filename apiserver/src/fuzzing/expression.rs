@@ -2,7 +2,7 @@
 
 use serde_json::Value as Json;
 
-use crate::cel::{Activation, Budget, Environment, ObjectType, PER_CALL_LIMIT, Type, Value};
+use crate::cel::{Activation, Bound, Budget, Environment, ObjectType, PER_CALL_LIMIT, Type, Value};
 
 /// An expression about an object, which it knows with and without a type.
 pub fn cel(input: &[u8]) {
@@ -27,6 +27,7 @@ pub fn cel(input: &[u8]) {
             return;
         }
     };
+    program.most_expensive(&environment, &Bound::default());
     let wanted = environment.variable("self").unwrap_or(&Type::Dyn);
     let variables = [("object", Value::from_json(&object)), ("self", Value::from_typed_json(&object, wanted))];
     let mut budget = Budget::new(PER_CALL_LIMIT);

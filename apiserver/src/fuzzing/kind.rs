@@ -27,6 +27,7 @@ pub fn custom(input: &[u8]) {
     let Some(crd) = decoded.downcast_ref::<CustomResourceDefinition>() else { return };
     let mut errors = Errors::default();
     CustomResourceDefinitionKind::validate(crd, &mut errors);
+    CustomResourceDefinitionKind::validate_create(crd, &mut errors);
     if !errors.is_empty() {
         return;
     }

@@ -24,7 +24,7 @@ use kubelab_api::{Error, Reason, Resource};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    aggregation::{View, merge::groups},
+    aggregation::{self, View, merge::groups},
     discovery::etag,
     doors::{
         Body,
@@ -75,7 +75,7 @@ impl OpenApi {
             return Some(Ok(send(headers, JSON, &index(registry, &resources, view))));
         }
         if path == "/openapi/v2" {
-            return Some(self.swagger(registry, &resources, headers));
+            return Some(self.swagger(registry, &resources, view, headers));
         }
         let groups: Vec<String> = groups(&resources, view).into_iter().map(|group| group.name).collect();
         if let Some(mut document) = path.strip_prefix("/openapi/v3/").and_then(|path| roots::document(path, &groups)) {
@@ -101,16 +101,30 @@ impl OpenApi {
         &self,
         registry: &Registry,
         resources: &[Arc<Resource>],
+        view: &View,
         headers: &HeaderMap,
     ) -> Result<Response<Body>, Error> {
-        let made_of = sources(registry, resources);
+        let parts: Vec<_> = view.remotes().filter_map(|remote| Some((&remote.name, remote.swagger()?))).collect();
+        let mut hasher = DefaultHasher::new();
+        sources(registry, resources).hash(&mut hasher);
+        for (name, (time, _)) in &parts {
+            (name, time).hash(&mut hasher);
+        }
+        let made_of = hasher.finish();
+        let whole = || {
+            let mut document = swagger(registry, resources);
+            for (_, (_, part)) in &parts {
+                aggregation::swagger::merge(&mut document, part);
+            }
+            document
+        };
         for clause in clauses(header(headers)) {
             if clause.allows(JSON) {
-                let packed = self.packed("v2", made_of, || swagger(registry, resources).to_string().into_bytes());
+                let packed = self.packed("v2", made_of, || whole().to_string().into_bytes());
                 return Ok(send_packed(headers, JSON, packed));
             }
             if GNOSTIC.iter().any(|known| clause.allows(known)) {
-                let packed = self.packed("gnostic", made_of, || gnostic::encode(&swagger(registry, resources)));
+                let packed = self.packed("gnostic", made_of, || gnostic::encode(&whole()));
                 return Ok(send_packed(headers, GNOSTIC[1], packed));
             }
         }

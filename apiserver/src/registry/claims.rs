@@ -1,8 +1,11 @@
 //! Things of which there is one of each in the cluster, such as a Service's address: claimed in the transaction that
 //! writes the object that needs it, so that two apiservers never give it twice.
 
+use bytes::Bytes;
 use jiff::Timestamp;
 use kubelab_store::{Key, Precondition, State, Write};
+
+use crate::registry::scan;
 
 /// What a write claims and gives back. A claim is a key of an internal topic; it is taken with the precondition that
 /// nobody else holds it.
@@ -11,6 +14,9 @@ pub struct Claims<'a> {
     owner: String,
     taken: Vec<Key>,
     released: Vec<Key>,
+    /// Objects that come along, with their bytes, and objects that go.
+    coming: Vec<(Key, Bytes)>,
+    going: Vec<Key>,
     random: u64,
     now: Timestamp,
 }
@@ -23,6 +29,8 @@ impl<'a> Claims<'a> {
             owner: owner.to_string(),
             taken: Vec::new(),
             released: Vec::new(),
+            coming: Vec::new(),
+            going: Vec::new(),
             random: rand::random(),
             now: Timestamp::UNIX_EPOCH,
         }
@@ -44,6 +52,32 @@ impl<'a> Claims<'a> {
     #[must_use]
     pub fn at(self, now: Timestamp) -> Self {
         Self { now, ..self }
+    }
+
+    /// What this write drew.
+    pub fn random(&self) -> u64 {
+        self.random
+    }
+
+    /// The namespace and the name of the object that claims.
+    pub fn owner(&self) -> (&str, &str) {
+        let key = self.owner.rsplit_once('/').unwrap_or_default();
+        (key.0.rsplit_once('/').map_or("", |(_, namespace)| namespace), key.1)
+    }
+
+    /// An object is stored there, as far as this state knows.
+    pub fn exists(&self, key: &Key) -> bool {
+        self.state.get(key).is_some()
+    }
+
+    /// Another object is to be written along, where there is none yet; with room for its revision.
+    pub fn accompany(&mut self, key: Key, object: Bytes) {
+        self.coming.push((key, object));
+    }
+
+    /// An object that came along goes.
+    pub fn dismiss(&mut self, key: Key) {
+        self.going.push(key);
     }
 
     /// When the object is written.
@@ -84,11 +118,16 @@ impl<'a> Claims<'a> {
 
     /// What the transaction must demand and write.
     pub fn into_parts(self) -> (Vec<Precondition>, Vec<Write>) {
-        let preconditions = self.taken.iter().cloned().map(Precondition::Absent).collect();
-        let value = bytes::Bytes::from(self.owner);
+        let coming = self.coming.iter().map(|(key, _)| key);
+        let preconditions = self.taken.iter().chain(coming).cloned().map(Precondition::Absent).collect();
+        let value = Bytes::from(self.owner);
         let put = |key| Write::Put { key, value: value.clone(), stamp: None, index: None, expires_ms: None };
         let mut writes: Vec<_> = self.taken.into_iter().map(put).collect();
-        writes.extend(self.released.into_iter().map(|key| Write::Delete { key }));
+        writes.extend(self.released.into_iter().chain(self.going).map(|key| Write::Delete { key }));
+        writes.extend(self.coming.into_iter().map(|(key, value)| {
+            let stamp = scan::stamp_place(&value);
+            Write::Put { key, value, stamp, index: None, expires_ms: None }
+        }));
         (preconditions, writes)
     }
 }
@@ -108,6 +147,17 @@ mod tests {
         let (preconditions, writes) = claims.into_parts();
         assert_eq!(preconditions, [Precondition::Absent(Key::new("internal/addresses", "10.96.0.7"))]);
         assert!(matches!(&writes[..], [Write::Put { .. }, Write::Delete { key }] if &*key.name == "10.96.0.8"));
+    }
+
+    #[test]
+    fn an_owner_is_known_by_its_key() {
+        let state = State::default();
+        let owner = |topic: &str, name: &str| {
+            let claims = Claims::new(&state, &Key::new(topic, name));
+            let (namespace, name) = claims.owner();
+            (namespace.to_owned(), name.to_owned())
+        };
+        assert_eq!(owner("core/services", "default/web"), ("default".to_owned(), "web".to_owned()));
     }
 
     #[test]

@@ -37,12 +37,13 @@ pub fn create(context: &Context, mut object: Box<dyn AnyObject>, mut warnings: V
 
     metadata::prepare_create(object.metadata_mut(), rules.generation(), &context.draw);
     rules.prepare_create(&mut *object);
+    rules.settle(&mut *object, context.table);
     let key = context.key(object.name());
     let mut claims = context.claims(&key);
     let mut errors = Errors::default();
     metadata::validate(object.metadata(), rules.name_rule(), resource.namespaced, &mut errors);
     rules.validate(&*object, &mut errors);
-    rules.validate_create(&*object, &mut errors);
+    handler.validate_create(&*object, &mut errors);
     if errors.is_empty() {
         rules.claim(Some(&mut *object), None, &mut claims, &mut errors);
     }
@@ -59,7 +60,7 @@ pub fn create(context: &Context, mut object: Box<dyn AnyObject>, mut warnings: V
     warnings.extend(effects.warnings);
     if context.request.options.dry_run {
         object.metadata_mut().resource_version = None;
-        return Ok(Plan { warnings, ..Plan::nothing(Shown::Finished(object.encode()?.into())) });
+        return Ok(Plan { warnings, ..Plan::nothing(Shown::Drafted(object.encode()?.into())) });
     }
     let encoded = encode(context, &key, &mut *object, true)?;
     let (mut preconditions, mut writes) = claims.into_parts();

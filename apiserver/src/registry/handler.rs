@@ -23,6 +23,7 @@ use super::{
     decode::{self, Validation},
     kind::{Column, Kind, NameRule, Object, Scale},
     object::AnyObject,
+    table::Table,
 };
 
 /// A resource in one version, as it is served.
@@ -143,6 +144,22 @@ impl Handler {
         self.rules.store(object)
     }
 
+    /// What is wrong with a new object, beyond what is with every object of its kind.
+    pub fn validate_create(&self, object: &dyn AnyObject, errors: &mut Errors) {
+        self.rules.validate_create(object, errors);
+        if let Some(version) = &self.version {
+            version.validate_create(object, errors);
+        }
+    }
+
+    /// What is wrong with a change, beyond what is with every object of its kind.
+    pub fn validate_update(&self, new: &dyn AnyObject, old: &dyn AnyObject, errors: &mut Errors) {
+        self.rules.validate_update(new, old, errors);
+        if let Some(version) = &self.version {
+            version.validate_update(new, old, errors);
+        }
+    }
+
     /// The cells of the printed columns of an object in the version that is served.
     pub fn cells(&self, served: &[u8], now: Timestamp) -> Result<Vec<Value>, Error> {
         Ok(self.rules.cells(&*self.read(served)?, now))
@@ -203,6 +220,7 @@ pub trait Rules: Send + Sync {
         claims: &mut Claims,
         errors: &mut Errors,
     );
+    fn settle(&self, _object: &mut dyn AnyObject, _kinds: &Table) {}
     fn spec_changed(&self, new: &dyn AnyObject, old: &dyn AnyObject) -> bool;
     fn validate(&self, object: &dyn AnyObject, errors: &mut Errors);
     fn validate_create(&self, object: &dyn AnyObject, errors: &mut Errors);
@@ -314,6 +332,9 @@ impl<K: Kind> Rules for Erased<K> {
     ) {
         K::claim(new.map(typed_mut), old.map(typed), claims, errors);
     }
+    fn settle(&self, object: &mut dyn AnyObject, kinds: &Table) {
+        K::settle(typed_mut(object), kinds);
+    }
     fn spec_changed(&self, new: &dyn AnyObject, old: &dyn AnyObject) -> bool {
         K::spec_changed(typed(new), typed(old))
     }
@@ -380,6 +401,10 @@ pub trait Conversion: Send + Sync + 'static {
     fn to_stored(served: Self::Served) -> Self::Stored;
     /// What a client sees of what is stored.
     fn to_served(stored: Self::Stored) -> Self::Served;
+    /// What is wrong with a new object that was sent in this version, beyond what the kind says.
+    fn validate_create(_object: &Self::Stored, _errors: &mut Errors) {}
+    /// What is wrong with a change that was sent in this version, beyond what the kind says.
+    fn validate_update(_new: &Self::Stored, _old: &Self::Stored, _errors: &mut Errors) {}
 }
 
 trait Version: Send + Sync {
@@ -390,6 +415,8 @@ trait Version: Send + Sync {
         validation: Validation,
     ) -> Result<(Box<dyn AnyObject>, Vec<String>), Error>;
     fn present(&self, stored: &[u8]) -> Result<Bytes, Error>;
+    fn validate_create(&self, object: &dyn AnyObject, errors: &mut Errors);
+    fn validate_update(&self, new: &dyn AnyObject, old: &dyn AnyObject, errors: &mut Errors);
     fn schema(&self, generator: &mut SchemaGenerator) -> Schema;
 }
 
@@ -407,6 +434,12 @@ impl<C: Conversion> Version for Converted<C> {
     }
     fn present(&self, stored: &[u8]) -> Result<Bytes, Error> {
         Ok(C::to_served(read(stored)?).encode()?.into())
+    }
+    fn validate_create(&self, object: &dyn AnyObject, errors: &mut Errors) {
+        C::validate_create(typed(object), errors);
+    }
+    fn validate_update(&self, new: &dyn AnyObject, old: &dyn AnyObject, errors: &mut Errors) {
+        C::validate_update(typed(new), typed(old), errors);
     }
     fn schema(&self, generator: &mut SchemaGenerator) -> Schema {
         generator.subschema_for::<C::Served>()

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::claims::Claims;
+use super::{claims::Claims, table::Table};
 
 /// A k8s-openapi type.
 pub trait Object:
@@ -120,6 +120,9 @@ pub trait Kind: Send + Sync + 'static {
 
     /// Carries over what an update of the status must not change: its spec above all.
     fn prepare_status_update(_new: &mut Self::Object, _old: &Self::Object) {}
+
+    /// Fills in what follows from an object of a new generation and from the kinds that are served.
+    fn settle(_object: &mut Self::Object, _kinds: &Table) {}
 
     /// The spec differs, so `metadata.generation` grows. Kinds without a generation never say so.
     fn spec_changed(_new: &Self::Object, _old: &Self::Object) -> bool {

@@ -3,7 +3,7 @@
 use super::{
     admissionregistration, apiextensions, apiregistration, apps, authentication, authorization, autoscaling, batch,
     certificates, coordination, core, discovery, events, flowcontrol, handler::Conversion, kind::Kind, networking,
-    node, policy, rbac, scheduling, storage,
+    node, policy, rbac, resource, scheduling, storage,
 };
 
 /// Something that does with each kind what its trait lets it: build a handler, collect a schema, ….
@@ -77,6 +77,12 @@ pub fn rows<V: Visitor>(v: &mut V) {
     v.row::<rbac::cluster_role::ClusterRoleKind>(rbac::GROUP, "v1", "clusterroles");
     v.row::<rbac::role_binding::RoleBindingKind>(rbac::GROUP, "v1", "rolebindings");
     v.row::<rbac::role::RoleKind>(rbac::GROUP, "v1", "roles");
+
+    let devices = "resource.k8s.io";
+    v.row::<resource::device_class::DeviceClassKind>(devices, "v1", "deviceclasses");
+    v.row::<resource::resource_claim::ResourceClaimKind>(devices, "v1", "resourceclaims");
+    v.row::<resource::resource_claim_template::ResourceClaimTemplateKind>(devices, "v1", "resourceclaimtemplates");
+    v.row::<resource::resource_slice::ResourceSliceKind>(devices, "v1", "resourceslices");
 
     v.row::<storage::csi_driver::CSIDriverKind>("storage.k8s.io", "v1", "csidrivers");
     v.row::<storage::csi_node::CSINodeKind>("storage.k8s.io", "v1", "csinodes");

@@ -62,6 +62,7 @@ pub mod patch;
 pub mod plan;
 pub mod policy;
 pub mod rbac;
+pub mod resource;
 pub mod scan;
 pub mod scheduling;
 pub mod selection;
@@ -81,7 +82,7 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, Preconditions};
-use kubelab_api::{Error, Reason, Resource, resource};
+use kubelab_api::{Error, Reason, Resource, resource as resources};
 use kubelab_store::Store;
 use schemars::{Schema, SchemaGenerator};
 use serde_json::Value;
@@ -153,7 +154,7 @@ impl Registry {
     pub fn find(&self, group: &str, version: &str, plural: &str) -> Option<Arc<Resource>> {
         match self.table().find(group, version, plural) {
             Some(handler) => Some(Arc::clone(&handler.resource)),
-            None => resource::find(group, version, plural).cloned().map(Arc::new),
+            None => resources::find(group, version, plural).cloned().map(Arc::new),
         }
     }
 
@@ -170,7 +171,7 @@ impl Registry {
     /// All resources, in discovery's order.
     pub fn resources(&self) -> Vec<Arc<Resource>> {
         let table = self.table();
-        let built_in = resource::BUILT_IN.iter().filter_map(|row| self.find(&row.group, &row.version, &row.plural));
+        let built_in = resources::BUILT_IN.iter().filter_map(|row| self.find(&row.group, &row.version, &row.plural));
         let custom = table.custom().iter().map(|handler| Arc::clone(&handler.resource));
         built_in.chain(custom).collect()
     }

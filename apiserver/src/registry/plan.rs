@@ -167,6 +167,8 @@ pub enum Shown {
     },
     /// An object as it is.
     Finished(Bytes),
+    /// An object that would have been created, if the request were no dry run.
+    Drafted(Bytes),
     /// No object.
     Status(Box<Status>),
 }

@@ -91,13 +91,14 @@ pub fn replace(
     }
     if part != "status" && rules.generation() && rules.spec_changed(&*new, old) {
         new.metadata_mut().generation = Some(old.metadata().generation.unwrap_or_default() + 1);
+        rules.settle(&mut *new, context.table);
     }
     metadata::validate(new.metadata(), rules.name_rule(), resource.namespaced, &mut errors);
     metadata::validate_update(new.metadata(), old.metadata(), &mut errors);
     match part {
         "" | "scale" => {
             rules.validate(&*new, &mut errors);
-            rules.validate_update(&*new, old, &mut errors);
+            handler.validate_update(&*new, old, &mut errors);
         }
         "status" => rules.validate_status_update(&*new, old, &mut errors),
         part => {

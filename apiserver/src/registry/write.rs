@@ -16,6 +16,7 @@ use super::{
 use crate::{
     audit,
     corridor::{Answer, Body, Request, Response, Verb},
+    metrics::store,
     outside::Aside,
 };
 
@@ -101,7 +102,8 @@ impl Registry {
             let from = handler.definition.iter();
             preconditions.extend(from.map(|from| Precondition::Modified(from.key.clone(), from.modified)));
             let transaction = Transaction { preconditions, writes, origin: self.origin(request, &note) };
-            match self.store.commit(transaction).await.map_err(unavailable)? {
+            let committed = store::timed(operation(request.verb), &request.resource, self.store.commit(transaction));
+            match committed.await.map_err(unavailable)? {
                 Outcome::Committed(revision) => {
                     annotate(&aside);
                     return self.finish(handler, shown, warnings, revision).await;
@@ -134,6 +136,7 @@ impl Registry {
                 Response::Object { json: self.present(handler, &stamped).await?, created }
             }
             Shown::Finished(value) => Response::Object { json: self.present(handler, &value).await?, created: false },
+            Shown::Drafted(value) => Response::Object { json: self.present(handler, &value).await?, created: true },
             Shown::Status(status) => Response::Status(status),
         };
         Ok(Answer { response, warnings })
@@ -154,6 +157,15 @@ impl Registry {
             cause: request.cause,
             note: note.into(),
         }
+    }
+}
+
+/// What a store's figures call a write.
+fn operation(verb: Verb) -> &'static str {
+    match verb {
+        Verb::Create => "create",
+        Verb::Delete | Verb::DeleteCollection => "delete",
+        _ => "update",
     }
 }
 

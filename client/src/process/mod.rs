@@ -1,5 +1,6 @@
 //! A component's life as a process: the flags all share, logs, the health and metrics port, shutdown.
 
+pub(crate) mod crash;
 mod health;
 
 use std::{ffi::CString, io, net::SocketAddr, panic, path::PathBuf, sync::Arc};
@@ -40,12 +41,16 @@ pub struct Process {
     /// Where /healthz, /livez, /readyz and /metrics are served
     #[arg(long)]
     pub metrics_listen: SocketAddr,
+    /// For tests: the process kills itself after so many writes, Leases and Events aside
+    #[arg(long, hide = true, default_value_t = 0)]
+    pub crash_after_writes: u32,
 }
 
 impl Process {
     /// Logs go to standard error (`RUST_LOG` filters, `info` by default); the process is named as itself in `ps`; a panic
     /// anywhere ends it. Call it on the main thread, first.
     pub fn start(&self) {
+        crash::after(self.crash_after_writes);
         let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
         // Fails only where a subscriber is set already, as in a test with several components in one process.
         let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(false).try_init();

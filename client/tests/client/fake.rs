@@ -21,8 +21,8 @@ use kubelab_api::{
 };
 use kubelab_client::{Client, process::Connection};
 use kubelab_proto::objects::{
-    Cause, DeleteRequest, GetRequest, ListRequest, Object, ObjectList, PatchRequest, Target, WatchBatch, WatchEvent,
-    WatchRequest, WriteRequest,
+    Cause, DeleteRequest, FetchRequest, Fetched, GetRequest, ListRequest, Object, ObjectList, PatchRequest, Target,
+    WatchBatch, WatchEvent, WatchRequest, WriteRequest,
     objects_server::{Objects, ObjectsServer},
     watch_event::Type,
 };
@@ -437,5 +437,9 @@ impl Objects for Fake {
             object
         };
         self.written(deleted).await
+    }
+
+    async fn fetch(&self, _: Request<FetchRequest>) -> Result<Response<Fetched>, Status> {
+        Err(Status::unimplemented("there are no other servers"))
     }
 }

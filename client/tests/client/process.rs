@@ -24,7 +24,7 @@ async fn get(address: SocketAddr, path: &str) -> String {
 #[tokio::test]
 async fn serves_health_and_metrics() {
     let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let process = Process { name: "test".into(), metrics_listen: address };
+    let process = Process { name: "test".into(), metrics_listen: address, crash_after_writes: 0 };
     let (ready, readiness) = watch::channel(false);
     let serving = tokio::spawn(async move { process.serve_health(readiness).await });
 
@@ -40,7 +40,7 @@ async fn serves_health_and_metrics() {
 #[tokio::test]
 async fn a_taken_port_is_named() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let process = Process { name: "test".into(), metrics_listen: taken.local_addr().unwrap() };
+    let process = Process { name: "test".into(), metrics_listen: taken.local_addr().unwrap(), crash_after_writes: 0 };
     let error = process.serve_health(watch::channel(true).1).await.unwrap_err();
     assert!(error.to_string().contains(&taken.local_addr().unwrap().to_string()), "{error}");
 }

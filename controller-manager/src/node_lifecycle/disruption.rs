@@ -9,14 +9,18 @@ use kubelab_api::{
     well_known::label::{REGION, ZONE},
 };
 
-/// One node every ten seconds. Source: `--node-eviction-rate` 0.1.
-const NORMAL: Duration = Duration::from_secs(10);
-/// One node every hundred seconds. Source: `--secondary-node-eviction-rate` 0.01.
-const SLOW: Duration = Duration::from_secs(100);
-/// Source: `--unhealthy-zone-threshold` 0.55.
-const UNHEALTHY_PERCENT: usize = 55;
-/// Source: `--large-cluster-size-threshold`.
-const LARGE: usize = 50;
+/// How fast pods are evicted, and from when on slower.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Nodes per second. Source: `--node-eviction-rate`.
+    pub rate: f64,
+    /// The same in a large zone of which most nodes do not work. Source: `--secondary-node-eviction-rate`.
+    pub secondary_rate: f64,
+    /// Which part of a zone's nodes is most. Source: `--unhealthy-zone-threshold`.
+    pub unhealthy: f64,
+    /// How many nodes a small zone has at most. Source: `--large-cluster-size-threshold`.
+    pub large: usize,
+}
 
 /// A region and a zone; nodes without either are all in one.
 pub type Zone = (String, String);
@@ -38,8 +42,17 @@ pub fn zone_of(node: &Node) -> Zone {
     (part(REGION), part(ZONE))
 }
 
+impl Pace {
+    fn of(rate: f64) -> Self {
+        match Duration::try_from_secs_f64(rate.recip()) {
+            Ok(interval) if rate > 0.0 => Self::Every(interval),
+            _ => Self::Stopped,
+        }
+    }
+}
+
 /// What may happen in each zone, given of each node its zone and whether it works.
-pub fn paces(nodes: impl IntoIterator<Item = (Zone, bool)>) -> HashMap<Zone, Pace> {
+pub fn paces(nodes: impl IntoIterator<Item = (Zone, bool)>, limits: &Limits) -> HashMap<Zone, Pace> {
     let mut counts: HashMap<Zone, (usize, usize)> = HashMap::new();
     for (zone, works) in nodes {
         let (ready, all) = counts.entry(zone).or_default();
@@ -51,10 +64,10 @@ pub fn paces(nodes: impl IntoIterator<Item = (Zone, bool)>) -> HashMap<Zone, Pac
         let failed = all - ready;
         if is_blind {
             Pace::Blind
-        } else if ready > 0 && failed > 2 && failed * 100 >= all * UNHEALTHY_PERCENT {
-            if all > LARGE { Pace::Every(SLOW) } else { Pace::Stopped }
+        } else if ready > 0 && failed > 2 && failed as f64 >= all as f64 * limits.unhealthy {
+            Pace::of(if all > limits.large { limits.secondary_rate } else { 0.0 })
         } else {
-            Pace::Every(NORMAL)
+            Pace::of(limits.rate)
         }
     };
     counts.into_iter().map(|(zone, (ready, all))| (zone, pace(ready, all))).collect()
@@ -65,6 +78,10 @@ mod tests {
     use std::iter::repeat_n;
 
     use super::*;
+
+    const NORMAL: Duration = Duration::from_secs(10);
+    const SLOW: Duration = Duration::from_secs(100);
+    const LIMITS: Limits = Limits { rate: 0.1, secondary_rate: 0.01, unhealthy: 0.55, large: 50 };
 
     fn zone(name: &str) -> Zone {
         (String::new(), name.to_owned())
@@ -86,8 +103,20 @@ mod tests {
             ("all of one zone", nodes("a", 0, 3), nodes("b", 3, 0), Pace::Every(NORMAL)),
             ("all of all zones", nodes("a", 0, 3), nodes("b", 0, 1), Pace::Blind),
         ] {
-            let paces = paces(a.into_iter().chain(b));
+            let paces = paces(a.into_iter().chain(b), &LIMITS);
             assert_eq!(paces[&zone("a")], expected, "{why}");
+        }
+    }
+
+    #[test]
+    fn a_rate_may_be_any() {
+        for (rate, expected) in [
+            (0.0, Pace::Stopped),
+            (-1.0, Pace::Stopped),
+            (f64::NAN, Pace::Stopped),
+            (4.0, Pace::Every(Duration::from_millis(250))),
+        ] {
+            assert_eq!(Pace::of(rate), expected, "{rate}");
         }
     }
 }

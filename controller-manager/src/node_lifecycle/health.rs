@@ -15,8 +15,15 @@ use kubelab_client::clock::Instant;
 pub const READY: &str = "Ready";
 /// The conditions that nobody can know once a kubelet is silent.
 const REPORTED: [&str; 4] = [READY, "MemoryPressure", "DiskPressure", "PIDPressure"];
-/// How long a node that never reported may take to begin. Source: `NodeStartupGracePeriod`.
-const STARTUP_GRACE: Duration = Duration::from_secs(60);
+
+/// How long nodes may be silent.
+#[derive(Clone, Copy, Debug)]
+pub struct Grace {
+    /// Source: `--node-monitor-grace-period`.
+    pub usual: Duration,
+    /// One that never reported may take longer to begin. Source: `--node-startup-grace-period`.
+    pub startup: Duration,
+}
 
 /// What was seen of a node, and when by this process' own clock: times that nodes write are only compared with each other.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,8 +51,8 @@ impl Heartbeat {
     }
 
     /// The node was silent for too long.
-    pub fn is_overdue(&self, grace: Duration, now: Instant) -> bool {
-        let grace = if self.has_reported { grace } else { grace.max(STARTUP_GRACE) };
+    pub fn is_overdue(&self, grace: Grace, now: Instant) -> bool {
+        let grace = if self.has_reported { grace.usual } else { grace.startup };
         now.saturating_duration_since(self.seen) > grace
     }
 }
@@ -93,7 +100,7 @@ mod tests {
 
     use super::*;
 
-    const GRACE: Duration = Duration::from_secs(40);
+    const GRACE: Grace = Grace { usual: Duration::from_secs(40), startup: Duration::from_secs(60) };
 
     fn node(heartbeat: Option<&str>) -> Node {
         let ready = heartbeat.map(|time| json!([{"type": READY, "status": "True", "lastHeartbeatTime": time}]));

@@ -40,8 +40,8 @@ use serde_json::json;
 
 pub use self::health::is_ready;
 use self::{
-    disruption::{Pace, Zone, paces, zone_of},
-    health::{Heartbeat, READY, condition, unknown_conditions},
+    disruption::{Limits, Pace, Zone, paces, zone_of},
+    health::{Grace, Heartbeat, READY, condition, unknown_conditions},
     taints::{Eviction, awaits_eviction},
 };
 use crate::Context;
@@ -61,7 +61,16 @@ pub async fn run(context: Context) {
         leases: context.caches.of(),
         pods: context.caches.of(),
         period: context.options.node_monitor_period,
-        grace: context.options.node_monitor_grace_period,
+        grace: Grace {
+            usual: context.options.node_monitor_grace_period,
+            startup: context.options.node_startup_grace_period,
+        },
+        limits: Limits {
+            rate: context.options.node_eviction_rate,
+            secondary_rate: context.options.secondary_node_eviction_rate,
+            unhealthy: context.options.unhealthy_zone_threshold,
+            large: context.options.large_cluster_size_threshold,
+        },
         zones: Mutex::default(),
         queue: Queue::new(NAME),
     });
@@ -82,7 +91,8 @@ struct Loop {
     leases: Cache<Lease>,
     pods: Cache<Pod>,
     period: Duration,
-    grace: Duration,
+    grace: Grace,
+    limits: Limits,
     zones: Mutex<HashMap<Zone, Evictions>>,
     queue: Queue<Key>,
 }
@@ -173,7 +183,7 @@ impl Loop {
     }
 
     fn set_paces(&self, nodes: &[Arc<Node>], is_silent: impl Fn(&Node) -> bool, now: Instant) {
-        let paces = paces(nodes.iter().map(|node| (zone_of(node), is_ready(node) && !is_silent(node))));
+        let paces = paces(nodes.iter().map(|node| (zone_of(node), is_ready(node) && !is_silent(node))), &self.limits);
         let mut zones = self.zones();
         zones.retain(|zone, _| paces.contains_key(zone));
         for (zone, pace) in paces {

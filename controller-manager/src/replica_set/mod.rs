@@ -5,7 +5,7 @@
 
 mod kind;
 mod status;
-mod victims;
+pub(crate) mod victims;
 
 use std::sync::Arc;
 

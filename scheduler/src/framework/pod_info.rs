@@ -1,6 +1,6 @@
 //! A pod, with what plugins need of it computed once.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use k8s_openapi::{
     api::core::v1::{Container, Pod, PodSpec, ResourceRequirements},
@@ -8,12 +8,15 @@ use k8s_openapi::{
 };
 use kubelab_api::pod;
 
-use super::Resources;
+use super::{Resources, affinity::PodAffinity};
 
 /// What a container that asks for nothing is taken to use, for scoring alone, so that such pods spread too. Source:
 /// `pkg/scheduler/util/pod_resources.go`.
 const DEFAULT_CPU: &str = "100m";
 const DEFAULT_MEMORY: &str = "200Mi";
+
+/// The scheduler of pods that do not name one.
+pub const DEFAULT_SCHEDULER: &str = "default-scheduler";
 
 /// A port of the node that a pod wants for itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +52,19 @@ pub struct PodInfo {
     pub scored_requests: Resources,
     /// The node's ports that it wants.
     pub host_ports: Vec<HostPort>,
+    /// What it wants to run beside and away from, if anything.
+    pub affinity: Option<Arc<PodAffinity>>,
+    /// The claims that its volumes mean.
+    pub claims: Arc<[Claim]>,
+}
+
+/// A claim that a volume of a pod means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// The claim's name; its namespace is the pod's.
+    pub name: String,
+    /// It is made for the pod's generic ephemeral volume, and belongs to it.
+    pub ephemeral: bool,
 }
 
 impl PodInfo {
@@ -59,6 +75,8 @@ impl PodInfo {
             priority: pod.spec.as_ref().and_then(|spec| spec.priority).unwrap_or_default(),
             scored_requests: scored_requests(&pod).unwrap_or_else(|| requests.clone()),
             host_ports: host_ports(&pod),
+            affinity: PodAffinity::of(&pod).map(Arc::new),
+            claims: claims(&pod).into(),
             requests,
             pod,
         }
@@ -85,10 +103,44 @@ impl PodInfo {
         self.pod.metadata.name.as_deref().unwrap_or_default()
     }
 
+    /// Its labels.
+    pub fn labels(&self) -> Option<&BTreeMap<String, String>> {
+        self.pod.metadata.labels.as_ref()
+    }
+
+    /// Who is to schedule it.
+    pub fn scheduler_name(&self) -> &str {
+        let name = self.spec().and_then(|spec| spec.scheduler_name.as_deref()).unwrap_or_default();
+        if name.is_empty() { DEFAULT_SCHEDULER } else { name }
+    }
+
+    /// The node on which preemption makes room for it.
+    pub fn nominated_node(&self) -> Option<&str> {
+        self.pod.status.as_ref()?.nominated_node_name.as_deref().filter(|name| !name.is_empty())
+    }
+
+    /// It is being deleted.
+    pub fn is_terminating(&self) -> bool {
+        self.pod.metadata.deletion_timestamp.is_some()
+    }
+
     /// What it shall be. A pod has one, or the apiserver would have refused it.
     pub fn spec(&self) -> Option<&PodSpec> {
         self.pod.spec.as_ref()
     }
+}
+
+/// Source of the names of claims for ephemeral volumes: KEP-1698.
+fn claims(pod: &Pod) -> Vec<Claim> {
+    let name = pod.metadata.name.as_deref().unwrap_or_default();
+    let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+    volumes
+        .filter_map(|volume| match (&volume.persistent_volume_claim, &volume.ephemeral) {
+            (Some(claim), _) => Some(Claim { name: claim.claim_name.clone(), ephemeral: false }),
+            (None, Some(_)) => Some(Claim { name: format!("{name}-{}", volume.name), ephemeral: true }),
+            (None, None) => None,
+        })
+        .collect()
 }
 
 fn host_ports(pod: &Pod) -> Vec<HostPort> {

@@ -1,25 +1,60 @@
 //! Which plugins run, and running them.
 
-use std::collections::{BTreeSet, HashSet};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use super::{
-    Bind, ClusterEvent, CycleState, Diagnosis, Filter, FitError, NodeInfo, PodInfo, PostFilter, PreEnqueue, PreFilter,
-    PreFiltered, PreScore, QueueSort, Rejection, Score, Snapshot, Verdict,
+    Bind, ClusterEvent, CycleState, Diagnosis, Events, Filter, FitError, NodeInfo, Nomination, Plugin, PodInfo,
+    PostFilter, PostFiltered, PreBind, PreEnqueue, PreFilter, PreFiltered, PreScore, QueueSort, Rejection, Reserve,
+    Score, Snapshot, Verdict, WhatIf,
 };
 
 /// The plugins at each extension point, in order. Upstream: `KubeSchedulerProfile`.
+#[derive(Clone)]
 pub struct Profile {
     /// Pods with this `spec.schedulerName` are scheduled by it.
-    pub scheduler_name: &'static str,
-    pub(crate) pre_enqueue: Vec<Box<dyn PreEnqueue>>,
-    pub(crate) queue_sort: Box<dyn QueueSort>,
-    pub(crate) pre_filter: Vec<Box<dyn PreFilter>>,
-    pub(crate) filter: Vec<Box<dyn Filter>>,
-    pub(crate) post_filter: Vec<Box<dyn PostFilter>>,
-    pub(crate) pre_score: Vec<Box<dyn PreScore>>,
+    pub scheduler_name: String,
+    /// How many nodes that fit are enough, as a percentage; 0 adapts it to the size of the cluster.
+    pub percentage_of_nodes_to_score: usize,
+    pub(crate) pre_enqueue: Vec<Arc<dyn PreEnqueue>>,
+    pub(crate) queue_sort: Arc<dyn QueueSort>,
+    pub(crate) pre_filter: Vec<Arc<dyn PreFilter>>,
+    pub(crate) filter: Vec<Arc<dyn Filter>>,
+    pub(crate) post_filter: Vec<Arc<dyn PostFilter>>,
+    pub(crate) pre_score: Vec<Arc<dyn PreScore>>,
     /// With their weights.
-    pub(crate) score: Vec<(Box<dyn Score>, i64)>,
-    pub(crate) bind: Box<dyn Bind>,
+    pub(crate) score: Vec<(Arc<dyn Score>, i64)>,
+    pub(crate) reserve: Vec<Arc<dyn Reserve>>,
+    pub(crate) pre_bind: Vec<Arc<dyn PreBind>>,
+    pub(crate) bind: Arc<dyn Bind>,
+}
+
+/// All profiles of a scheduler.
+pub struct Profiles(HashMap<String, Arc<Profile>>);
+
+impl Profiles {
+    /// These, by their names.
+    pub fn new(profiles: impl IntoIterator<Item = Profile>) -> Self {
+        Self(profiles.into_iter().map(|profile| (profile.scheduler_name.clone(), Arc::new(profile))).collect())
+    }
+
+    /// The profile that schedules this pod; `None` if that is another scheduler's work.
+    pub fn of(&self, pod: &PodInfo) -> Option<&Arc<Profile>> {
+        self.0.get(pod.scheduler_name())
+    }
+
+    /// All of them, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Profile>> {
+        self.0.values()
+    }
+}
+
+impl Default for Profiles {
+    fn default() -> Self {
+        Self::new([Profile::default()])
+    }
 }
 
 /// What the pre-filters leave to look at.
@@ -29,7 +64,10 @@ pub struct Candidates {
     pub only: Option<BTreeSet<String>>,
     /// The plugins that left nodes out.
     pub narrowed_by: BTreeSet<&'static str>,
-    skip: HashSet<&'static str>,
+    /// The filters that have something to say, by their places in the profile.
+    asked: Vec<usize>,
+    /// The pre-filters that prepared something.
+    prepared: Vec<usize>,
 }
 
 /// A pod that fits nowhere, and what a post-filter needs to try something else.
@@ -54,12 +92,45 @@ impl<'a> Unfit<'a> {
     }
 
     /// Would the pod fit on this node?
-    pub fn filter(&self, node: &NodeInfo) -> Verdict {
+    pub fn filter(&mut self, node: &NodeInfo) -> Verdict {
         match &self.candidates {
-            Ok(candidates) => self.profile.filter(&self.state, candidates, self.pod, node),
+            Ok(candidates) => {
+                self.profile.filter_with_nominated(&mut self.state, candidates, self.pod, node, self.snapshot)
+            }
             Err(rejection) => Err(rejection.clone()),
         }
     }
+
+    /// Takes a pod away from a node, for what comes.
+    pub fn take(&mut self, node: &mut NodeInfo, other: &PodInfo) {
+        node.remove_pod(other.uid());
+        self.what_if(node, other, -1);
+    }
+
+    /// Puts it back.
+    pub fn put(&mut self, node: &mut NodeInfo, other: &Arc<PodInfo>) {
+        node.add_pod(other.clone());
+        self.what_if(node, other, 1);
+    }
+
+    /// What was prepared is to hold as if the pod were on the node, or not.
+    pub fn what_if(&mut self, node: &NodeInfo, other: &PodInfo, sign: i64) {
+        if let Ok(candidates) = &self.candidates {
+            let change = WhatIf { other, node, sign, snapshot: self.snapshot };
+            self.profile.what_if(&mut self.state, candidates, self.pod, &change);
+        }
+    }
+}
+
+/// One plugin's scores.
+#[derive(Clone, Debug)]
+pub struct Scored {
+    /// The plugin.
+    pub plugin: &'static str,
+    /// How much it counts.
+    pub weight: i64,
+    /// The score of each node, 0..=100.
+    pub scores: Vec<i64>,
 }
 
 impl Profile {
@@ -71,64 +142,147 @@ impl Profile {
         snapshot: &Snapshot,
     ) -> Result<Candidates, Rejection> {
         let mut candidates = Candidates::default();
-        for plugin in &self.pre_filter {
+        let mut skip = Vec::new();
+        for (at, plugin) in self.pre_filter.iter().enumerate() {
             match plugin.pre_filter(state, pod, snapshot)? {
-                PreFiltered::All => {}
-                PreFiltered::Skip => {
-                    candidates.skip.insert(plugin.name());
-                }
+                PreFiltered::All => candidates.prepared.push(at),
+                PreFiltered::Skip => skip.push(plugin.name()),
                 PreFiltered::Only(names) => {
-                    candidates.narrowed_by.insert(plugin.name());
-                    let left = match candidates.only.take() {
-                        Some(before) => before.intersection(&names).cloned().collect(),
-                        None => names,
-                    };
-                    if left.is_empty() {
-                        let together = if candidates.narrowed_by.len() > 1 { " simultaneously" } else { "" };
-                        let reason = format!("{}{together}", left_out(&candidates.narrowed_by));
-                        return Err(Rejection::unresolvable(plugin.name(), reason));
-                    }
-                    candidates.only = Some(left);
+                    candidates.prepared.push(at);
+                    candidates.narrow(plugin.name(), names)?;
                 }
             }
         }
+        let asked = self.filter.iter().enumerate().filter(|(_, plugin)| !skip.contains(&plugin.name()));
+        candidates.asked = asked.map(|(at, _)| at).collect();
         Ok(candidates)
     }
 
     /// Runs the filters on one node, up to the first that rejects.
     pub fn filter(&self, state: &CycleState, candidates: &Candidates, pod: &PodInfo, node: &NodeInfo) -> Verdict {
-        self.filter
-            .iter()
-            .filter(|plugin| !candidates.skip.contains(plugin.name()))
-            .try_for_each(|plugin| plugin.filter(state, pod, node))
+        candidates.asked.iter().try_for_each(|at| self.filter[*at].filter(state, pod, node))
     }
 
-    /// Runs the post-filters and keeps what they say.
-    pub fn post_filter(&self, unfit: &Unfit<'_>) -> String {
-        let said = self.post_filter.iter().map(|plugin| plugin.post_filter(unfit));
-        said.filter(|text| !text.is_empty()).collect::<Vec<_>>().join(", ")
+    /// Runs the filters as if the pods that wait for room on this node and are as important ran there, and again without
+    /// them. Source: `RunFilterPluginsWithNominatedPods`.
+    pub fn filter_with_nominated(
+        &self,
+        state: &mut CycleState,
+        candidates: &Candidates,
+        pod: &PodInfo,
+        node: &NodeInfo,
+        snapshot: &Snapshot,
+    ) -> Verdict {
+        let counts = |other: &&Arc<PodInfo>| other.priority >= pod.priority && other.uid() != pod.uid();
+        let nominated: Vec<&Arc<PodInfo>> = snapshot.nominated(node.name()).iter().filter(counts).collect();
+        if !nominated.is_empty() {
+            let mut crowded = node.clone();
+            for other in &nominated {
+                crowded.add_pod((*other).clone());
+                self.what_if(state, candidates, pod, &WhatIf { other, node: &crowded, sign: 1, snapshot });
+            }
+            let verdict = self.filter(state, candidates, pod, &crowded);
+            for other in &nominated {
+                self.what_if(state, candidates, pod, &WhatIf { other, node: &crowded, sign: -1, snapshot });
+            }
+            verdict?;
+        }
+        self.filter(state, candidates, pod, node)
     }
 
-    /// The nodes' total scores.
-    pub fn score(&self, state: &mut CycleState, pod: &PodInfo, nodes: &[&NodeInfo]) -> Vec<i64> {
-        let mut skip = HashSet::new();
-        for plugin in &self.pre_score {
-            if !plugin.pre_score(state, pod, nodes) {
-                skip.insert(plugin.name());
+    /// What every filter says about a node; those that a pre-filter left out say nothing.
+    pub fn verdicts(
+        &self,
+        state: &CycleState,
+        candidates: &Candidates,
+        pod: &PodInfo,
+        node: &NodeInfo,
+    ) -> Vec<(&'static str, Verdict)> {
+        let ask = |at: &usize| (self.filter[*at].name(), self.filter[*at].filter(state, pod, node));
+        candidates.asked.iter().map(ask).collect()
+    }
+
+    fn what_if(&self, state: &mut CycleState, candidates: &Candidates, pod: &PodInfo, change: &WhatIf<'_>) {
+        for at in &candidates.prepared {
+            self.pre_filter[*at].what_if(state, pod, change);
+        }
+    }
+
+    /// Runs the post-filters up to the first that finds a way. Source: `RunPostFilterPlugins`.
+    pub fn post_filter(&self, unfit: &mut Unfit<'_>) -> PostFiltered {
+        let mut all = PostFiltered::default();
+        let mut said = Vec::new();
+        for plugin in &self.post_filter {
+            let PostFiltered { message, nomination } = plugin.post_filter(unfit);
+            if !message.is_empty() {
+                said.push(message);
+            }
+            if !matches!(nomination, Nomination::Keep) {
+                all.nomination = nomination;
+            }
+            if matches!(all.nomination, Nomination::Node(_)) {
+                said.clear();
+                break;
             }
         }
-        let mut totals = vec![0; nodes.len()];
+        all.message = said.join(", ");
+        all
+    }
+
+    /// The nodes' scores by each plugin that has something to say.
+    pub fn score(
+        &self,
+        state: &mut CycleState,
+        pod: &PodInfo,
+        nodes: &[&NodeInfo],
+        snapshot: &Snapshot,
+        mut each: impl FnMut(&'static str, i64, &[i64]),
+    ) {
+        let mut skip = Vec::new();
+        for plugin in &self.pre_score {
+            if !plugin.pre_score(state, pod, nodes, snapshot) {
+                skip.push(plugin.name());
+            }
+        }
         let mut scores = vec![0; nodes.len()];
-        for (plugin, weight) in self.score.iter().filter(|(plugin, _)| !skip.contains(plugin.name())) {
+        for (plugin, weight) in self.score.iter().filter(|(plugin, _)| !skip.contains(&plugin.name())) {
             for (score, node) in scores.iter_mut().zip(nodes) {
                 *score = plugin.score(state, pod, node);
             }
-            plugin.normalize(&mut scores);
-            for (total, score) in totals.iter_mut().zip(&scores) {
+            plugin.normalize(state, nodes, &mut scores);
+            each(plugin.name(), *weight, &scores);
+        }
+    }
+
+    /// The nodes' total scores.
+    pub fn totals(&self, state: &mut CycleState, pod: &PodInfo, nodes: &[&NodeInfo], snapshot: &Snapshot) -> Vec<i64> {
+        let mut totals = vec![0; nodes.len()];
+        self.score(state, pod, nodes, snapshot, |_, weight, scores| {
+            for (total, score) in totals.iter_mut().zip(scores) {
                 *total += weight * score;
             }
-        }
+        });
         totals
+    }
+
+    /// All plugins that can reject a pod, each once or twice.
+    fn rejecting(&self) -> impl Iterator<Item = &dyn Plugin> {
+        let pre = self.pre_filter.iter().map(|plugin| -> &dyn Plugin { &**plugin });
+        pre.chain(self.filter.iter().map(|plugin| -> &dyn Plugin { &**plugin }))
+    }
+
+    /// One of these plugins, which rejected the pod, thinks that it may fit after this event.
+    pub fn wakes(&self, plugins: &BTreeSet<&'static str>, pod: &PodInfo, event: &ClusterEvent) -> bool {
+        let kinds = event.kinds();
+        self.rejecting().any(|plugin| {
+            plugins.contains(plugin.name()) && plugin.events().intersects(kinds) && plugin.wakes(pod, event)
+        })
+    }
+
+    /// The kinds of events that may help a pod which these plugins rejected.
+    pub fn events(&self, plugins: &BTreeSet<&'static str>) -> Events {
+        let involved = self.rejecting().filter(|plugin| plugins.contains(plugin.name()));
+        involved.fold(Events::NONE, |events, plugin| events | plugin.events())
     }
 }
 
@@ -138,6 +292,21 @@ fn left_out(by: &BTreeSet<&'static str>) -> String {
 }
 
 impl Candidates {
+    fn narrow(&mut self, plugin: &'static str, names: BTreeSet<String>) -> Result<(), Rejection> {
+        self.narrowed_by.insert(plugin);
+        let left = match self.only.take() {
+            Some(before) => before.intersection(&names).cloned().collect(),
+            None => names,
+        };
+        if left.is_empty() {
+            let together = if self.narrowed_by.len() > 1 { " simultaneously" } else { "" };
+            let reason = format!("{}{together}", left_out(&self.narrowed_by));
+            return Err(Rejection::unresolvable(plugin, reason));
+        }
+        self.only = Some(left);
+        Ok(())
+    }
+
     /// What holds for the nodes that the pre-filters left out. Source: `findNodesThatFitPod`.
     pub fn absent(&self) -> Option<Rejection> {
         let plugin = self.narrowed_by.first()?;
@@ -150,13 +319,5 @@ impl Diagnosis {
     pub fn reject(&mut self, place: usize, rejection: Rejection) {
         self.plugins.insert(rejection.plugin);
         self.nodes.push((place, rejection));
-    }
-}
-
-impl Profile {
-    /// One of these plugins, which rejected the pod, thinks that it may fit after this event.
-    pub fn wakes(&self, plugins: &BTreeSet<&'static str>, pod: &PodInfo, event: &ClusterEvent) -> bool {
-        self.pre_filter.iter().any(|plugin| plugins.contains(plugin.name()) && plugin.wakes(pod, event))
-            || self.filter.iter().any(|plugin| plugins.contains(plugin.name()) && plugin.wakes(pod, event))
     }
 }

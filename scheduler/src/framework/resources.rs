@@ -23,7 +23,39 @@ pub struct Resources {
     pub scalar: BTreeMap<String, i64>,
 }
 
+/// A resource's name, told apart once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum ResourceName {
+    Cpu,
+    Memory,
+    EphemeralStorage,
+    Scalar(String),
+}
+
+impl ResourceName {
+    /// The resource with this name.
+    pub fn of(name: &str) -> Self {
+        match name {
+            "cpu" => Self::Cpu,
+            "memory" => Self::Memory,
+            "ephemeral-storage" => Self::EphemeralStorage,
+            other => Self::Scalar(other.to_owned()),
+        }
+    }
+}
+
 impl Resources {
+    /// How much there is of a resource.
+    pub fn of(&self, name: &ResourceName) -> i64 {
+        match name {
+            ResourceName::Cpu => self.milli_cpu,
+            ResourceName::Memory => self.memory,
+            ResourceName::EphemeralStorage => self.ephemeral_storage,
+            ResourceName::Scalar(name) => self.scalar.get(name).copied().unwrap_or_default(),
+        }
+    }
+
     /// These amounts as integers, rounded up.
     pub fn new(amounts: impl IntoIterator<Item = (String, Quantity)>) -> Self {
         let mut resources = Self::default();
@@ -45,17 +77,6 @@ impl Resources {
     pub fn parse(texts: Option<&BTreeMap<String, Text>>) -> Self {
         let parse = |(name, text): (&String, _)| Some((name.clone(), Quantity::try_from(text).ok()?));
         Self::new(texts.into_iter().flatten().filter_map(parse))
-    }
-
-    /// How much there is of a resource.
-    pub fn amount(&self, name: &str) -> i64 {
-        match name {
-            "cpu" => self.milli_cpu,
-            "memory" => self.memory,
-            "ephemeral-storage" => self.ephemeral_storage,
-            "pods" => self.pods,
-            other => self.scalar.get(other).copied().unwrap_or_default(),
-        }
     }
 }
 

@@ -1,116 +1,45 @@
-//! `nodeSelector` and `affinity.nodeAffinity`.
+//! `nodeSelector` and `affinity.nodeAffinity`, and what the configuration adds to them for all pods.
 
-use std::collections::{BTreeMap, BTreeSet};
+use k8s_openapi::api::core::v1::{Node, NodeAffinity as Affinity, PreferredSchedulingTerm};
 
-use k8s_openapi::api::core::v1::{Node, NodeSelectorTerm};
-use kubelab_api::selector::label::{Operator, Requirement};
-
+use super::node_selector::{Required, Term, Terms};
 use crate::framework::{
-    ClusterEvent, CycleState, Filter, NodeInfo, Plugin, PodInfo, PreFilter, PreFiltered, PreScore, Rejection, Score,
-    Snapshot, Verdict, normalize,
+    ClusterEvent, CycleState, Events, Filter, NodeInfo, Plugin, PodInfo, PreFilter, PreFiltered, PreScore, Rejection,
+    Score, Snapshot, Verdict, normalize,
 };
 
 /// Upstream: `NodeAffinity`.
-pub struct NodeAffinity;
+#[derive(Clone, Debug, Default)]
+pub struct NodeAffinity {
+    added: Option<Terms>,
+    added_preferred: Vec<(Term, i64)>,
+}
 
 const NO_MATCH: &str = "node(s) didn't match Pod's node affinity/selector";
+const NO_MATCH_ADDED: &str = "node(s) didn't match scheduler-enforced node affinity";
 const CONFLICT: &str = "pod affinity terms conflict";
-/// The only field that terms may name.
-const NAME_FIELD: &str = "metadata.name";
-
-/// What the pod requires, read once a cycle.
-struct Required {
-    labels: BTreeMap<String, String>,
-    /// Any one of them; unset if there is no affinity.
-    terms: Option<Vec<Term>>,
-}
 
 /// What the pod prefers, with weights.
 struct Preferred(Vec<(Term, i64)>);
 
-/// All of these; nothing matches an empty or malformed term.
-struct Term {
-    labels: Vec<Requirement>,
-    fields: Vec<Requirement>,
-    well_formed: bool,
+fn weighted(terms: &[PreferredSchedulingTerm]) -> impl Iterator<Item = (Term, i64)> {
+    let counts = terms.iter().filter(|term| term.weight != 0);
+    counts.map(|term| (Term::new(&term.preference), i64::from(term.weight)))
 }
 
-impl Term {
-    fn new(term: &NodeSelectorTerm) -> Self {
-        let (mut labels, mut fields) = (Vec::new(), Vec::new());
-        let mut well_formed = true;
-        for (expressions, into) in [(&term.match_expressions, &mut labels), (&term.match_fields, &mut fields)] {
-            for expression in expressions.iter().flatten() {
-                let operator = operator(&expression.operator);
-                let values = expression.values.clone().unwrap_or_default();
-                match operator.and_then(|operator| Requirement::new(&expression.key, operator, values).ok()) {
-                    Some(requirement) => into.push(requirement),
-                    None => well_formed = false,
-                }
-            }
+impl NodeAffinity {
+    /// With this affinity for all pods besides their own. Upstream: `addedAffinity`.
+    pub fn with_added(affinity: &Affinity) -> Self {
+        let preferred = affinity.preferred_during_scheduling_ignored_during_execution.as_deref();
+        Self {
+            added: affinity.required_during_scheduling_ignored_during_execution.as_ref().map(Terms::new),
+            added_preferred: weighted(preferred.unwrap_or_default()).collect(),
         }
-        well_formed &= !(labels.is_empty() && fields.is_empty());
-        Self { labels, fields, well_formed }
     }
 
-    fn matches(&self, name: &str, labels: Option<&BTreeMap<String, String>>) -> bool {
-        let field = || BTreeMap::from([(NAME_FIELD.to_owned(), name.to_owned())]);
-        self.well_formed
-            && self.labels.iter().all(|requirement| requirement.matches(labels))
-            && (self.fields.is_empty() || {
-                let field = field();
-                self.fields.iter().all(|requirement| requirement.matches(Some(&field)))
-            })
-    }
-
-    /// The names of the only nodes that can match, if the term names them.
-    fn names(&self) -> Option<BTreeSet<String>> {
-        let mut names: Option<BTreeSet<String>> = None;
-        let naming =
-            |requirement: &&Requirement| requirement.key() == NAME_FIELD && requirement.operator() == Operator::In;
-        for requirement in self.fields.iter().filter(naming) {
-            let these: BTreeSet<String> = requirement.values().iter().cloned().collect();
-            names = Some(match names {
-                Some(before) => before.intersection(&these).cloned().collect(),
-                None => these,
-            });
-        }
-        names
-    }
-}
-
-fn operator(name: &str) -> Option<Operator> {
-    Some(match name {
-        "In" => Operator::In,
-        "NotIn" => Operator::NotIn,
-        "Exists" => Operator::Exists,
-        "DoesNotExist" => Operator::DoesNotExist,
-        "Gt" => Operator::GreaterThan,
-        "Lt" => Operator::LessThan,
-        _ => return None,
-    })
-}
-
-impl Required {
-    /// Unset if the pod requires nothing.
-    fn of(pod: &PodInfo) -> Option<Self> {
-        let spec = pod.spec()?;
-        let labels = spec.node_selector.clone().unwrap_or_default();
-        let affinity = spec.affinity.as_ref().and_then(|affinity| affinity.node_affinity.as_ref());
-        let required =
-            affinity.and_then(|affinity| affinity.required_during_scheduling_ignored_during_execution.as_ref());
-        let terms = required.map(|selector| selector.node_selector_terms.iter().map(Term::new).collect::<Vec<_>>());
-        (!labels.is_empty() || terms.is_some()).then_some(Self { labels, terms })
-    }
-
-    fn matches(&self, name: &str, labels: Option<&BTreeMap<String, String>>) -> bool {
-        let has = |(key, value): (&String, &String)| labels.and_then(|labels| labels.get(key)) == Some(value);
-        self.labels.iter().all(has)
-            && self.terms.as_ref().is_none_or(|terms| terms.iter().any(|term| term.matches(name, labels)))
-    }
-
-    fn matches_node(&self, node: &Node) -> bool {
-        self.matches(node.metadata.name.as_deref().unwrap_or_default(), node.metadata.labels.as_ref())
+    fn added_matches_node(&self, node: &Node) -> bool {
+        let name = node.metadata.name.as_deref().unwrap_or_default();
+        self.added.as_ref().is_none_or(|added| added.matches(name, node.metadata.labels.as_ref()))
     }
 }
 
@@ -119,12 +48,19 @@ impl Plugin for NodeAffinity {
         "NodeAffinity"
     }
 
+    fn events(&self) -> Events {
+        Events::NODE_ADDED | Events::NODE_LABELS
+    }
+
     fn wakes(&self, pod: &PodInfo, event: &ClusterEvent) -> bool {
-        let matches = |node: &Node| Required::of(pod).is_none_or(|required| required.matches_node(node));
+        let required = Required::of(pod);
+        let matches = |node: &Node| {
+            required.as_ref().is_none_or(|required| required.matches_node(node)) && self.added_matches_node(node)
+        };
         match event {
             ClusterEvent::NodeAdded(node) => matches(node),
             ClusterEvent::NodeUpdated { old, new } => !matches(old) && matches(new),
-            ClusterEvent::PodAssigned(_) | ClusterEvent::PodRemoved(_) => false,
+            _ => true,
         }
     }
 }
@@ -132,24 +68,24 @@ impl Plugin for NodeAffinity {
 impl PreFilter for NodeAffinity {
     /// Where every term names its nodes, as a DaemonSet's pods do, no other node is looked at.
     fn pre_filter(&self, state: &mut CycleState, pod: &PodInfo, _: &Snapshot) -> Result<PreFiltered, Rejection> {
-        let Some(required) = Required::of(pod) else { return Ok(PreFiltered::Skip) };
-        let names: Option<Vec<_>> = required.terms.as_ref().and_then(|terms| terms.iter().map(Term::names).collect());
+        let Some(required) = Required::of(pod) else {
+            return Ok(if self.added.is_none() { PreFiltered::Skip } else { PreFiltered::All });
+        };
+        let names = required.names();
         state.put(required);
-        match names.filter(|names| !names.is_empty()) {
+        match names {
             None => Ok(PreFiltered::All),
-            Some(names) => {
-                let names: BTreeSet<String> = names.into_iter().flatten().collect();
-                if names.is_empty() {
-                    return Err(Rejection::unresolvable(self.name(), CONFLICT));
-                }
-                Ok(PreFiltered::Only(names))
-            }
+            Some(names) if names.is_empty() => Err(Rejection::unresolvable(self.name(), CONFLICT)),
+            Some(names) => Ok(PreFiltered::Only(names)),
         }
     }
 }
 
 impl Filter for NodeAffinity {
     fn filter(&self, state: &CycleState, _: &PodInfo, node: &NodeInfo) -> Verdict {
+        if self.added.as_ref().is_some_and(|added| !added.matches(node.name(), node.labels())) {
+            return Err(Rejection::unresolvable(self.name(), NO_MATCH_ADDED));
+        }
         match state.get::<Required>() {
             Some(required) if !required.matches(node.name(), node.labels()) => {
                 Err(Rejection::unresolvable(self.name(), NO_MATCH))
@@ -160,16 +96,11 @@ impl Filter for NodeAffinity {
 }
 
 impl PreScore for NodeAffinity {
-    fn pre_score(&self, state: &mut CycleState, pod: &PodInfo, _: &[&NodeInfo]) -> bool {
+    fn pre_score(&self, state: &mut CycleState, pod: &PodInfo, _: &[&NodeInfo], _: &Snapshot) -> bool {
         let affinity = pod.spec().and_then(|spec| spec.affinity.as_ref()?.node_affinity.as_ref());
         let preferred =
-            affinity.and_then(|affinity| affinity.preferred_during_scheduling_ignored_during_execution.as_ref());
-        let preferred: Vec<_> = preferred
-            .into_iter()
-            .flatten()
-            .filter(|term| term.weight != 0)
-            .map(|term| (Term::new(&term.preference), i64::from(term.weight)))
-            .collect();
+            affinity.and_then(|affinity| affinity.preferred_during_scheduling_ignored_during_execution.as_deref());
+        let preferred: Vec<_> = weighted(preferred.unwrap_or_default()).chain(self.added_preferred.clone()).collect();
         let any = !preferred.is_empty();
         state.put(Preferred(preferred));
         any
@@ -184,7 +115,7 @@ impl Score for NodeAffinity {
         matching.map(|(_, weight)| weight).sum()
     }
 
-    fn normalize(&self, scores: &mut [i64]) {
+    fn normalize(&self, _: &CycleState, _: &[&NodeInfo], scores: &mut [i64]) {
         normalize(scores, false);
     }
 }
@@ -208,11 +139,11 @@ mod tests {
 
     fn filtered(spec: Value, node: &NodeInfo) -> String {
         let (pod, mut state) = (pod(spec), CycleState::default());
-        match NodeAffinity.pre_filter(&mut state, &pod, &Snapshot::default()) {
+        match NodeAffinity::default().pre_filter(&mut state, &pod, &Snapshot::default()) {
             Err(rejection) => said(Err(rejection)),
             Ok(PreFiltered::Skip) => "skip".into(),
             Ok(PreFiltered::Only(names)) if !names.contains(node.name()) => format!("only {names:?}"),
-            Ok(_) => said(NodeAffinity.filter(&state, &pod, node)),
+            Ok(_) => said(NodeAffinity::default().filter(&state, &pod, node)),
         }
     }
 
@@ -270,9 +201,36 @@ mod tests {
         let nodes = [json!({ "zone": "a" }), json!({ "zone": "a", "disk": "ssd" }), json!({})]
             .map(|labels| node("n", labels, json!({}), json!({})));
         let (pod, mut state) = (pod(preferring), CycleState::default());
-        assert!(NodeAffinity.pre_score(&mut state, &pod, &[]));
-        let mut scores = nodes.map(|node| NodeAffinity.score(&state, &pod, &node));
-        NodeAffinity.normalize(&mut scores);
+        assert!(NodeAffinity::default().pre_score(&mut state, &pod, &[], &Snapshot::default()));
+        let mut scores = nodes.map(|node| NodeAffinity::default().score(&state, &pod, &node));
+        NodeAffinity::default().normalize(&state, &[], &mut scores);
         assert_eq!(scores, [25, 100, 0]);
+    }
+
+    #[test]
+    fn the_configuration_may_add_to_all_pods() {
+        let added: k8s_openapi::api::core::v1::NodeAffinity = serde_json::from_value(json!({
+            "requiredDuringSchedulingIgnoredDuringExecution": {
+                "nodeSelectorTerms": [expression("zone", "In", &["a"])],
+            },
+            "preferredDuringSchedulingIgnoredDuringExecution": [
+                { "weight": 5, "preference": expression("disk", "In", &["ssd"]) },
+            ],
+        }))
+        .unwrap();
+        let plugin = NodeAffinity::with_added(&added);
+        let (pod, mut state) = (pod(json!({ "nodeSelector": { "disk": "ssd" } })), CycleState::default());
+        assert_eq!(plugin.pre_filter(&mut state, &pod, &Snapshot::default()), Ok(PreFiltered::All));
+        for (labels, expected) in [
+            (json!({ "zone": "a", "disk": "ssd" }), "fits".to_owned()),
+            (json!({ "zone": "a" }), format!("{NO_MATCH}!")),
+            (json!({ "zone": "b", "disk": "ssd" }), format!("{NO_MATCH_ADDED}!")),
+        ] {
+            let node = node("n", labels.clone(), json!({}), json!({}));
+            assert_eq!(said(plugin.filter(&state, &pod, &node)), expected, "{labels}");
+        }
+        assert!(plugin.pre_score(&mut state, &pod, &[], &Snapshot::default()));
+        let ssd = node("n", json!({ "disk": "ssd" }), json!({}), json!({}));
+        assert_eq!(plugin.score(&state, &pod, &ssd), 5);
     }
 }

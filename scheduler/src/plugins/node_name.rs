@@ -1,6 +1,6 @@
 //! A pod that names its node runs there or nowhere.
 
-use crate::framework::{ClusterEvent, CycleState, Filter, NodeInfo, Plugin, PodInfo, Rejection, Verdict};
+use crate::framework::{ClusterEvent, CycleState, Events, Filter, NodeInfo, Plugin, PodInfo, Rejection, Verdict};
 
 /// Upstream: `NodeName`.
 pub struct NodeName;
@@ -12,6 +12,10 @@ fn wanted(pod: &PodInfo) -> Option<&str> {
 impl Plugin for NodeName {
     fn name(&self) -> &'static str {
         "NodeName"
+    }
+
+    fn events(&self) -> Events {
+        Events::NODE_ADDED
     }
 
     fn wakes(&self, pod: &PodInfo, event: &ClusterEvent) -> bool {

@@ -1,7 +1,8 @@
 //! A port of a node belongs to one pod.
 
 use crate::framework::{
-    ClusterEvent, CycleState, Filter, NodeInfo, Plugin, PodInfo, PreFilter, PreFiltered, Rejection, Snapshot, Verdict,
+    ClusterEvent, CycleState, Events, Filter, NodeInfo, Plugin, PodInfo, PreFilter, PreFiltered, Rejection, Snapshot,
+    Verdict,
 };
 
 /// Upstream: `NodePorts`.
@@ -12,13 +13,16 @@ impl Plugin for NodePorts {
         "NodePorts"
     }
 
+    fn events(&self) -> Events {
+        Events::NODE_ADDED | Events::POD_REMOVED
+    }
+
     fn wakes(&self, pod: &PodInfo, event: &ClusterEvent) -> bool {
         match event {
-            ClusterEvent::NodeAdded(_) => true,
             ClusterEvent::PodRemoved(gone) => {
                 gone.host_ports.iter().any(|port| pod.host_ports.iter().any(|wanted| wanted.conflicts(port)))
             }
-            ClusterEvent::NodeUpdated { .. } | ClusterEvent::PodAssigned(_) => false,
+            _ => true,
         }
     }
 }

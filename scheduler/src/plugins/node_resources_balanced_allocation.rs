@@ -1,11 +1,20 @@
-//! Nodes whose CPU and memory would be used to like shares are better.
+//! Nodes whose resources (CPU and memory, unless configured) would be used to like shares are better.
 
-use crate::framework::{CycleState, MAX_NODE_SCORE, NodeInfo, Plugin, PodInfo, PreScore, Score};
+use super::resource_strategy::{Weights, cpu_and_memory};
+use crate::framework::{CycleState, MAX_NODE_SCORE, NodeInfo, Plugin, PodInfo, PreScore, Score, Snapshot};
 
 /// Upstream: `NodeResourcesBalancedAllocation`.
-pub struct BalancedAllocation;
+#[derive(Clone, Debug)]
+pub struct BalancedAllocation {
+    /// What is to be balanced; the weights do not matter.
+    pub resources: Weights,
+}
 
-const BALANCED: [&str; 2] = ["cpu", "memory"];
+impl Default for BalancedAllocation {
+    fn default() -> Self {
+        Self { resources: cpu_and_memory() }
+    }
+}
 
 impl Plugin for BalancedAllocation {
     fn name(&self) -> &'static str {
@@ -15,34 +24,33 @@ impl Plugin for BalancedAllocation {
 
 impl PreScore for BalancedAllocation {
     /// Pods that ask for nothing would all go to the same node (kubernetes/kubernetes#129138).
-    fn pre_score(&self, _: &mut CycleState, pod: &PodInfo, _: &[&NodeInfo]) -> bool {
-        BALANCED.iter().any(|name| pod.requests.amount(name) != 0)
+    fn pre_score(&self, _: &mut CycleState, pod: &PodInfo, _: &[&NodeInfo], _: &Snapshot) -> bool {
+        self.resources.iter().any(|(name, _)| pod.requests.of(name) != 0)
     }
 }
 
 impl Score for BalancedAllocation {
     /// The less, the more the shares deviate from each other: `(1 - standard deviation) × 100`.
     fn score(&self, _: &CycleState, pod: &PodInfo, node: &NodeInfo) -> i64 {
-        let shares: Vec<f64> = BALANCED
-            .iter()
-            .filter(|name| node.allocatable.amount(name) != 0)
-            .map(|name| {
-                let requested = node.requested.amount(name) + pod.requests.amount(name);
-                (requested as f64 / node.allocatable.amount(name) as f64).min(1.0)
-            })
-            .collect();
-        ((1.0 - deviation(&shares)) * MAX_NODE_SCORE as f64) as i64
+        let shares = self.resources.iter().filter_map(|(name, _)| {
+            let capacity = node.allocatable.of(name);
+            let requested = node.requested.of(name) + pod.requests.of(name);
+            (capacity != 0).then(|| (requested as f64 / capacity as f64).min(1.0))
+        });
+        ((1.0 - deviation(shares)) * MAX_NODE_SCORE as f64) as i64
     }
 }
 
-fn deviation(shares: &[f64]) -> f64 {
-    match shares {
-        [] => 0.0,
+fn deviation(shares: impl Iterator<Item = f64> + Clone) -> f64 {
+    let mut first = shares.clone();
+    match (first.next(), first.next(), first.next()) {
+        (None, ..) => 0.0,
         // Exact where the general formula is not.
-        [one, other] => ((one - other) / 2.0).abs(),
+        (Some(one), Some(other), None) => ((one - other) / 2.0).abs(),
         _ => {
-            let mean = shares.iter().sum::<f64>() / shares.len() as f64;
-            (shares.iter().map(|share| (share - mean).powi(2)).sum::<f64>() / shares.len() as f64).sqrt()
+            let count = shares.clone().count() as f64;
+            let mean = shares.clone().sum::<f64>() / count;
+            (shares.map(|share| (share - mean).powi(2)).sum::<f64>() / count).sqrt()
         }
     }
 }
@@ -62,9 +70,18 @@ mod tests {
             (json!({ "cpu": "4" }), 50),
             (json!({ "cpu": "40" }), 50),
         ] {
-            let score = BalancedAllocation.score(&CycleState::default(), &asking(requests.clone()), &plain("node-1"));
+            let score = BalancedAllocation::default().score(
+                &CycleState::default(),
+                &asking(requests.clone()),
+                &plain("node-1"),
+            );
             assert_eq!(score, expected, "{requests}");
         }
-        assert!(!BalancedAllocation.pre_score(&mut CycleState::default(), &asking(json!({})), &[]));
+        assert!(!BalancedAllocation::default().pre_score(
+            &mut CycleState::default(),
+            &asking(json!({})),
+            &[],
+            &Snapshot::default()
+        ));
     }
 }

@@ -1,37 +1,57 @@
-//! A node has room for what a pod asks for; emptier nodes are better (`LeastAllocated`, upstream's default strategy).
+//! A node has room for what a pod asks for; which of the nodes with room are better is the scoring strategy's to say.
 
 use k8s_openapi::api::core::v1::Node;
 
+use super::resource_strategy::Strategy;
 use crate::framework::{
-    ClusterEvent, CycleState, Filter, MAX_NODE_SCORE, NodeInfo, Plugin, PodInfo, PreFilter, PreFiltered, Reason,
-    Rejection, Resources, Score, Snapshot, Verdict,
+    ClusterEvent, CycleState, Events, Filter, NodeInfo, Plugin, PodInfo, PreFilter, PreFiltered, Reason, Rejection,
+    Resources, Score, Snapshot, Verdict,
 };
 
 /// Upstream: `NodeResourcesFit`.
-pub struct Fit;
+#[derive(Clone, Debug, Default)]
+pub struct Fit {
+    /// Extended resources that need no room, by name.
+    pub ignored: Vec<String>,
+    /// The same by the part of the name before `/`.
+    pub ignored_groups: Vec<String>,
+    /// What nodes are better.
+    pub strategy: Strategy,
+}
 
-/// What is scored, each with weight 1.
-const SCORED: [&str; 2] = ["cpu", "memory"];
-
-/// What a pod asks for beyond what is free, and whether the node could ever have it.
-fn missing(asked: &Resources, allocatable: &Resources, requested: &Resources) -> (Vec<Reason>, bool) {
-    let mut reasons: Vec<Reason> = Vec::new();
-    let mut resolvable = true;
-    let mut check = |asked: i64, allocatable: i64, requested: i64, reason: &dyn Fn() -> Reason| {
-        if asked > 0 && asked > allocatable - requested {
-            reasons.push(reason());
-            resolvable &= asked <= allocatable;
-        }
-    };
-    check(asked.milli_cpu, allocatable.milli_cpu, requested.milli_cpu, &|| "Insufficient cpu".into());
-    check(asked.memory, allocatable.memory, requested.memory, &|| "Insufficient memory".into());
-    check(asked.ephemeral_storage, allocatable.ephemeral_storage, requested.ephemeral_storage, &|| {
-        "Insufficient ephemeral-storage".into()
-    });
-    for (name, amount) in &asked.scalar {
-        check(*amount, allocatable.amount(name), requested.amount(name), &|| format!("Insufficient {name}").into());
+impl Fit {
+    fn ignores(&self, resource: &str) -> bool {
+        let group = resource.split_once('/').map(|(group, _)| group);
+        self.ignored.iter().any(|ignored| ignored == resource)
+            || group.is_some_and(|group| self.ignored_groups.iter().any(|ignored| ignored == group))
     }
-    (reasons, resolvable)
+
+    /// What a pod asks for beyond what is free, and whether the node could ever have it.
+    fn missing(&self, asked: &Resources, allocatable: &Resources, requested: &Resources) -> (Vec<Reason>, bool) {
+        let mut reasons: Vec<Reason> = Vec::new();
+        let mut resolvable = true;
+        let mut check = |asked: i64, allocatable: i64, requested: i64, reason: &dyn Fn() -> Reason| {
+            if asked > 0 && asked > allocatable - requested {
+                reasons.push(reason());
+                resolvable &= asked <= allocatable;
+            }
+        };
+        check(asked.milli_cpu, allocatable.milli_cpu, requested.milli_cpu, &|| "Insufficient cpu".into());
+        check(asked.memory, allocatable.memory, requested.memory, &|| "Insufficient memory".into());
+        check(asked.ephemeral_storage, allocatable.ephemeral_storage, requested.ephemeral_storage, &|| {
+            "Insufficient ephemeral-storage".into()
+        });
+        for (name, amount) in asked.scalar.iter().filter(|(name, _)| !self.ignores(name)) {
+            let of = |resources: &Resources| resources.scalar.get(name).copied().unwrap_or_default();
+            check(*amount, of(allocatable), of(requested), &|| format!("Insufficient {name}").into());
+        }
+        (reasons, resolvable)
+    }
+
+    fn could_have(&self, node: &Node, pod: &PodInfo) -> bool {
+        let allocatable = Resources::parse(node.status.as_ref().and_then(|status| status.allocatable.as_ref()));
+        self.missing(&pod.requests, &allocatable, &Resources::default()).0.is_empty()
+    }
 }
 
 impl Plugin for Fit {
@@ -39,19 +59,25 @@ impl Plugin for Fit {
         "NodeResourcesFit"
     }
 
+    fn events(&self) -> Events {
+        Events::NODE_ADDED | Events::NODE_ALLOCATABLE | Events::POD_REMOVED | Events::POD_UPDATED
+    }
+
     fn wakes(&self, pod: &PodInfo, event: &ClusterEvent) -> bool {
-        let has_room = |node: &Node| {
-            let allocatable = Resources::parse(node.status.as_ref().and_then(|status| status.allocatable.as_ref()));
-            missing(&pod.requests, &allocatable, &Resources::default()).0.is_empty()
-        };
         match event {
-            ClusterEvent::NodeAdded(node) => has_room(node),
+            ClusterEvent::NodeAdded(node) => self.could_have(node, pod),
             ClusterEvent::NodeUpdated { old, new } => {
                 let allocatable = |node: &Node| node.status.as_ref().and_then(|status| status.allocatable.clone());
-                allocatable(old) != allocatable(new) && has_room(new)
+                allocatable(old) != allocatable(new) && self.could_have(new, pod)
             }
-            ClusterEvent::PodRemoved(_) => true,
-            ClusterEvent::PodAssigned(_) => false,
+            // It was resized and asks for less of something.
+            ClusterEvent::PodUpdated { old, new } => {
+                let (old, new) = (&old.requests, &new.requests);
+                new.milli_cpu < old.milli_cpu
+                    || new.memory < old.memory
+                    || new.ephemeral_storage < old.ephemeral_storage
+            }
+            _ => true,
         }
     }
 }
@@ -64,8 +90,9 @@ impl PreFilter for Fit {
 
 impl Filter for Fit {
     fn filter(&self, _: &CycleState, pod: &PodInfo, node: &NodeInfo) -> Verdict {
-        let (mut reasons, resolvable) = missing(&pod.requests, &node.allocatable, &node.requested);
-        if node.pods.len() as i64 + 1 > node.allocatable.pods {
+        let full = node.pods.len() as i64 + 1 > node.allocatable.pods;
+        let (mut reasons, resolvable) = self.missing(&pod.requests, &node.allocatable, &node.requested);
+        if full {
             reasons.insert(0, "Too many pods".into());
         }
         if reasons.is_empty() {
@@ -76,23 +103,8 @@ impl Filter for Fit {
 }
 
 impl Score for Fit {
-    /// The share that stays free, over the resources that the node has.
     fn score(&self, _: &CycleState, pod: &PodInfo, node: &NodeInfo) -> i64 {
-        let (mut sum, mut count) = (0, 0);
-        for name in SCORED {
-            let allocatable = node.allocatable.amount(name);
-            if allocatable == 0 {
-                continue;
-            }
-            let requested = node.scored_requested.amount(name) + pod.scored_requests.amount(name);
-            count += 1;
-            if requested <= allocatable {
-                // The product of a score and a number of bytes may pass 64 bits.
-                let free = i128::from(allocatable - requested) * i128::from(MAX_NODE_SCORE) / i128::from(allocatable);
-                sum += i64::try_from(free).unwrap_or(MAX_NODE_SCORE);
-            }
-        }
-        if count == 0 { 0 } else { sum / count }
+        self.strategy.score(pod, node)
     }
 }
 
@@ -125,10 +137,10 @@ mod tests {
             (json!({ "gpu.example/y": "1" }), "Insufficient gpu.example/y!"),
         ] {
             let pod = asking(requests.clone());
-            assert_eq!(said(Fit.filter(&CycleState::default(), &pod, &node)), expected, "{requests}");
+            assert_eq!(said(Fit::default().filter(&CycleState::default(), &pod, &node)), expected, "{requests}");
         }
         node.add_pod(Arc::new(pod(json!({ "name": "other" }))));
-        assert_eq!(said(Fit.filter(&CycleState::default(), &asking(json!({})), &node)), "Too many pods");
+        assert_eq!(said(Fit::default().filter(&CycleState::default(), &asking(json!({})), &node)), "Too many pods");
     }
 
     #[test]
@@ -146,7 +158,8 @@ mod tests {
     fn emptier_nodes_score_higher() {
         let mut busy = plain("busy");
         busy.add_pod(Arc::new(asking(json!({ "cpu": "2", "memory": "4Gi" }))));
-        let score = |requests: Value, node: &NodeInfo| Fit.score(&CycleState::default(), &asking(requests), node);
+        let score =
+            |requests: Value, node: &NodeInfo| Fit::default().score(&CycleState::default(), &asking(requests), node);
         for (requests, empty, half) in [
             (json!({ "cpu": "1", "memory": "2Gi" }), 75, 25),
             (json!({ "cpu": "4", "memory": "8Gi" }), 0, 0),
@@ -164,7 +177,7 @@ mod tests {
         let small = asking(json!({ "cpu": "1" }));
         let large = asking(json!({ "cpu": "5" }));
         let added = ClusterEvent::NodeAdded(plain("node-1").node.unwrap());
-        assert!(Fit.wakes(&small, &added) && !Fit.wakes(&large, &added));
-        assert!(Fit.wakes(&large, &ClusterEvent::PodRemoved(Arc::new(small))));
+        assert!(Fit::default().wakes(&small, &added) && !Fit::default().wakes(&large, &added));
+        assert!(Fit::default().wakes(&large, &ClusterEvent::PodRemoved(Arc::new(small))));
     }
 }

@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1::Taint;
 use kubelab_api::well_known::taint;
 
 use super::toleration;
-use crate::framework::{ClusterEvent, CycleState, Filter, NodeInfo, Plugin, PodInfo, Rejection, Verdict};
+use crate::framework::{ClusterEvent, CycleState, Events, Filter, NodeInfo, Plugin, PodInfo, Rejection, Verdict};
 
 /// Upstream: `NodeUnschedulable`.
 pub struct NodeUnschedulable;
@@ -18,6 +18,10 @@ fn tolerates(pod: &PodInfo) -> bool {
 impl Plugin for NodeUnschedulable {
     fn name(&self) -> &'static str {
         "NodeUnschedulable"
+    }
+
+    fn events(&self) -> Events {
+        Events::NODE_ADDED | Events::NODE_TAINTS
     }
 
     fn wakes(&self, pod: &PodInfo, event: &ClusterEvent) -> bool {

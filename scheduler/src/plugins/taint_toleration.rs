@@ -6,7 +6,8 @@ use kubelab_api::well_known::taint::{NO_EXECUTE, NO_SCHEDULE, PREFER_NO_SCHEDULE
 use super::toleration;
 
 use crate::framework::{
-    ClusterEvent, CycleState, Filter, NodeInfo, Plugin, PodInfo, PreScore, Rejection, Score, Verdict, normalize,
+    ClusterEvent, CycleState, Events, Filter, NodeInfo, Plugin, PodInfo, PreScore, Rejection, Score, Snapshot, Verdict,
+    normalize,
 };
 
 /// Upstream: `TaintToleration`.
@@ -15,11 +16,15 @@ pub struct TaintToleration;
 /// The tolerations that count for scoring.
 struct Preferring(Vec<Toleration>);
 
-fn keeps_away(taints: &[Taint], pod: &PodInfo) -> bool {
-    let tolerations = toleration::of(pod);
+/// A taint keeps pods away that have these tolerations.
+pub fn any_keeps_away(taints: &[Taint], tolerations: &[Toleration]) -> bool {
     taints.iter().any(|taint| {
         matches!(taint.effect.as_str(), NO_SCHEDULE | NO_EXECUTE) && !toleration::any_tolerates(tolerations, taint)
     })
+}
+
+fn keeps_away(taints: &[Taint], pod: &PodInfo) -> bool {
+    any_keeps_away(taints, toleration::of(pod))
 }
 
 impl Plugin for TaintToleration {
@@ -27,12 +32,16 @@ impl Plugin for TaintToleration {
         "TaintToleration"
     }
 
+    fn events(&self) -> Events {
+        Events::NODE_ADDED | Events::NODE_TAINTS
+    }
+
     fn wakes(&self, pod: &PodInfo, event: &ClusterEvent) -> bool {
         let taints = |node: &Node| node.spec.as_ref().and_then(|spec| spec.taints.clone()).unwrap_or_default();
         match event {
             ClusterEvent::NodeAdded(node) => !keeps_away(&taints(node), pod),
             ClusterEvent::NodeUpdated { old, new } => keeps_away(&taints(old), pod) && !keeps_away(&taints(new), pod),
-            ClusterEvent::PodAssigned(_) | ClusterEvent::PodRemoved(_) => false,
+            _ => false,
         }
     }
 }
@@ -47,7 +56,7 @@ impl Filter for TaintToleration {
 }
 
 impl PreScore for TaintToleration {
-    fn pre_score(&self, state: &mut CycleState, pod: &PodInfo, _: &[&NodeInfo]) -> bool {
+    fn pre_score(&self, state: &mut CycleState, pod: &PodInfo, _: &[&NodeInfo], _: &Snapshot) -> bool {
         let counts = |toleration: &&Toleration| {
             matches!(toleration.effect.as_deref().unwrap_or_default(), "" | PREFER_NO_SCHEDULE)
         };
@@ -67,7 +76,7 @@ impl Score for TaintToleration {
         avoided.count() as i64
     }
 
-    fn normalize(&self, scores: &mut [i64]) {
+    fn normalize(&self, _: &CycleState, _: &[&NodeInfo], scores: &mut [i64]) {
         normalize(scores, true);
     }
 }
@@ -104,9 +113,9 @@ mod tests {
         let nodes = [tainted(json!([])), tainted(json!([prefer("a")])), tainted(json!([prefer("a"), prefer("b")]))];
         let pod = pod(json!({ "tolerations": [{ "key": "b", "operator": "Exists", "effect": "NoSchedule" }] }));
         let mut state = CycleState::default();
-        TaintToleration.pre_score(&mut state, &pod, &[]);
+        TaintToleration.pre_score(&mut state, &pod, &[], &Snapshot::default());
         let mut scores: Vec<i64> = nodes.iter().map(|node| TaintToleration.score(&state, &pod, node)).collect();
-        TaintToleration.normalize(&mut scores);
+        TaintToleration.normalize(&state, &[], &mut scores);
         assert_eq!(scores, [100, 50, 0]);
     }
 

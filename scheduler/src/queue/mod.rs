@@ -25,10 +25,24 @@ use std::{
 
 use kubelab_client::{Cause, clock::Instant};
 
-use crate::framework::{ClusterEvent, PodInfo, Profile};
+use crate::framework::{ClusterEvent, Events, PodInfo, Profiles};
 
-const FIRST_BACKOFF: Duration = Duration::from_secs(1);
-const LAST_BACKOFF: Duration = Duration::from_secs(10);
+/// How long a pod that could not be placed waits at least before it is tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backoff {
+    /// After the first attempt; it doubles with each.
+    pub initial: Duration,
+    /// After any.
+    pub max: Duration,
+}
+
+impl Default for Backoff {
+    /// Source: `podInitialBackoffSeconds` and `podMaxBackoffSeconds`.
+    fn default() -> Self {
+        Self { initial: Duration::from_secs(1), max: Duration::from_secs(10) }
+    }
+}
+
 /// How long a pod may stay unschedulable without being tried, and how often that is looked at.
 const LEFT_OVER: Duration = Duration::from_secs(5 * 60);
 const LOOK_EVERY: Duration = Duration::from_secs(30);
@@ -53,8 +67,9 @@ pub struct QueuedPod {
     pub first_queued: Instant,
     /// Its number, in the order in which pods came.
     pub ticket: u64,
-    /// What rejected it at the last attempt.
+    /// What rejected it at the last attempt, and the kinds of events that may help.
     rejected_by: BTreeSet<&'static str>,
+    awaits: Events,
     /// The number of the last event before it was popped.
     event: u64,
 }
@@ -80,12 +95,14 @@ pub struct Counts {
 
 /// The queue.
 pub struct Queue {
-    profile: Arc<Profile>,
+    profiles: Arc<Profiles>,
+    lengths: Backoff,
     pods: HashMap<String, (Place, QueuedPod)>,
     active: BTreeMap<SortKey, String>,
     backoff: BTreeMap<(Instant, u64), String>,
     unschedulable: HashSet<String>,
-    in_flight: HashSet<String>,
+    /// With what came of them meanwhile.
+    in_flight: HashMap<String, Option<Arc<PodInfo>>>,
     /// Events since the oldest pod in flight was popped, with the number of the first of them.
     events: VecDeque<ClusterEvent>,
     first_event: u64,
@@ -95,15 +112,16 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// An empty queue for this profile's pods.
-    pub fn new(profile: Arc<Profile>) -> Self {
+    /// An empty queue for these profiles' pods.
+    pub fn new(profiles: Arc<Profiles>, lengths: Backoff) -> Self {
         Self {
-            profile,
+            profiles,
+            lengths,
             pods: HashMap::new(),
             active: BTreeMap::new(),
             backoff: BTreeMap::new(),
             unschedulable: HashSet::new(),
-            in_flight: HashSet::new(),
+            in_flight: HashMap::new(),
             events: VecDeque::new(),
             first_event: 0,
             next_ticket: 0,
@@ -114,7 +132,8 @@ impl Queue {
     /// A pod waits, or changed while it does.
     pub fn put(&mut self, info: Arc<PodInfo>, cause: Cause, now: Instant) {
         let uid = info.uid();
-        if self.in_flight.contains(uid) {
+        if let Some(latest) = self.in_flight.get_mut(uid) {
+            *latest = Some(info);
             return;
         }
         let Some((place, old)) = self.pods.get(uid) else {
@@ -128,12 +147,13 @@ impl Queue {
                 first_queued: now,
                 ticket,
                 rejected_by: BTreeSet::new(),
+                awaits: Events::NONE,
                 event: 0,
             };
             return self.activate(pod);
         };
         let place = *place;
-        let matters = old.info.spec() != info.spec() || old.info.pod.metadata.labels != info.pod.metadata.labels;
+        let matters = differ(&old.info, &info);
         let uid = uid.to_owned();
         if let Some((_, pod)) = self.pods.get_mut(&uid) {
             pod.info = info;
@@ -172,7 +192,7 @@ impl Queue {
         let mut pod = self.take(&uid)?;
         pod.attempts += 1;
         pod.event = self.first_event + self.events.len() as u64;
-        self.in_flight.insert(uid);
+        self.in_flight.insert(uid, None);
         Some(pod)
     }
 
@@ -189,20 +209,23 @@ impl Queue {
 
     /// A pod in flight could not be handled: something is wrong that has nothing to do with where it fits.
     pub fn failed(&mut self, mut pod: QueuedPod, now: Instant) {
-        if self.land(pod.info.uid()) {
-            pod.queued = now;
-            pod.rejected_by.clear();
-            self.back_off(pod, false);
-        }
+        let Some(latest) = self.land(pod.info.uid()) else { return };
+        pod.info = latest.unwrap_or(pod.info);
+        pod.queued = now;
+        pod.rejected_by.clear();
+        self.back_off(pod, false);
     }
 
     /// A pod in flight fits nowhere: it waits for an event that one of these plugins thinks may help.
     pub fn unschedulable(&mut self, mut pod: QueuedPod, plugins: BTreeSet<&'static str>, now: Instant) {
-        let helped = self.happened_since(&pod, &plugins);
-        if !self.land(pod.info.uid()) {
-            return;
+        let mut helped = self.happened_since(&pod, &plugins);
+        let Some(latest) = self.land(pod.info.uid()) else { return };
+        if let Some(latest) = latest {
+            helped |= differ(&pod.info, &latest);
+            pod.info = latest;
         }
         pod.queued = now;
+        pod.awaits = self.profiles.of(&pod.info).map_or(Events::NONE, |profile| profile.events(&plugins));
         pod.rejected_by = plugins;
         if helped {
             return self.back_off(pod, true);
@@ -215,9 +238,10 @@ impl Queue {
 
     /// Something happened.
     pub fn on_event(&mut self, event: ClusterEvent, now: Instant) {
+        let kinds = event.kinds();
         let wakes = |uid: &&String| {
-            let (_, pod) = &self.pods[*uid];
-            self.profile.wakes(&pod.rejected_by, &pod.info, &event)
+            let Some((_, pod)) = self.pods.get(*uid) else { return false };
+            pod.awaits.intersects(kinds) && self.wakes(&pod.rejected_by, &pod.info, &event)
         };
         let woken: Vec<String> = self.unschedulable.iter().filter(wakes).cloned().collect();
         for uid in woken {
@@ -252,24 +276,25 @@ impl Queue {
     /// Moves a pod that may fit now to where it is tried: at once, or once its back-off is over.
     fn wake(&mut self, uid: &str, now: Instant) {
         let Some(pod) = self.take(uid) else { return };
-        if pod.attempts > 0 && backoff_end(&pod) > now { self.back_off(pod, true) } else { self.activate(pod) }
+        if pod.attempts > 0 && self.backoff_end(&pod) > now { self.back_off(pod, true) } else { self.activate(pod) }
     }
 
     fn activate(&mut self, pod: QueuedPod) {
         let uid = pod.info.uid().to_owned();
-        let place = if self.profile.pre_enqueue.iter().all(|plugin| plugin.pre_enqueue(&pod.info).is_ok()) {
-            let key = self.profile.queue_sort.key(&pod);
-            self.active.insert(key, uid.clone());
-            Place::Active(key)
-        } else {
-            Place::Gated
+        let place = match self.profiles.of(&pod.info) {
+            Some(profile) if profile.pre_enqueue.iter().all(|plugin| plugin.pre_enqueue(&pod.info).is_ok()) => {
+                let key = profile.queue_sort.key(&pod);
+                self.active.insert(key, uid.clone());
+                Place::Active(key)
+            }
+            _ => Place::Gated,
         };
         self.pods.insert(uid, (place, pod));
     }
 
     fn back_off(&mut self, pod: QueuedPod, early: bool) {
         let uid = pod.info.uid().to_owned();
-        let end = backoff_end(&pod);
+        let end = self.backoff_end(&pod);
         self.backoff.insert((end, pod.ticket), uid.clone());
         self.pods.insert(uid, (Place::Backoff(end, early), pod));
     }
@@ -286,8 +311,8 @@ impl Queue {
         Some(pod)
     }
 
-    /// A pod is in flight no longer; says whether it was.
-    fn land(&mut self, uid: &str) -> bool {
+    /// A pod is in flight no longer; gives what came of it meanwhile, if it was.
+    fn land(&mut self, uid: &str) -> Option<Option<Arc<PodInfo>>> {
         let landed = self.in_flight.remove(uid);
         if self.in_flight.is_empty() {
             self.first_event += self.events.len() as u64;
@@ -299,14 +324,23 @@ impl Queue {
     /// Something that may help happened while the pod was in flight.
     fn happened_since(&self, pod: &QueuedPod, plugins: &BTreeSet<&'static str>) -> bool {
         let Some(skip) = pod.event.checked_sub(self.first_event) else { return true };
-        self.events.iter().skip(skip as usize).any(|event| self.profile.wakes(plugins, &pod.info, event))
+        self.events.iter().skip(skip as usize).any(|event| self.wakes(plugins, &pod.info, event))
+    }
+
+    fn wakes(&self, plugins: &BTreeSet<&'static str>, pod: &PodInfo, event: &ClusterEvent) -> bool {
+        self.profiles.of(pod).is_some_and(|profile| profile.wakes(plugins, pod, event))
+    }
+
+    /// When a pod may be tried again.
+    fn backoff_end(&self, pod: &QueuedPod) -> Instant {
+        let doublings = pod.attempts.saturating_sub(1).min(16);
+        pod.queued + (self.lengths.initial * (1 << doublings)).min(self.lengths.max)
     }
 }
 
-/// When a pod may be tried again.
-fn backoff_end(pod: &QueuedPod) -> Instant {
-    let doublings = pod.attempts.saturating_sub(1).min(16);
-    pod.queued + (FIRST_BACKOFF * (1 << doublings)).min(LAST_BACKOFF)
+/// A change of the pod itself that may let it fit.
+fn differ(old: &PodInfo, new: &PodInfo) -> bool {
+    old.spec() != new.spec() || old.labels() != new.labels()
 }
 
 #[cfg(test)]

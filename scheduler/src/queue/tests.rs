@@ -7,7 +7,7 @@ use crate::testing::{asking, pod};
 const SECOND: Duration = Duration::from_secs(1);
 
 fn queue() -> Queue {
-    Queue::new(Arc::new(Profile::default()))
+    Queue::new(Arc::new(Profiles::default()), Backoff::default())
 }
 
 fn named(name: &str, priority: i32) -> Arc<PodInfo> {

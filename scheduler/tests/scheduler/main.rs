@@ -8,6 +8,7 @@
 mod fake;
 mod placing;
 mod processes;
+mod properties;
 
 use std::{collections::BTreeMap, time::Duration};
 

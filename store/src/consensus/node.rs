@@ -64,6 +64,8 @@ pub(crate) struct Node {
     pub(super) machine: Machine,
     pub(super) view: Arc<View>,
     pub(super) proposals: Proposals,
+    /// Sequences of those that raft has not been given yet.
+    pub(super) fresh: Vec<u64>,
     pub(super) reads: Reads,
     /// Ticks since the start.
     pub(super) now: u64,
@@ -121,6 +123,7 @@ impl Node {
             applied: base.0,
             max_size_per_msg: 1 << 20,
             max_inflight_msgs: 256,
+            batch_append: true,
             check_quorum: true,
             pre_vote: true,
             read_only_option: ReadOnlyOption::Safe,
@@ -136,6 +139,7 @@ impl Node {
             machine: Machine::restore(frozen.state, frozen.sessions),
             view,
             proposals: Proposals::new(config.epoch),
+            fresh: Vec::new(),
             reads: Reads::new(config.id, config.epoch),
             now: 0,
             insists: false,
@@ -169,6 +173,7 @@ impl Node {
         for input in inputs {
             self.take(input, &mut outputs);
         }
+        self.attempt_fresh();
         self.drain(&mut outputs);
         if self.repeat() {
             self.drain(&mut outputs);

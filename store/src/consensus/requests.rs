@@ -16,6 +16,8 @@ use crate::{
     members,
 };
 
+/// Bytes of proposals after which a message takes no more of them.
+const MESSAGE: usize = 1 << 20;
 /// Keys that the leader removes at a time when their time has come.
 const EXPIRE: usize = 64;
 
@@ -23,7 +25,7 @@ impl Node {
     pub(super) fn propose(&mut self, token: u64, body: Bytes, outputs: &mut Vec<Output>) {
         let added = if self.disk_full { Err(Refusal::DiskFull) } else { self.proposals.add(token, body, self.now) };
         match added {
-            Ok(sequence) => self.attempt(sequence),
+            Ok(sequence) => self.fresh.push(sequence),
             Err(refusal) => outputs.push(Output::Answer { token, result: Err(refusal) }),
         }
     }
@@ -41,14 +43,32 @@ impl Node {
         let _ = self.raw.propose_conf_change(Vec::new(), change.encode());
     }
 
-    /// Hands a proposal to raft, which passes it to the leader; without one it is repeated later.
-    fn attempt(&mut self, sequence: u64) {
-        let Some((header, body)) = self.proposals.attempt(sequence) else { return };
-        let entry = Entry { data: body, context: Header::encode(&header), ..Default::default() };
-        let mut message = Message { msg_type: MessageType::MsgPropose, from: self.config.id, ..Default::default() };
-        message.set_entries(vec![entry].into());
-        if self.raw.raft.step(message).is_ok() && self.raw.raft.state == StateRole::Leader {
-            self.proposals.logged(sequence, self.raw.raft.term);
+    /// Hands the proposals that came since the last time to raft, all that fit into one message at once: a message to
+    /// each peer costs more than what is in it.
+    pub(super) fn attempt_fresh(&mut self) {
+        let fresh = std::mem::take(&mut self.fresh);
+        self.attempt(fresh);
+    }
+
+    /// Hands proposals to raft, which passes them to the leader; without one they are repeated later.
+    fn attempt(&mut self, sequences: Vec<u64>) {
+        let mut sequences = sequences.into_iter().peekable();
+        while sequences.peek().is_some() {
+            let (mut batch, mut entries, mut size) = (Vec::new(), Vec::new(), 0);
+            while size < MESSAGE
+                && let Some(sequence) = sequences.next()
+            {
+                let Some((header, body)) = self.proposals.attempt(sequence) else { continue };
+                size += body.len();
+                batch.push(sequence);
+                entries.push(Entry { data: body, context: Header::encode(&header), ..Default::default() });
+            }
+            let mut message = Message { msg_type: MessageType::MsgPropose, from: self.config.id, ..Default::default() };
+            message.set_entries(entries.into());
+            let raft = &mut self.raw.raft;
+            if !batch.is_empty() && raft.step(message).is_ok() && raft.state == StateRole::Leader {
+                batch.into_iter().for_each(|sequence| self.proposals.logged(sequence, raft.term));
+            }
         }
     }
 
@@ -78,13 +98,12 @@ impl Node {
         }
         let leads_in = (raft.state == StateRole::Leader).then_some(raft.term);
         let due = self.proposals.due(self.now, leads_in, changed);
-        for sequence in &due {
-            self.attempt(*sequence);
-        }
+        let repeats = !due.is_empty();
+        self.attempt(due);
         let round = self.reads.begin(self.now, changed);
         if let Some(context) = round {
             self.raw.read_index(context.to_vec());
         }
-        !due.is_empty() || round.is_some()
+        repeats || round.is_some()
     }
 }

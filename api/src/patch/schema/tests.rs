@@ -9,7 +9,7 @@ use k8s_openapi::{
         autoscaling::v2 as autoscaling_v2, batch::v1 as batch, certificates::v1 as certificates,
         coordination::v1 as coordination, core::v1 as core, discovery::v1 as discovery, events::v1 as events,
         flowcontrol::v1 as flowcontrol, networking::v1 as networking, node::v1 as node, policy::v1 as policy,
-        rbac::v1 as rbac, scheduling::v1 as scheduling, storage::v1 as storage,
+        rbac::v1 as rbac, resource::v1 as devices, scheduling::v1 as scheduling, storage::v1 as storage,
     },
     apiextensions_apiserver::pkg::apis::apiextensions::v1 as apiextensions,
     kube_aggregator::pkg::apis::apiregistration::v1 as apiregistration,
@@ -48,6 +48,7 @@ fn fields_table() -> String {
         coordination { Lease }
         core { ConfigMap, Endpoints, Event, LimitRange, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod,
             PodTemplate, ReplicationController, ResourceQuota, Secret, Service, ServiceAccount }
+        devices { DeviceClass, ResourceClaim, ResourceClaimTemplate, ResourceSlice }
         discovery { EndpointSlice }
         events { Event }
         flowcontrol { FlowSchema, PriorityLevelConfiguration }

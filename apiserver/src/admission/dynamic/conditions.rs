@@ -1,16 +1,16 @@
 //! Expressions over a request. Source: `k8s.io/apiserver/pkg/admission/plugin/cel` and `plugin/webhook/matchconditions`.
 
-use std::{
-    cell::RefCell,
-    collections::BTreeMap,
-    sync::{Arc, LazyLock},
-};
+use std::{cell::RefCell, collections::BTreeMap, sync::Arc};
 
 use k8s_openapi::api::admissionregistration::v1::{MatchCondition, Variable};
 use kubelab_api::Error;
 use serde_json::Value as Json;
 
-use super::{matching::Target, subject::Subject};
+use super::{
+    matching::Target,
+    request_types::{NAMESPACE, REQUEST},
+    subject::Subject,
+};
 use crate::{
     authorization::{Attributes, Decider},
     cel::{
@@ -24,83 +24,6 @@ use crate::{
 /// The type of `variables`.
 const VARIABLES: &str = "kubernetes.variables";
 
-static NAMESPACE: LazyLock<Type> = LazyLock::new(|| {
-    let strings = || Type::map(Type::String, Type::String);
-    let list = || Type::list(Type::String);
-    let metadata = ObjectType::new(
-        "kubernetes.NamespaceMetadata",
-        [
-            ("name", Type::String),
-            ("generateName", Type::String),
-            ("namespace", Type::String),
-            ("labels", strings()),
-            ("annotations", strings()),
-            ("UID", Type::String),
-            ("creationTimestamp", Type::Timestamp),
-            ("deletionGracePeriodSeconds", Type::Int),
-            ("deletionTimestamp", Type::Timestamp),
-            ("generation", Type::Int),
-            ("resourceVersion", Type::String),
-            ("finalizers", list()),
-        ],
-    );
-    let condition = ObjectType::new(
-        "kubernetes.NamespaceCondition",
-        [
-            ("status", Type::String),
-            ("type", Type::String),
-            ("lastTransitionTime", Type::Timestamp),
-            ("message", Type::String),
-            ("reason", Type::String),
-        ],
-    );
-    let status = [("conditions", Type::list(Type::object(condition))), ("phase", Type::String)];
-    let fields = [
-        ("metadata", Type::object(metadata)),
-        ("spec", Type::object(ObjectType::new("kubernetes.NamespaceSpec", [("finalizers", list())]))),
-        ("status", Type::object(ObjectType::new("kubernetes.NamespaceStatus", status))),
-    ];
-    Type::object(ObjectType::new("kubernetes.Namespace", fields))
-});
-
-static REQUEST: LazyLock<Type> = LazyLock::new(|| {
-    let three = |name: &str, third: &'static str| {
-        let fields = [("group", Type::String), ("version", Type::String), (third, Type::String)];
-        Type::object(ObjectType::new(name, fields))
-    };
-    let kind = || three("kubernetes.GroupVersionKind", "kind");
-    let resource = || three("kubernetes.GroupVersionResource", "resource");
-    let user = ObjectType::new(
-        "kubernetes.UserInfo",
-        [
-            ("username", Type::String),
-            ("uid", Type::String),
-            ("groups", Type::list(Type::String)),
-            ("extra", Type::map(Type::String, Type::list(Type::String))),
-        ],
-    );
-    let fields = [
-        ("kind", kind()),
-        ("resource", resource()),
-        ("subResource", Type::String),
-        ("requestKind", kind()),
-        ("requestResource", resource()),
-        ("requestSubResource", Type::String),
-        ("name", Type::String),
-        ("namespace", Type::String),
-        ("operation", Type::String),
-        ("userInfo", Type::object(user)),
-        ("dryRun", Type::Bool),
-        ("options", Type::Dyn),
-    ];
-    Type::object(ObjectType::new("kubernetes.AdmissionRequest", fields))
-});
-
-/// The type of `namespaceObject`. Source: `BuildNamespaceType`.
-pub fn namespace_type() -> Type {
-    NAMESPACE.clone()
-}
-
 /// Which variables an expression may name beside those that all may.
 #[derive(Clone, Copy, Debug, Default)]
 #[allow(missing_docs)]
@@ -110,15 +33,33 @@ pub struct Scope {
     pub mutations: bool,
 }
 
+/// What is known of the objects that expressions are about.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub struct Objects {
+    pub object: Type,
+    pub params: Type,
+}
+
+impl Default for Objects {
+    fn default() -> Self {
+        Self { object: Type::Dyn, params: Type::Dyn }
+    }
+}
+
 /// The variables of a request. Source: `createEnvForOpts`.
 pub fn environment(scope: Scope) -> Environment {
+    typed_environment(scope, &Objects::default())
+}
+
+fn typed_environment(scope: Scope, objects: &Objects) -> Environment {
     let mut environment = Environment::new()
-        .with("object", Type::Dyn)
-        .with("oldObject", Type::Dyn)
+        .with("object", objects.object.clone())
+        .with("oldObject", objects.object.clone())
         .with("namespaceObject", NAMESPACE.clone())
         .with("request", REQUEST.clone());
     if scope.params {
-        environment = environment.with("params", Type::Dyn);
+        environment = environment.with("params", objects.params.clone());
     }
     if scope.authorizer {
         let named = |name: &str| Type::Named(format!("kubernetes.authorization.{name}").into());
@@ -159,9 +100,14 @@ pub struct Variables {
 impl Variables {
     /// A policy's.
     pub fn new(scope: Scope, variables: &[Variable]) -> Self {
+        Self::typed(scope, &Objects::default(), variables)
+    }
+
+    /// The same, about objects of which more is known.
+    pub fn typed(scope: Scope, objects: &Objects, variables: &[Variable]) -> Self {
         let mut all = Self::default();
         for variable in variables {
-            let program = compile(&all.environment(scope), &variable.expression, &[]);
+            let program = compile(&all.typed_environment(scope, objects), &variable.expression, &[]);
             let kind = program.as_ref().map_or(Type::Dyn, |program| program.output().clone());
             all.kinds.push((variable.name.clone(), kind));
             all.programs.push((variable.name.clone(), program));
@@ -171,8 +117,13 @@ impl Variables {
 
     /// With these variables under `variables`.
     pub fn environment(&self, scope: Scope) -> Environment {
+        self.typed_environment(scope, &Objects::default())
+    }
+
+    /// The same, about objects of which more is known.
+    pub fn typed_environment(&self, scope: Scope, objects: &Objects) -> Environment {
         let fields = self.kinds.iter().map(|(name, kind)| (name.as_str(), kind.clone()));
-        environment(scope).with("variables", Type::object(ObjectType::new(VARIABLES, fields)))
+        typed_environment(scope, objects).with("variables", Type::object(ObjectType::new(VARIABLES, fields)))
     }
 
     /// What is wrong with them, by their places.

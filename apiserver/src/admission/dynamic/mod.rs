@@ -29,6 +29,7 @@ pub mod hooks;
 pub mod matching;
 pub mod mutating;
 pub mod params;
+mod request_types;
 pub mod review;
 pub mod subject;
 pub mod validating;

@@ -222,8 +222,8 @@ impl<'a> Subject<'a> {
                 meta.remove(field);
             }
         }
-        let kind = super::conditions::namespace_type();
-        cel::Value::from_typed_json(&json, &kind)
+        let kind = &*super::request_types::NAMESPACE;
+        cel::Value::from_typed_json(&json, kind)
     }
 
     /// 403 about the object.

@@ -7,8 +7,8 @@ use futures::{Stream, stream};
 use http::HeaderMap;
 use kubelab_api::{Error, Resource};
 use kubelab_proto::objects::{
-    Cause, DeleteRequest, GetRequest, ListRequest, Object, ObjectList, PatchRequest, Target, WatchBatch, WatchEvent,
-    WatchRequest, WriteRequest, objects_server, watch_event::Type,
+    Cause, DeleteRequest, FetchRequest, Fetched, GetRequest, ListRequest, Object, ObjectList, PatchRequest, Target,
+    WatchBatch, WatchEvent, WatchRequest, WriteRequest, objects_server, watch_event::Type,
 };
 use kubelab_store::Door;
 use tokio_util::sync::CancellationToken;
@@ -18,7 +18,7 @@ use super::{audit, status};
 use crate::{
     audit::{record::Ending, within},
     corridor::{self, Body, ListOptions, Options, Response as Outcome, User, Verb},
-    doors::{Connection, Doors, origin::Caller, outline::identity},
+    doors::{Connection, Doors, origin::Caller, outline::identity, rest},
     metrics::{self, Labels, Watching},
     registry::watch::{self, EventType, Watch},
 };
@@ -229,6 +229,13 @@ impl objects_server::Objects for Objects {
         let verb = if whole { Verb::DeleteCollection } else { Verb::Delete };
         let body = if options.is_empty() { Body::None } else { Body::Json(options) };
         object(self.ask(asker, verb, target, cause, body, write_options(false)).await?)
+    }
+
+    async fn fetch(&self, request: Request<FetchRequest>) -> Result<Response<Fetched>, Status> {
+        let asker = self.asker(&request).await?;
+        let answered = rest::fetch(&self.0, &asker.user, &request.into_inner().path).await;
+        let (code, body) = answered.map_err(|error| status::of(&error))?;
+        Ok(Response::new(Fetched { code: code.into(), body }))
     }
 }
 

@@ -2,11 +2,20 @@
 
 use std::time::Instant;
 
-use http::{Method, Request, Response, header::UPGRADE};
-use hyper::body::Incoming;
+use bytes::{Bytes, BytesMut};
+use http::{
+    Method, Request, Response, Uri,
+    header::{ACCEPT, UPGRADE},
+};
+use http_body_util::{BodyExt, Empty};
 use kubelab_api::Error;
 
-use super::{path::Target, query::Query, resource::verb};
+use super::{
+    body::LIMIT,
+    path::{self, Target},
+    query::Query,
+    resource::verb,
+};
 use crate::{
     aggregation::{proxy, remote::Remote},
     authorization::Attributes,
@@ -21,7 +30,7 @@ pub(super) async fn serve(
     remote: &Remote,
     target: Option<Target>,
     query: &Query,
-    request: Request<Incoming>,
+    request: Request<Body>,
 ) -> Result<Response<Body>, Error> {
     let begin = Instant::now();
     let asked = target.as_ref().and_then(|target| verb(request.method(), target, query).ok());
@@ -61,4 +70,32 @@ pub(super) async fn serve(
     };
     doors.metrics.answered(labels, code, begin.elapsed());
     answered
+}
+
+/// What another server answers to a component, which asks by gRPC: the status and the body, as JSON.
+pub(in crate::doors) async fn fetch(doors: &Doors, user: &User, path: &str) -> Result<(u16, Bytes), Error> {
+    let uri: Uri = path.parse().map_err(|error| Error::bad_request(format!("{path:?} is no path: {error}")))?;
+    let remote = doors.aggregator.find(uri.path()).ok_or_else(Error::no_such_page)?;
+    let (target, query) = (path::parse(uri.path()), Query::parse(uri.query()));
+    let body = Empty::<Bytes>::new().map_err(|never| match never {}).boxed_unsync();
+    let request = Request::get(uri).header(ACCEPT, "application/json").body(body).map_err(Error::internal)?;
+    let response = serve(doors, user, &remote, target, &query, request).await?;
+    let code = response.status().as_u16();
+    Ok((code, whole(response.into_body()).await?))
+}
+
+/// The body as one piece, if it is not too large. (`Limited` cannot be used here: its bounds on a boxed error are not seen to
+/// hold where the future must be `Send`.)
+async fn whole(mut body: Body) -> Result<Bytes, Error> {
+    let mut bytes = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        match frame {
+            Ok(frame) => bytes.extend_from_slice(frame.data_ref().map_or(&[], |data| data)),
+            Err(error) => return Err(Error::internal(error)),
+        }
+        if bytes.len() > LIMIT {
+            return Err(Error::internal(format!("the answer has more than {LIMIT} bytes")));
+        }
+    }
+    Ok(bytes.freeze())
 }

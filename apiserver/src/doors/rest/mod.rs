@@ -21,10 +21,12 @@ use http::{
     HeaderMap, HeaderValue, Request, Response,
     header::{ACCEPT, ACCEPT_ENCODING, CACHE_CONTROL, USER_AGENT},
 };
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use kubelab_api::Error;
 use uuid::Uuid;
 
+pub(super) use elsewhere::fetch;
 pub use system::{VERSION, platform};
 
 use super::{Body, Connection, Doors, bearer};
@@ -114,7 +116,10 @@ async fn pass(
         }
     }
     let answered = match (remote, target) {
-        (Some(remote), target) => elsewhere::serve(doors, &user, &remote, target, &query, request).await,
+        (Some(remote), target) => {
+            let request = request.map(|body| body.map_err(Into::into).boxed_unsync());
+            elsewhere::serve(doors, &user, &remote, target, &query, request).await
+        }
         (None, Some(target)) => resource::serve(doors, user, target, query, request).await,
         (None, None) => system::serve(doors, &user, &query, &request),
     };

@@ -10,7 +10,7 @@ use kubelab_api::{
 };
 use serde_json::Value;
 
-use super::{expressions, match_resources};
+use super::{expressions, match_resources, type_check};
 use crate::{
     admission::dynamic::conditions::{Scope, Variables, compile},
     cel::{Environment, Type},
@@ -19,6 +19,7 @@ use crate::{
         defaults::missing,
         kind::{Column, Kind, age, column},
         status::spec_and_status,
+        table::Table,
         validation::choice,
     },
 };
@@ -38,6 +39,10 @@ impl Kind for ValidatingAdmissionPolicyKind {
     }
 
     spec_and_status!(generation);
+
+    fn settle(policy: &mut ValidatingAdmissionPolicy, kinds: &Table) {
+        policy.status = Some(type_check::status(policy, kinds));
+    }
 
     fn validate(policy: &ValidatingAdmissionPolicy, errors: &mut Errors) {
         let Some(spec) = &policy.spec else { return };

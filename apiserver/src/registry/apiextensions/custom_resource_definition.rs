@@ -85,6 +85,7 @@ impl Kind for CustomResourceDefinitionKind {
     fn validate_create(definition: &CustomResourceDefinition, errors: &mut Errors) {
         conversion::validate_authorities(definition, None, errors);
         validation::validate_approval(definition, None, errors);
+        validation::validate_rules(definition, None, errors);
     }
 
     fn validate_update(new: &CustomResourceDefinition, old: &CustomResourceDefinition, errors: &mut Errors) {
@@ -97,6 +98,7 @@ impl Kind for CustomResourceDefinitionKind {
         immutable(&new.spec.names.plural, &old.spec.names.plural, &path.child("names").child("plural"), errors);
         conversion::validate_authorities(new, Some(old), errors);
         validation::validate_approval(new, Some(old), errors);
+        validation::validate_rules(new, Some(old), errors);
     }
 
     fn claim(

@@ -117,10 +117,33 @@ fn validate_common(spec: &CustomResourceDefinitionSpec, path: &Path, errors: &mu
 
 fn validate_schema(version: &CustomResourceDefinitionVersion, has_status: bool, path: &Path, errors: &mut Errors) {
     let schema = version.schema.as_ref().and_then(|schema| schema.open_api_v3_schema.as_ref());
-    if let Some(props) = schema
-        && definition::validate(props, has_status, path, &metadata_of_embedded, errors)
-    {
-        expressions::check(&Schema::new(props), &path.child("openAPIV3Schema"), errors);
+    if let Some(props) = schema {
+        definition::validate(props, has_status, path, &metadata_of_embedded, errors);
+    }
+}
+
+/// What is wrong with the rules in CEL of the schemas, where nothing is wrong with a schema itself. `old` is what a
+/// definition was before.
+pub fn validate_rules(new: &CustomResourceDefinition, old: Option<&CustomResourceDefinition>, errors: &mut Errors) {
+    let (spec, path) = (&new.spec, Path::new("spec"));
+    let schema_of = |version: &CustomResourceDefinitionVersion| version.schema.as_ref()?.open_api_v3_schema.clone();
+    let mut check = |version: &CustomResourceDefinitionVersion, has_status: bool, path: &Path| {
+        let Some(props) = schema_of(version) else { return };
+        let mut ignored = Errors::default();
+        if definition::validate(&props, has_status, path, &metadata_of_embedded, &mut ignored) {
+            let before = old.into_iter().flat_map(|old| &old.spec.versions).find(|old| old.name == version.name);
+            let unchanged = before.and_then(schema_of).is_some_and(|before| before == props);
+            expressions::check::check(&Schema::new(&props), unchanged, &path.child("openAPIV3Schema"), errors);
+        }
+    };
+    if spec.versions.is_empty() || !same(spec, |version| &version.schema) {
+        for (i, version) in spec.versions.iter().enumerate() {
+            let path = path.child("versions").index(i).child("schema");
+            check(version, has_status(version.subresources.as_ref()), &path);
+        }
+    } else {
+        let any_status = spec.versions.iter().any(|version| has_status(version.subresources.as_ref()));
+        check(&spec.versions[0], any_status, &path.child("validation"));
     }
 }
 

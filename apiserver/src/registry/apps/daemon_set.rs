@@ -104,7 +104,10 @@ impl Kind for DaemonSetKind {
             }
             ("RollingUpdate", None) => errors.required(&path.child("rollingUpdate"), ""),
             ("OnDelete", _) => {}
-            (other, _) => errors.not_supported(&path.child("type"), other, &["RollingUpdate", "OnDelete"]),
+            (other, rolling) => {
+                let rolling = rolling.as_ref().map(|rolling| (&rolling.max_unavailable, &rolling.max_surge));
+                workload::unknown_strategy(other, rolling, &["RollingUpdate", "OnDelete"], &path, errors);
+            }
         }
     }
 

@@ -174,7 +174,10 @@ fn validate_strategy(strategy: &DeploymentStrategy, path: &Path, errors: &mut Er
             }
             at_most_100_percent(unavailable, &path_of_rolling.child("maxUnavailable"), errors);
         }
-        (other, _) => errors.not_supported(&path.child("type"), other, &["Recreate", "RollingUpdate"]),
+        (other, rolling) => {
+            let rolling = rolling.as_ref().map(|rolling| (&rolling.max_unavailable, &rolling.max_surge));
+            workload::unknown_strategy(other, rolling, &["Recreate", "RollingUpdate"], path, errors);
+        }
     }
 }
 

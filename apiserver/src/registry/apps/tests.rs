@@ -122,7 +122,9 @@ fn bad_deployments_are_refused_in_upstreams_words() {
         ),
         (
             json!({"spec": {"strategy": {"type": "Blue"}}}),
-            vec!["spec.strategy.type: Unsupported value: \"Blue\": supported values: \"Recreate\", \"RollingUpdate\""],
+            vec![
+                "spec.strategy: Unsupported value: {\"Type\":\"Blue\",\"RollingUpdate\":null}: supported values: \"Recreate\", \"RollingUpdate\"",
+            ],
         ),
         (
             json!({"spec": {"strategy": {"rollingUpdate": {"maxSurge": 0, "maxUnavailable": "0%"}}}}),

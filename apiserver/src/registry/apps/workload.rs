@@ -2,7 +2,10 @@
 
 use k8s_openapi::{
     api::core::v1::PodTemplateSpec,
-    apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta},
+    apimachinery::pkg::{
+        apis::meta::v1::{LabelSelector, ObjectMeta},
+        util::intstr::IntOrString,
+    },
 };
 use kubelab_api::{
     field::{Errors, Path},
@@ -154,4 +157,23 @@ pub fn template_note(new: &PodTemplateSpec, old: &PodTemplateSpec) -> Option<Str
     });
     let images: Vec<_> = images.collect();
     Some(if images.is_empty() { "template changed".into() } else { images.join(", ") })
+}
+
+/// A strategy that is none of the known. Upstream shows its internal type, with the fields in their order.
+pub(super) fn unknown_strategy(
+    kind: &str,
+    rolling: Option<(&Option<IntOrString>, &Option<IntOrString>)>,
+    known: &[&str],
+    path: &Path,
+    errors: &mut Errors,
+) {
+    let rolling = rolling.map_or_else(
+        || "null".to_owned(),
+        |(unavailable, surge)| format!("{{\"MaxUnavailable\":{},\"MaxSurge\":{}}}", json(unavailable), json(surge)),
+    );
+    errors.not_among(path, Value::Null, known);
+    if let Some(error) = errors.0.last_mut() {
+        let shown = format!("{{\"Type\":{kind:?},\"RollingUpdate\":{rolling}}}");
+        error.message = error.message.replacen("\"null\"", &shown, 1);
+    }
 }

@@ -3,10 +3,13 @@
 
 use jiff::{Timestamp, tz::TimeZone};
 use k8s_openapi::api::batch::v1::CronJob;
-use kubelab_api::field::{Errors, Path};
+use kubelab_api::{
+    cron::Schedule,
+    field::{Errors, Path},
+};
 use serde_json::Value;
 
-use super::{job, schedule};
+use super::job;
 use crate::registry::{
     apps::workload,
     cells::{
@@ -54,7 +57,7 @@ impl Kind for CronJobKind {
         } else if spec.schedule.contains("TZ") {
             let detail = "cannot use TZ or CRON_TZ in schedule, use timeZone field instead";
             errors.invalid(&at, spec.schedule.as_str(), detail);
-        } else if let Err(wrong) = schedule::check(&spec.schedule) {
+        } else if let Err(wrong) = Schedule::parse(&spec.schedule) {
             errors.invalid(&at, spec.schedule.as_str(), &wrong);
         }
         if let Some(zone) = &spec.time_zone {

@@ -4,7 +4,6 @@ pub mod cron_job;
 pub mod job;
 mod job_status;
 mod policies;
-pub mod schedule;
 
 #[cfg(test)]
 mod tests;

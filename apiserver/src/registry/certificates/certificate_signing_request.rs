@@ -11,12 +11,13 @@ use kubelab_api::{
     field::{Errors, Path},
     name,
 };
+use rustls_pki_types::{CertificateDer, pem::PemObject};
 use serde_json::Value;
 
 use crate::registry::{
     cells::{self, AGE, NAME, NONE, cells, list, text},
     kind::{Column, Kind, age, column, human_duration},
-    validation::{json, required},
+    validation::{json, required, required_choice},
 };
 
 /// CertificateSigningRequest.
@@ -57,16 +58,63 @@ fn conditions(request: &CertificateSigningRequest) -> &Conditions {
     request.status.as_ref().map_or(&[], |status| list(&status.conditions))
 }
 
-fn is_verdict(condition: &CertificateSigningRequestCondition) -> bool {
-    matches!(condition.type_.as_str(), "Approved" | "Denied")
+/// What is decided about a request, through `approval` alone.
+const VERDICTS: [&str; 2] = ["Approved", "Denied"];
+/// What is true of a request, or not said of it; and once said, stays.
+const FINAL: [&str; 3] = ["Approved", "Denied", "Failed"];
+
+fn of_type<'a>(request: &'a CertificateSigningRequest, kind: &str) -> Vec<&'a CertificateSigningRequestCondition> {
+    conditions(request).iter().filter(|condition| condition.type_ == kind).collect()
 }
 
-/// Conditions that this writer may not touch are as they were.
-fn keep(new: &mut CertificateSigningRequest, old: &Conditions, mine: fn(&CertificateSigningRequestCondition) -> bool) {
-    let said = conditions(new).iter().filter(|condition| mine(condition)).cloned();
-    let kept = old.iter().filter(|condition| !mine(condition)).cloned();
-    let all: Vec<_> = kept.chain(said).collect();
-    new.status.get_or_insert_default().conditions = (!all.is_empty()).then_some(all);
+/// The verdicts that a status update repeats are as they were. Those that it adds or leaves out, it is refused for.
+fn keep_verdicts(new: &mut CertificateSigningRequest, old: &CertificateSigningRequest) {
+    for kind in VERDICTS {
+        let mut before = of_type(old, kind).into_iter();
+        if of_type(new, kind).len() != before.len() {
+            continue;
+        }
+        let conditions = new.status.as_mut().and_then(|status| status.conditions.as_mut());
+        for condition in conditions.into_iter().flatten().filter(|condition| condition.type_ == kind) {
+            if let Some(before) = before.next() {
+                condition.clone_from(before);
+            }
+        }
+    }
+}
+
+/// What every condition must be. What was wrong already may stay so.
+fn validate_conditions(new: &CertificateSigningRequest, old: &CertificateSigningRequest, errors: &mut Errors) {
+    let path = Path::new("status").child("conditions");
+    let undecided = VERDICTS.iter().any(|kind| of_type(old, kind).is_empty());
+    let unique = |request: &CertificateSigningRequest| {
+        let types: BTreeSet<_> = conditions(request).iter().map(|condition| &condition.type_).collect();
+        types.len() == conditions(request).len()
+    };
+    let (was_unique, was_named) = (unique(old), of_type(old, "").is_empty());
+    let mut seen = BTreeSet::new();
+    for (i, condition) in conditions(new).iter().enumerate() {
+        let (kind, path) = (condition.type_.as_str(), path.index(i));
+        if kind.is_empty() && was_named {
+            errors.required(&path.child("type"), "");
+        }
+        let allowed: &[&str] = if FINAL.contains(&kind) { &["True"] } else { &["False", "True", "Unknown"] };
+        required_choice(&condition.status, allowed, &path.child("status"), errors);
+        let other = VERDICTS.iter().any(|verdict| *verdict != kind && seen.contains(verdict));
+        if VERDICTS.contains(&kind) && other && undecided {
+            let detail = "Approved and Denied conditions are mutually exclusive";
+            errors.invalid(&path.child("type"), kind, detail);
+        }
+        if !seen.insert(kind) && was_unique {
+            errors.duplicate(&path.child("type"), kind);
+        }
+    }
+    let path = Path::new("status").child("conditions");
+    for kind in FINAL {
+        if of_type(new, kind).len() < of_type(old, kind).len() {
+            errors.forbidden(&path, &format!("updates may not remove a condition of type {kind:?}"));
+        }
+    }
 }
 
 impl Kind for CertificateSigningRequestKind {
@@ -83,14 +131,45 @@ impl Kind for CertificateSigningRequestKind {
 
     fn prepare_status_update(new: &mut CertificateSigningRequest, old: &CertificateSigningRequest) {
         new.spec.clone_from(&old.spec);
-        keep(new, conditions(old), |condition| !is_verdict(condition));
+        keep_verdicts(new, old);
     }
 
     fn prepare_part(_part: &str, new: &mut CertificateSigningRequest, old: &CertificateSigningRequest) {
         new.spec.clone_from(&old.spec);
         let certificate = old.status.as_ref().and_then(|status| status.certificate.clone());
         new.status.get_or_insert_default().certificate = certificate;
-        keep(new, conditions(old), is_verdict);
+    }
+
+    fn validate_status_update(new: &CertificateSigningRequest, old: &CertificateSigningRequest, errors: &mut Errors) {
+        validate_conditions(new, old, errors);
+        for kind in VERDICTS {
+            if of_type(new, kind).len() > of_type(old, kind).len() {
+                let path = Path::new("status").child("conditions");
+                errors.forbidden(&path, &format!("updates may not add a condition of type {kind:?}"));
+            }
+        }
+        let certificate = |request: &CertificateSigningRequest| {
+            request.status.as_ref().and_then(|status| status.certificate.clone()).unwrap_or_default()
+        };
+        let (given, before, path) = (certificate(new), certificate(old), Path::new("status").child("certificate"));
+        if given == before {
+            return;
+        }
+        if !given.0.is_empty() && !CertificateDer::pem_slice_iter(&given.0).any(|block| block.is_ok()) {
+            errors.invalid(&path, "<certificate data>", "must contain one or more CERTIFICATE PEM blocks");
+        }
+        if !before.0.is_empty() {
+            errors.forbidden(&path, "updates may not modify existing certificate content");
+        }
+    }
+
+    fn validate_part(
+        _part: &str,
+        new: &CertificateSigningRequest,
+        old: &CertificateSigningRequest,
+        errors: &mut Errors,
+    ) {
+        validate_conditions(new, old, errors);
     }
 
     fn validate(request: &CertificateSigningRequest, errors: &mut Errors) {

@@ -41,8 +41,6 @@ impl Kind for EventKind {
     const CREATE_ON_UPDATE: bool = true;
 
     fn validate(event: &Event, errors: &mut Errors) {
-        const MAX: usize = 128;
-        const MAX_MESSAGE: usize = 1024;
         let namespace = text(&event.involved_object.namespace);
         let own = text(&event.metadata.namespace);
         let allowed = match (namespace, event.event_time.is_some()) {
@@ -55,22 +53,11 @@ impl Kind for EventKind {
             let path = Path::new("involvedObject").child("namespace");
             errors.invalid(&path, namespace, "does not match event.namespace");
         }
-        if event.event_time.is_none() {
-            return;
+        if event.event_time.is_some() {
+            of_newer_clients(event, errors);
         }
-        let reporter = Path::new("reportingComponent");
-        required(text(&event.reporting_component), &reporter, errors);
-        form(text(&event.reporting_component), name::label_key, &reporter, errors);
-        for (field, value) in
-            [("reportingInstance", &event.reporting_instance), ("action", &event.action), ("reason", &event.reason)]
-        {
-            required(text(value), &Path::new(field), errors);
-            if text(value).len() > MAX {
-                errors.invalid(&Path::new(field), "", &format!("can have at most {MAX} characters"));
-            }
-        }
-        if text(&event.message).len() > MAX_MESSAGE {
-            errors.invalid(&Path::new("message"), "", &format!("can have at most {MAX_MESSAGE} characters"));
+        for wrong in name::dns1123_subdomain(own) {
+            errors.invalid(&Path::new("namespace"), own, &wrong);
         }
     }
 
@@ -134,6 +121,26 @@ impl Kind for EventKind {
 
     fn note(event: &Event, _old: Option<&Event>) -> String {
         format!("{}: {}", text(&event.reason), text(&event.message).trim())
+    }
+}
+
+/// An event with a time of its own says who reports it, and why.
+fn of_newer_clients(event: &Event, errors: &mut Errors) {
+    const MAX: usize = 128;
+    const MAX_MESSAGE: usize = 1024;
+    let reporter = Path::new("reportingController");
+    required(text(&event.reporting_component), &reporter, errors);
+    form(text(&event.reporting_component), name::label_key, &reporter, errors);
+    for (field, value) in
+        [("reportingInstance", &event.reporting_instance), ("action", &event.action), ("reason", &event.reason)]
+    {
+        required(text(value), &Path::new(field), errors);
+        if text(value).len() > MAX {
+            errors.invalid(&Path::new(field), "", &format!("can have at most {MAX} characters"));
+        }
+    }
+    if text(&event.message).len() > MAX_MESSAGE {
+        errors.invalid(&Path::new("message"), "", &format!("can have at most {MAX_MESSAGE} characters"));
     }
 }
 

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use kubelab_api::structural::{Additional, Schema};
+use kubelab_api::structural::{Additional, ListType, Schema};
 
-use crate::cel::{ObjectType, Type};
+use crate::cel::{Grouping, ObjectType, Type};
 
 /// The type of a whole object: also its apiVersion, its kind and its names.
 pub fn root(schema: &Schema) -> Option<Type> {
@@ -17,7 +17,7 @@ pub fn of(schema: &Schema) -> Option<Type> {
         return Some(Type::Dyn);
     }
     Some(match schema.kind.as_str() {
-        "array" => Type::list(of(schema.items.as_deref()?)?),
+        "array" => Type::List(of(schema.items.as_deref()?)?.into(), grouping(schema)),
         "object" => match &schema.additional {
             Additional::Of(values) => Type::map(Type::String, of(values)?),
             _ => Type::object(record(schema)),
@@ -33,6 +33,17 @@ pub fn of(schema: &Schema) -> Option<Type> {
         "integer" => Type::Int,
         _ => return None,
     })
+}
+
+fn grouping(schema: &Schema) -> Grouping {
+    match schema.list_type {
+        Some(ListType::Set) => Grouping::Set,
+        Some(ListType::Map) => {
+            let escaped = |key: &String| escape(key).unwrap_or_else(|| key.clone()).into();
+            Grouping::Map(schema.list_keys.iter().map(escaped).collect())
+        }
+        _ => Grouping::Atomic,
+    }
 }
 
 fn record(schema: &Schema) -> ObjectType {

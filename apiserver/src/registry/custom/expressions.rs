@@ -1,5 +1,9 @@
 //! The rules in CEL of a schema. Source: `pkg/apiserver/schema/cel/{compilation,validation}.go`.
 
+mod bound;
+pub mod check;
+mod costs;
+
 use std::collections::BTreeMap;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::ValidationRule;
@@ -7,7 +11,7 @@ use kubelab_api::{
     field::{Errors, Path},
     structural::{Additional, ListType, Schema, definition::field_path},
 };
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::declared;
 use crate::cel::{self, Activation, Budget, Environment, Failure, Program, RUNTIME_BUDGET, Type};
@@ -77,14 +81,19 @@ impl Expressions {
     }
 }
 
+/// What a rule about values of this type can name.
+fn environment(said: &ValidationRule, kind: &Type) -> Environment {
+    let old = match said.optional_old_self {
+        Some(true) => Type::optional(kind.clone()),
+        _ => kind.clone(),
+    };
+    Environment::new().with("self", kind.clone()).with("oldSelf", old)
+}
+
 impl Rule {
     fn new(said: &ValidationRule, schema: &Schema, kind: &Type) -> (Self, Vec<Wrong>) {
         let mut wrong = Vec::new();
-        let old = match said.optional_old_self {
-            Some(true) => Type::optional(kind.clone()),
-            _ => kind.clone(),
-        };
-        let environment = Environment::new().with("self", kind.clone()).with("oldSelf", old);
+        let environment = environment(said, kind);
         let compile = |text: &str, wanted: &Type, must_be: &str| match environment.compile(text) {
             Err(error) => Err(format!("compilation failed: {error}")),
             Ok(program) if program.output() != wanted => Err(must_be.to_owned()),
@@ -253,63 +262,5 @@ impl Run<'_> {
     }
 }
 
-/// What is wrong with the rules of a schema themselves.
-pub fn check(schema: &Schema, path: &Path, errors: &mut Errors) {
-    Check { errors }.visit(schema, &declared::root(schema), path, None);
-}
-
-struct Check<'a> {
-    errors: &'a mut Errors,
-}
-
-impl Check<'_> {
-    /// `uncorrelated` is where an object's past and present can no longer be told to belong together.
-    fn visit(&mut self, schema: &Schema, kind: &Option<Type>, path: &Path, uncorrelated: Option<&Path>) {
-        for (index, rule) in schema.rules.iter().enumerate() {
-            let path = path.child("x-kubernetes-validations").index(index);
-            self.rule(rule, schema, kind.as_ref().unwrap_or(&Type::Dyn), &path, uncorrelated);
-        }
-        if let Additional::Of(values) = &schema.additional {
-            self.visit(values, &declared::of(values), &path.child("additionalProperties"), uncorrelated);
-        }
-        for (name, property) in &schema.properties {
-            self.visit(property, &declared::of(property), &path.child("properties").key(name), uncorrelated);
-        }
-        if let Some(items) = &schema.items {
-            let lost = (schema.list_type != Some(ListType::Map)).then_some(path);
-            self.visit(items, &declared::of(items), &path.child("items"), uncorrelated.or(lost));
-        }
-    }
-
-    fn rule(&mut self, said: &ValidationRule, schema: &Schema, kind: &Type, path: &Path, uncorrelated: Option<&Path>) {
-        let (rule, wrong) = Rule::new(said, schema, kind);
-        for wrong in wrong {
-            match wrong {
-                Wrong::Rule(why) => self.errors.invalid(&path.child("rule"), shown(said), &why),
-                Wrong::Message(why) => self.errors.invalid(&path.child("messageExpression"), shown(said), &why),
-            }
-        }
-        if rule.uses_old {
-            if let Some(uncorrelated) = uncorrelated {
-                let detail =
-                    format!("oldSelf cannot be used on the uncorrelatable portion of the schema within {uncorrelated}");
-                self.errors.invalid(&path.child("rule"), said.rule.as_str(), &detail);
-            }
-        } else if let Some(given) = said.optional_old_self.filter(|_| rule.program.is_ok()) {
-            let detail = "may not be set if oldSelf is not used in rule";
-            self.errors.invalid(&path.child("optionalOldSelf"), given, detail);
-        }
-    }
-}
-
-/// A rule as errors show it: upstream's internal type.
-fn shown(rule: &ValidationRule) -> Value {
-    json!({
-        "Rule": rule.rule,
-        "Message": rule.message.as_deref().unwrap_or_default(),
-        "MessageExpression": rule.message_expression.as_deref().unwrap_or_default(),
-        "Reason": rule.reason,
-        "FieldPath": rule.field_path.as_deref().unwrap_or_default(),
-        "OptionalOldSelf": rule.optional_old_self,
-    })
-}
+#[cfg(test)]
+mod tests;

@@ -11,6 +11,7 @@ use kubelab_api::{
 use serde_json::Value;
 
 use super::rules;
+use crate::fairness::objects;
 use crate::registry::{
     cells::{self, AGE, NAME, NONE, cells, list},
     defaults::nonzero,
@@ -59,6 +60,10 @@ impl Kind for FlowSchemaKind {
         }
         for (i, rules) in list(&spec.rules).iter().enumerate() {
             rules::validate(rules, &path.child("rules").index(i), errors);
+        }
+        let name = cells::name(&schema.metadata);
+        if objects::mandatory_schema(name).is_some_and(|fixed| fixed.spec != *spec) {
+            errors.invalid(&path, json(spec), &format!("spec of '{name}' must equal the fixed value"));
         }
         let mut types = BTreeSet::new();
         let conditions = schema.status.as_ref().map_or(&[][..], |status| list(&status.conditions));

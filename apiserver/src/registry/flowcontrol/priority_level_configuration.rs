@@ -11,12 +11,13 @@ use kubelab_api::field::{Errors, Path};
 use serde_json::Value;
 
 use super::flow_schema::EXEMPT;
+use crate::fairness::objects;
 use crate::registry::{
     cells::{self, AGE, NAME, NONE, cells, list},
     defaults::{missing, nonzero},
     kind::{Column, Kind, age, column},
     status::spec_and_status,
-    validation::choice,
+    validation::{choice, json},
 };
 
 /// PriorityLevelConfiguration.
@@ -71,6 +72,7 @@ impl Kind for PriorityLevelConfigurationKind {
             }
             (other, ..) => choice(other, &["Exempt", "Limited"], &path.child("type"), errors),
         }
+        fixed(level, &path, errors);
         let mut types = BTreeSet::new();
         let conditions = level.status.as_ref().map_or(&[][..], |status| list(&status.conditions));
         for (i, condition) in conditions.iter().enumerate() {
@@ -101,6 +103,21 @@ impl Kind for PriorityLevelConfigurationKind {
             shown(queuing.and_then(|queuing| queuing.queue_length_limit)),
             age(&level.metadata, now),
         ]
+    }
+}
+
+/// The levels that requests need whatever else is configured. Of `exempt`, its share of the seats may be chosen.
+fn fixed(level: &PriorityLevelConfiguration, path: &Path, errors: &mut Errors) {
+    let name = cells::name(&level.metadata);
+    let Some(fixed) = objects::mandatory_level(name) else { return };
+    let mut spec = level.spec.clone();
+    let mut except = "";
+    if name == EXEMPT {
+        spec.exempt.clone_from(&fixed.spec.exempt);
+        except = " except the 'spec.exempt' field";
+    }
+    if spec != fixed.spec {
+        errors.invalid(path, json(&level.spec), &format!("spec of '{name}'{except} must equal the fixed value"));
     }
 }
 

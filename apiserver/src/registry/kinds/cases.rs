@@ -16,6 +16,7 @@ use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
+    sync::LazyLock,
 };
 
 use kubelab_api::{
@@ -29,6 +30,8 @@ use crate::registry::{decode::Validation, handler::Handler, object::AnyObject, t
 const MADE: &str = "2026-01-01T00:00:00Z";
 const NOW: &str = "2026-01-01T00:00:10Z";
 const UID: &str = "00000000-0000-0000-0000-000000000001";
+
+static TABLE: LazyLock<Table> = LazyLock::new(Table::built_in);
 
 fn files(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
@@ -99,6 +102,7 @@ impl File<'_> {
             object.metadata_mut().generation = Some(1);
         }
         self.handler.rules.prepare_create(&mut *object);
+        self.handler.rules.settle(&mut *object, &TABLE);
         object
     }
 
@@ -114,7 +118,7 @@ impl File<'_> {
         let object = self.created(with);
         let mut errors = Errors::default();
         self.handler.rules.validate(&*object, &mut errors);
-        self.handler.rules.validate_create(&*object, &mut errors);
+        self.handler.validate_create(&*object, &mut errors);
         texts(&errors)
     }
 
@@ -132,12 +136,13 @@ impl File<'_> {
         }
         if part != "status" && rules.generation() && rules.spec_changed(&*new, &*old) {
             new.metadata_mut().generation = Some(old.metadata().generation.unwrap_or_default() + 1);
+            rules.settle(&mut *new, &TABLE);
         }
         let mut errors = Errors::default();
         match part {
             "" => {
                 rules.validate(&*new, &mut errors);
-                rules.validate_update(&*new, &*old, &mut errors);
+                self.handler.validate_update(&*new, &*old, &mut errors);
             }
             "status" => rules.validate_status_update(&*new, &*old, &mut errors),
             part => {

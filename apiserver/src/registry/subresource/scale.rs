@@ -91,6 +91,20 @@ fn whole(context: &Context, config: &Value) -> Result<Value, Error> {
     Ok(whole)
 }
 
+/// The caller means the object that is there. Source: `scaleUpdatedObjectInfo` of the kinds' storages.
+fn check_uid(context: &Context, wanted: &Scale, present: &Scale) -> Result<(), Error> {
+    let uid = |scale: &Scale| scale.metadata.uid.clone().unwrap_or_default();
+    let (expected, there) = (uid(wanted), uid(present));
+    // Custom resources are not asked for it.
+    if expected.is_empty() || expected == there || context.handler.definition.is_some() {
+        return Ok(());
+    }
+    let mut resource = (*context.handler.resource).clone();
+    resource.plural = format!("{}/scale", resource.plural).into();
+    let message = format!("Precondition failed: UID in precondition: {expected}, UID in object meta: {there}");
+    Err(Error::conflict(&resource, &context.request.name, &message))
+}
+
 fn change(context: &Context, stored: &Stored, wanted: Scale, warnings: Vec<String>) -> Result<Plan, Error> {
     let request = context.request;
     let name = wanted.metadata.name.as_deref().unwrap_or_default();
@@ -110,6 +124,7 @@ fn change(context: &Context, stored: &Stored, wanted: Scale, warnings: Vec<Strin
         (resource.group, resource.kind) = (EXPECTED.group.into(), EXPECTED.kind.into());
         return Err(Error::invalid(&resource, &request.name, &errors));
     }
+    check_uid(context, &wanted, &present)?;
     let mut object = stored.object.duplicate();
     // Without a version, the scale that is there is meant, whatever the kind says of its whole objects.
     if wanted.metadata.resource_version.as_ref().is_some_and(|version| !version.is_empty()) {

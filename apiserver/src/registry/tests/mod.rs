@@ -58,7 +58,7 @@ impl Lab {
 
     fn request(&self, verb: Verb, plural: &str, namespace: &str, name: &str) -> Request {
         let (plural, subresource) = plural.split_once('/').unwrap_or((plural, ""));
-        let resource = resource::named(plural).unwrap();
+        let resource = resources::named(plural).unwrap();
         Request {
             user: User { name: "kubernetes-admin".into(), ..Default::default() },
             agent: "test".into(),

@@ -24,6 +24,12 @@ async fn scale_is_a_view_of_the_replicas() {
         negative.message,
         "Scale.autoscaling \"web\" is invalid: spec.replicas: Invalid value: -1: must be greater than or equal to 0"
     );
+    let mut other = lab.get("deployments/scale", "web").await.unwrap();
+    other["metadata"]["uid"] = "other".into();
+    let refused = lab.update("deployments/scale", other).await.unwrap_err();
+    let words = "Operation cannot be fulfilled on deployments/scale.apps \"web\": Precondition failed: UID in precondition: \
+                 other, UID in object meta: ";
+    assert!(refused.code() == 409 && refused.message.starts_with(words), "{refused}");
     let now = lab.get("deployments", "web").await.unwrap();
     assert_eq!((&now["spec"]["replicas"], &now["metadata"]["generation"]), (&json!(5), &json!(2)));
 }
@@ -71,7 +77,13 @@ async fn both_versions_of_an_event_are_one_object() {
     let mut watch = lab.watch("events.events.k8s.io", ListOptions::default()).await.unwrap();
     let told: Value = serde_json::from_slice(&next(&mut watch).await.events[0].json).unwrap();
     assert_eq!(told, new);
-    let patched = lab.patch("events.events.k8s.io", "e", patch::MERGE, json!({"note": "still"})).await.unwrap();
-    assert_eq!((&patched["note"], &patched["apiVersion"]), (&json!("still"), &json!("events.k8s.io/v1")));
-    assert_eq!(lab.get("events", "e").await.unwrap()["message"], "still");
+    // What was told stays so; that it goes on may be added.
+    let note = json!({"note": "still"});
+    let refused = lab.patch("events.events.k8s.io", "e", patch::MERGE, note).await.unwrap_err();
+    assert!(refused.message.ends_with("message: Invalid value: \"still\": field is immutable"), "{refused}");
+    let patched = lab.patch("events", "e", patch::MERGE, json!({"message": "still"})).await.unwrap();
+    assert_eq!((&patched["message"], &patched["apiVersion"]), (&json!("still"), &json!("v1")));
+    let series = json!({"series": {"count": 2, "lastObservedTime": "2026-01-01T00:00:00.000000Z"}});
+    let goes_on = lab.patch("events.events.k8s.io", "e", patch::MERGE, series).await.unwrap();
+    assert_eq!((&goes_on["series"]["count"], &goes_on["note"]), (&json!(2), &json!("still")));
 }

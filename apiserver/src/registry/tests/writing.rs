@@ -56,7 +56,13 @@ async fn names_are_generated_and_dry_runs_store_nothing() {
     let mut request = lab.request(Verb::Create, "configmaps", "default", "");
     request.body = Body::Json(object.to_string().into());
     request.options.dry_run = true;
-    assert!(lab.object(request).await.unwrap()["metadata"]["uid"].is_string());
+    match lab.send(request).await.unwrap() {
+        Response::Object { json, created } => {
+            assert!(created, "a dry run is answered as what it tries");
+            assert!(decode::metadata(&json).unwrap().uid.is_some());
+        }
+        _ => panic!("no object"),
+    }
     assert_eq!(
         lab.list("configmaps", ListOptions::default()).await.unwrap()["items"].as_array().map(Vec::len),
         Some(1)

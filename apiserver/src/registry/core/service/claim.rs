@@ -1,4 +1,4 @@
-//! Gives a service its addresses and ports, each of which there is one of in the cluster.
+//! Gives a service its addresses and ports, each of which there is one of in the cluster; and each address an object.
 //! Source: `pkg/registry/core/service/{ipallocator,portallocator}`, KEP-3070 and KEP-3668.
 
 use std::{collections::BTreeSet, net::Ipv4Addr};
@@ -8,8 +8,9 @@ use k8s_openapi::api::core::v1::{Service, ServiceSpec};
 use kubelab_api::field::{Errors, Path};
 use serde_json::json;
 
-use super::allocation::{
-    cluster_ips, has_health_check_port, has_node_ports, node_ports, set_cluster_ip, wants_cluster_ip,
+use super::{
+    allocation::{cluster_ips, has_health_check_port, has_node_ports, node_ports, set_cluster_ip, wants_cluster_ip},
+    ip_address,
 };
 use crate::registry::claims::Claims;
 
@@ -35,13 +36,24 @@ pub fn claim(new: Option<&mut Service>, old: Option<&Service>, claims: &mut Clai
         let ports: BTreeSet<_> = node_ports(old).map(|(port, _)| port).collect();
         ports.iter().for_each(|port| claims.release(PORTS, &port.to_string()));
     }
+    let before: Vec<&str> = old.and_then(|old| old.spec.as_ref()).into_iter().flat_map(cluster_ips).collect();
+    let mut after = Vec::new();
     if let Some(spec) = new.and_then(|new| new.spec.as_mut()) {
-        claim_addresses(spec, claims, errors);
+        claim_addresses(spec, &before, claims, errors);
         claim_ports(spec, claims, errors);
+        after.extend(cluster_ips(spec).map(str::to_owned));
     }
+    let gone = before.iter().filter(|ip| !after.iter().any(|kept| kept == *ip));
+    gone.for_each(|ip| claims.dismiss(ip_address::key(ip)));
+    after.iter().filter(|ip| !before.contains(&ip.as_str())).for_each(|ip| ip_address::give(claims, ip));
 }
 
-fn claim_addresses(spec: &mut ServiceSpec, claims: &mut Claims, errors: &mut Errors) {
+/// Nobody has it: neither a service, nor who made an IPAddress of that name.
+fn is_free(ip: &str, before: &[&str], claims: &Claims) -> bool {
+    claims.is_free(IPS, ip) && (before.contains(&ip) || !claims.exists(&ip_address::key(ip)))
+}
+
+fn claim_addresses(spec: &mut ServiceSpec, before: &[&str], claims: &mut Claims, errors: &mut Errors) {
     let path = Path::new("spec").child("clusterIPs");
     if wants_cluster_ip(spec) {
         match free_address(claims) {
@@ -55,7 +67,7 @@ fn claim_addresses(spec: &mut ServiceSpec, claims: &mut Claims, errors: &mut Err
     }
     for ip in cluster_ips(spec) {
         let wrong = match ip.parse::<Ipv4Addr>() {
-            Ok(address) if CLUSTER_IPS.contains(&address) && claims.is_free(IPS, ip) => {
+            Ok(address) if CLUSTER_IPS.contains(&address) && is_free(ip, before, claims) => {
                 claims.take(IPS, ip);
                 continue;
             }
@@ -71,7 +83,7 @@ fn free_address(claims: &Claims) -> Option<String> {
     let start = claims.start(first + ASKED_FOR_IPS..last);
     // The network's and the broadcast address are nobody's.
     let all = (start..last).chain(first + ASKED_FOR_IPS..start).chain(first + 2..first + ASKED_FOR_IPS);
-    all.map(|ip| Ipv4Addr::from(ip).to_string()).find(|ip| claims.is_free(IPS, ip))
+    all.map(|ip| Ipv4Addr::from(ip).to_string()).find(|ip| is_free(ip, &[], claims))
 }
 
 fn claim_ports(spec: &mut ServiceSpec, claims: &mut Claims, errors: &mut Errors) {
@@ -159,7 +171,8 @@ mod tests {
     #[test]
     fn addresses_and_ports_are_claimed_and_given_back() {
         let mut web = service("NodePort", None, &[0, 30_080]);
-        assert_eq!(run(Some(&mut web), None), (3, 3, "[]".into()));
+        // An address, its object, and two ports.
+        assert_eq!(run(Some(&mut web), None), (4, 4, "[]".into()));
         let spec = web.spec.clone().unwrap_or_default();
         assert!(cluster_ips(&spec).all(|ip| ip.parse().is_ok_and(|ip: Ipv4Addr| CLUSTER_IPS.contains(&ip))));
         assert_eq!(cluster_ips(&spec).count(), 1);
@@ -167,7 +180,7 @@ mod tests {
 
         let mut same = web.clone();
         assert_eq!(run(Some(&mut same), Some(&web)), (0, 0, "[]".into()));
-        assert_eq!(run(None, Some(&web)), (0, 3, "[]".into()));
+        assert_eq!(run(None, Some(&web)), (0, 4, "[]".into()));
         let mut headless = service("ClusterIP", Some("None"), &[]);
         assert_eq!(run(Some(&mut headless), None), (0, 0, "[]".into()));
     }

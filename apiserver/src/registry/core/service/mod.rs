@@ -4,6 +4,7 @@
 pub mod allocation;
 pub mod claim;
 mod defaults;
+pub mod ip_address;
 pub mod validation;
 pub mod warnings;
 

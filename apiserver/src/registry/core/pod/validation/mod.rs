@@ -8,7 +8,7 @@ mod os;
 mod pod_resources;
 mod probe;
 mod resize;
-mod scheduling;
+pub mod scheduling;
 mod security;
 pub mod source;
 mod status;
