@@ -37,6 +37,11 @@ impl Expectations {
         self.lock().insert(key.clone(), Outstanding { creations, deletions, since: clock::instant() });
     }
 
+    /// `creations` objects are about to be created, and those with these uids to be deleted.
+    pub fn expect_changes(&self, key: &Key, creations: usize, deletions: impl IntoIterator<Item = String>) {
+        self.expect(key, creations, deletions.into_iter().collect());
+    }
+
     /// `count` objects are about to be created.
     pub fn expect_creations(&self, key: &Key, count: usize) {
         self.expect(key, count, HashSet::new());

@@ -12,6 +12,8 @@
 //! | [`context`] | what each loop is given |
 //! | [`deployment`] | Deployment → ReplicaSets |
 //! | [`replica_set`] | ReplicaSet, ReplicationController → Pods |
+//! | [`daemon_set`] | DaemonSet, Nodes → Pods |
+//! | [`stateful_set`] | StatefulSet → Pods and claims, in order |
 //! | [`job`] | Job → Pods that run to completion |
 //! | [`cron_job`] | CronJob → Jobs |
 //! | [`ttl_after_finished`] | finished Jobs whose time is over |
@@ -40,9 +42,11 @@
 //! | [`bootstrap_token`] | Secrets with which machines join |
 //! | [`certificates`] | CertificateSigningRequest → a certificate |
 //! | [`cluster_role_aggregation`] | ClusterRoles that are sums of others |
+//! | [`history`] | the ControllerRevisions of StatefulSets and DaemonSets |
 //! | [`ownership`] | who controls an object: adoption and release |
 //! | [`expectations`] | what was asked for and is not seen yet |
 //! | [`pods`] | making and removing pods |
+//! | [`owned_pods`] | changes of pods → keys of their owners |
 //! | [`scalable`] | which resource a kind is, where only the kind is named |
 //! | [`claims`] | what claims, volumes, classes and pods say of each other |
 //! | [`relation`] | which objects name which |
@@ -60,6 +64,7 @@ pub mod cluster_role_aggregation;
 pub mod context;
 pub mod cron_job;
 pub mod custom_resource_definition;
+pub mod daemon_set;
 pub mod deployment;
 pub mod disruption;
 pub mod endpoint_slice;
@@ -67,6 +72,7 @@ pub mod endpoints;
 pub mod ephemeral_volume;
 pub mod expectations;
 pub mod garbage_collector;
+pub mod history;
 pub mod job;
 pub mod load_balancer;
 pub mod loops;
@@ -74,6 +80,7 @@ pub mod namespace;
 pub mod node_ipam;
 pub mod node_lifecycle;
 pub mod node_ttl;
+pub mod owned_pods;
 pub mod ownership;
 pub mod persistent_volume;
 pub mod pod_autoscaler;
@@ -86,6 +93,7 @@ pub mod root_ca_publisher;
 pub mod scalable;
 pub mod service_account;
 pub mod service_pods;
+pub mod stateful_set;
 pub mod storage_protection;
 pub mod taint_eviction;
 pub mod token;

@@ -8,10 +8,10 @@ use tracing::Instrument;
 
 use crate::{
     Context, attach_detach, bootstrap_token, certificates, cluster_role_aggregation, cron_job,
-    custom_resource_definition, deployment, disruption, endpoint_slice, endpoints, ephemeral_volume, garbage_collector,
-    job, load_balancer, namespace, node_ipam, node_lifecycle, node_ttl, persistent_volume, pod_autoscaler, pod_gc,
-    replica_set, resource_quota, root_ca_publisher, service_account, storage_protection, taint_eviction, token,
-    ttl_after_finished, volume_expansion, volume_provisioner,
+    custom_resource_definition, daemon_set, deployment, disruption, endpoint_slice, endpoints, ephemeral_volume,
+    garbage_collector, job, load_balancer, namespace, node_ipam, node_lifecycle, node_ttl, persistent_volume,
+    pod_autoscaler, pod_gc, replica_set, resource_quota, root_ca_publisher, service_account, stateful_set,
+    storage_protection, taint_eviction, token, ttl_after_finished, volume_expansion, volume_provisioner,
 };
 
 /// One control loop.
@@ -30,6 +30,8 @@ pub const LOOPS: &[Loop] = &[
         name: "replicationcontroller-controller",
         start: |context| Box::pin(replica_set::run::<ReplicationController>(context)),
     },
+    Loop { name: "daemonset-controller", start: |context| Box::pin(daemon_set::run(context)) },
+    Loop { name: "statefulset-controller", start: |context| Box::pin(stateful_set::run(context)) },
     Loop { name: "job-controller", start: |context| Box::pin(job::run(context)) },
     Loop { name: "cronjob-controller", start: |context| Box::pin(cron_job::run(context)) },
     Loop { name: "ttl-after-finished-controller", start: |context| Box::pin(ttl_after_finished::run(context)) },

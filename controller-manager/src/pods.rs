@@ -1,16 +1,21 @@
 //! Pods that loops make and remove for their owners. Source: `controller_utils.go` in Kubernetes (`PodControl`).
 
-use std::future::Future;
+use std::{
+    future::Future,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use futures::future::join_all;
 use k8s_openapi::{
     api::core::v1::{Pod, PodTemplateSpec},
-    apimachinery::pkg::apis::meta::v1::{DeleteOptions, ObjectMeta, Preconditions},
+    apimachinery::pkg::apis::meta::v1::{DeleteOptions, ObjectMeta, Preconditions, Time},
 };
 use kubelab_api::{
     Error, Reason,
     meta::{controller_reference, is_controlled_by},
     name::generate,
+    pod::{condition, get_condition, is_available, is_ready},
 };
 use kubelab_client::{Client, Object, Recorder, controller::Key, recorder::Kind};
 
@@ -121,9 +126,44 @@ where
     (done, None)
 }
 
+/// Does `work` on each of these in batches as [`slow_start`] does. Returns how many succeeded and the first failure.
+pub async fn slow_start_each<T, F, Fut>(items: impl IntoIterator<Item = T>, work: F) -> (usize, Option<Error>)
+where
+    F: Fn(T) -> Fut,
+    Fut: Future<Output = Result<(), Error>>,
+{
+    let items: Vec<T> = items.into_iter().collect();
+    let (count, items) = (items.len(), Mutex::new(items.into_iter()));
+    let work = || {
+        let next = items.lock().unwrap_or_else(PoisonError::into_inner).next().map(&work);
+        async move {
+            match next {
+                Some(working) => working.await,
+                None => Ok(()),
+            }
+        }
+    };
+    slow_start(count, work).await
+}
+
+/// How long until the next ready pod becomes available; `None` when all that are ready are available too.
+pub fn next_available(pods: &[Arc<Pod>], min_ready_seconds: i32, now: &Time) -> Option<Duration> {
+    let wait = Duration::from_secs(u64::try_from(min_ready_seconds).unwrap_or(0));
+    let ready_since = |pod: &Arc<Pod>| get_condition(pod, condition::READY)?.last_transition_time.clone();
+    pods.iter()
+        .filter(|pod| is_ready(pod) && !is_available(pod, min_ready_seconds, now.0))
+        .filter_map(ready_since)
+        .map(|since| wait.saturating_sub(Duration::try_from(now.0.duration_since(since.0)).unwrap_or_default()))
+        .min()
+}
+
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use std::cell::Cell;
+
+    use serde_json::json;
 
     use futures::executor::block_on;
 
@@ -143,5 +183,32 @@ mod tests {
             assert_eq!((done, called.get()), (made, calls), "{count} with a failure at {fails_at}");
             assert_eq!(error.is_some(), fails_at < count);
         }
+    }
+    #[test]
+    fn each_item_is_worked_on_once() {
+        let seen = Cell::new(0);
+        let work = |item: i32| {
+            seen.set(seen.get() + item);
+            async { Ok(()) }
+        };
+        assert_eq!(block_on(slow_start_each([1, 2, 4, 8, 16], work)).0, 5);
+        assert_eq!(seen.get(), 31);
+    }
+
+    #[test]
+    fn the_next_pod_becomes_available_after_the_rest_of_its_time() {
+        let now = Time("2026-11-20T12:00:30Z".parse().unwrap());
+        let pod = |status: &str, since: &str| {
+            let ready = json!([{"type": "Ready", "status": status, "lastTransitionTime": since}]);
+            Arc::new(serde_json::from_value::<Pod>(json!({"status": {"conditions": ready}})).unwrap())
+        };
+        let pods = [
+            pod("True", "2026-11-20T12:00:00Z"),
+            pod("True", "2026-11-20T12:00:25Z"),
+            pod("True", "2026-11-20T12:00:28Z"),
+            pod("False", "2026-11-20T12:00:29Z"),
+        ];
+        assert_eq!(next_available(&pods, 10, &now), Some(Duration::from_secs(5)));
+        assert_eq!(next_available(&pods, 0, &now), None);
     }
 }

@@ -19,7 +19,7 @@ use kubelab_api::{
     meta::is_deleting,
     pod::{
         condition::{DISRUPTION_TARGET, SCHEDULED},
-        get_condition, node_name,
+        get_condition, node_name, tolerates,
     },
     well_known::taint::NO_EXECUTE,
 };
@@ -215,22 +215,6 @@ fn verdict(taints: &[(Taint, Time)], tolerations: &[Toleration], now: &Time) -> 
         Some(Duration::ZERO) => Verdict::Go,
         Some(left) => Verdict::StayFor(left),
     }
-}
-
-/// Source: `Toleration.ToleratesTaint`.
-fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
-    let any_or = |value: &Option<String>, expected: &str| {
-        value.as_deref().is_none_or(|value| value.is_empty() || value == expected)
-    };
-    any_or(&toleration.effect, &taint.effect)
-        && any_or(&toleration.key, &taint.key)
-        && match toleration.operator.as_deref() {
-            Some("Exists") => true,
-            None | Some("" | "Equal") => {
-                toleration.value.as_deref().unwrap_or_default() == taint.value.as_deref().unwrap_or_default()
-            }
-            Some(_) => false,
-        }
 }
 
 #[cfg(test)]

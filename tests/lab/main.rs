@@ -13,7 +13,9 @@
 //! | [`commands`] | kubectl's commands, old and new |
 //! | [`cron_jobs`] | CronJobs: jobs by the clock, and by hand |
 //! | [`custom`] | custom resources: their definitions, kubectl, an operator |
+//! | [`daemon_sets`] | a pod on every node, and how these are updated |
 //! | [`deletion`] | cascades, finalizers, namespaces that end; quotas and security standards |
+//! | [`deployments`] | the states of a rollout, scaling amid it, deadlines, history |
 //! | [`disruption`] | budgets that a drain waits for; autoscalers |
 //! | [`jobs`] | Jobs from their first pod to their end |
 //! | [`life`] | `kubelab`'s own commands, and its errors |
@@ -25,6 +27,7 @@
 //! | [`reading`] | pages and watches, as raw requests see them |
 //! | [`scheduling`] | where pods go, and why; preemption; configuration |
 //! | [`served`] | what the apiservers tell of themselves, to kubectl, old and new |
+//! | [`stateful_sets`] | pods in order, partitions, claims, history |
 //! | [`streams`] | logs, exec, attach, port-forward, proxy |
 //! | [`survival`] | processes are killed under load and nothing that was acknowledged is lost |
 //! | [`volumes`] | claims and volumes, and how they come together and part |
@@ -40,7 +43,9 @@ mod clients;
 mod commands;
 mod cron_jobs;
 mod custom;
+mod daemon_sets;
 mod deletion;
+mod deployments;
 mod disruption;
 mod harness;
 mod jobs;
@@ -53,6 +58,8 @@ mod python;
 mod reading;
 mod scheduling;
 mod served;
+mod stateful_sets;
+mod story;
 mod streams;
 mod survival;
 mod volumes;

@@ -1,6 +1,7 @@
 //! What a pod's fields say about it. Source: `pkg/api/v1/pod`, `pkg/controller`.
 
 mod resources;
+mod toleration;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::{
@@ -9,6 +10,7 @@ use k8s_openapi::{
 };
 
 pub use resources::{QosClass, limits, qos_class, requests};
+pub use toleration::{any_tolerates, tolerates};
 
 /// Types of pod conditions.
 #[allow(missing_docs)]

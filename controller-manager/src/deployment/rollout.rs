@@ -43,8 +43,8 @@ impl<'a> Rollout<'a> {
     /// Says in the conditions that the deployment was paused, or no longer is, so that the time in between does not count
     /// against its deadline.
     pub fn note_pause(&mut self) {
-        let spec = &self.deployment.spec;
-        let (paused, has_deadline) = (spec.paused.unwrap_or(false), spec.progress_deadline_seconds.is_some());
+        let paused = self.deployment.spec.paused.unwrap_or(false);
+        let has_deadline = status::deadline(&self.deployment).is_some();
         let status = self.deployment.status.get_or_insert_default();
         let reason = status::find(status, PROGRESSING).and_then(|condition| condition.reason.as_deref());
         if !has_deadline || reason == Some(status::TIMED_OUT) {
@@ -77,7 +77,7 @@ impl<'a> Rollout<'a> {
     }
 
     fn set_first_progress(&mut self, reason: &str, message: String) {
-        let has_deadline = self.deployment.spec.progress_deadline_seconds.is_some();
+        let has_deadline = status::deadline(&self.deployment).is_some();
         let status = self.deployment.status.get_or_insert_default();
         if has_deadline && status::find(status, PROGRESSING).is_none() {
             status::set(status, status::condition(PROGRESSING, "True", reason, message, &clock::now()));
@@ -228,6 +228,7 @@ impl<'a> Rollout<'a> {
             Err(error) if namespace_is_terminating(&error) => return Ok(()),
             Err(error) => {
                 let message = format!("Failed to create new replica set {name:?}: {error}");
+                self.recorder.event(&self.deployment, Kind::Warning, "ReplicaSetCreateError", message.clone());
                 self.set_progress("False", "ReplicaSetCreateError", message);
                 self.write(self.deployment.status.clone().unwrap_or_default()).await?;
                 return Err(error);
@@ -238,7 +239,7 @@ impl<'a> Rollout<'a> {
     }
 
     fn set_progress(&mut self, value: &str, reason: &str, message: String) {
-        if self.deployment.spec.progress_deadline_seconds.is_some() {
+        if status::deadline(&self.deployment).is_some() {
             let condition = status::condition(PROGRESSING, value, reason, message, &clock::now());
             status::set(self.deployment.status.get_or_insert_default(), condition);
         }

@@ -188,7 +188,8 @@ pub fn available(set: &ReplicaSet) -> i32 {
     set.status.as_ref().and_then(|status| status.available_replicas).unwrap_or(0)
 }
 
-fn deadline(deployment: &Deployment) -> Option<Duration> {
+/// How long a rollout may show no progress; `None` for as long as it likes. Source: `HasProgressDeadline`.
+pub fn deadline(deployment: &Deployment) -> Option<Duration> {
     let seconds = deployment.spec.progress_deadline_seconds.filter(|seconds| *seconds != i32::MAX)?;
     Some(Duration::from_secs(u64::try_from(seconds).unwrap_or(0)))
 }

@@ -17,13 +17,14 @@ use kubelab_api::{
     pod::{is_active, is_terminating},
     selector::label::Selector,
 };
-use kubelab_client::{Action, Cache, Client, Controller, cache::Change, clock, controller::Key, queue::Queue};
+use kubelab_client::{Action, Cache, Client, Controller, clock, controller::Key, queue::Queue};
 
 pub use self::kind::Replicated;
 use crate::{
     Context,
     expectations::{self, Expectations},
-    ownership::{self, Orphans, owner_key},
+    owned_pods,
+    ownership::{self, Orphans},
     pods::{self, PodControl, namespace_is_terminating, slow_start},
 };
 
@@ -70,63 +71,8 @@ impl<S: Replicated> Loop<S> {
     }
 
     fn watch(&self) {
-        let (queue, expectations) = (self.queue.clone(), Arc::clone(&self.expectations));
-        self.sets.on_change(move |change| {
-            let key = Key::of(&**change.object());
-            let is_another = |old: &S, new: &S| old.metadata().uid != new.metadata().uid;
-            match change {
-                Change::Deleted(_) => expectations.forget(&key),
-                Change::Modified { old, new } if is_another(old, new) => expectations.forget(&key),
-                _ => {}
-            }
-            queue.add(key);
-        });
-
-        let (queue, sets, expectations) = (self.queue.clone(), self.sets.clone(), Arc::clone(&self.expectations));
-        self.pods.on_change(move |change| {
-            let enqueue_owner_or_matching = |pod: &Pod| match owner_key::<S>(&pod.metadata) {
-                Some(key) => queue.add(key),
-                None if controller_of(&pod.metadata).is_none() => {
-                    for set in sets.list_in(pod.metadata.namespace.as_deref().unwrap_or_default()) {
-                        if matches(&*set, pod) {
-                            queue.add(Key::of(&*set));
-                        }
-                    }
-                }
-                None => {}
-            };
-            let gone = |pod: &Pod| {
-                if let Some(key) = owner_key::<S>(&pod.metadata) {
-                    expectations.deletion_observed(&key, pod.metadata.uid.as_deref().unwrap_or_default());
-                    queue.add(key);
-                }
-            };
-            match change {
-                // A pod that is on its way out when this process starts counts as a deletion, never as a creation.
-                Change::Added(pod) if pod.metadata.deletion_timestamp.is_some() => gone(pod),
-                Change::Added(pod) => {
-                    if let Some(key) = owner_key::<S>(&pod.metadata) {
-                        expectations.creations_observed(&key, 1);
-                    }
-                    enqueue_owner_or_matching(pod);
-                }
-                Change::Modified { old, new } => {
-                    let (before, after) = (owner_key::<S>(&old.metadata), owner_key::<S>(&new.metadata));
-                    if let Some(key) = before.filter(|_| controller_of(&old.metadata) != controller_of(&new.metadata)) {
-                        queue.add(key);
-                    }
-                    if new.metadata.deletion_timestamp.is_some() {
-                        gone(new);
-                    } else if after.is_some()
-                        || old.metadata.labels != new.metadata.labels
-                        || old.metadata.owner_references != new.metadata.owner_references
-                    {
-                        enqueue_owner_or_matching(new);
-                    }
-                }
-                Change::Deleted(pod) => gone(pod),
-            }
-        });
+        owned_pods::follow_owners(&self.sets, &self.queue, &self.expectations);
+        owned_pods::follow(&self.pods, &self.sets, &self.queue, &self.expectations, matches);
     }
 
     async fn reconcile(&self, key: Key) -> Result<Action, Error> {
@@ -154,7 +100,7 @@ impl<S: Replicated> Loop<S> {
         if !settled {
             return Ok(Action::After(expectations::TIMEOUT));
         }
-        Ok(status::next_available(&*set, &active, &now).map_or(Action::Done, Action::After))
+        Ok(pods::next_available(&active, set.min_ready_seconds(), &now).map_or(Action::Done, Action::After))
     }
 
     async fn keep_number(&self, key: &Key, set: &S, active: &[Arc<Pod>]) -> Result<(), Error> {

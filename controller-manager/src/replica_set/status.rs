@@ -1,6 +1,6 @@
 //! What a replica set's status says. Source: `replica_set_utils.go` in Kubernetes.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use k8s_openapi::{
     api::{
@@ -11,7 +11,7 @@ use k8s_openapi::{
 };
 use kubelab_api::{
     Error,
-    pod::{condition, get_condition, is_available, is_ready},
+    pod::{is_available, is_ready},
 };
 
 use super::kind::Replicated;
@@ -64,18 +64,6 @@ pub fn calculate<S: Replicated>(
     }
 }
 
-/// How long until the next ready pod becomes available; `None` when all that are ready are available too.
-pub fn next_available<S: Replicated>(set: &S, active: &[Arc<Pod>], now: &Time) -> Option<Duration> {
-    let wait = Duration::from_secs(u64::try_from(set.min_ready_seconds()).unwrap_or(0));
-    let ready_since = |pod: &Arc<Pod>| get_condition(pod, condition::READY)?.last_transition_time.clone();
-    active
-        .iter()
-        .filter(|pod| is_ready(pod) && !is_available(pod, set.min_ready_seconds(), now.0))
-        .filter_map(ready_since)
-        .map(|since| wait.saturating_sub(Duration::try_from(now.0.duration_since(since.0)).unwrap_or_default()))
-        .min()
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -123,7 +111,6 @@ mod tests {
         assert_eq!(status.available_replicas, Some(1));
         assert_eq!(status.terminating_replicas, Some(1));
         assert_eq!(status.observed_generation, Some(3));
-        assert_eq!(next_available(&set(), &pods, &now()), Some(Duration::from_secs(5)));
     }
 
     #[test]

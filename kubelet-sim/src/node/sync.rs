@@ -4,8 +4,8 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Container as ContainerSpec, Pod, PodSpec};
-use kubelab_api::pod as pods;
+use k8s_openapi::api::core::v1::{Container as ContainerSpec, Node as NodeObject, NodeStatus, Pod, PodSpec};
+use kubelab_api::{pod as pods, selector};
 use kubelab_client::{Cause, Error, clock, recorder::Kind};
 
 use super::{
@@ -45,7 +45,10 @@ impl Node {
         if pods::is_terminal(&pod) {
             return self.finish(key, &worker, &pod).await;
         }
-        self.meet(&worker, &pod);
+        if !worker.state().met {
+            let node = self.as_known_for(&pod).await;
+            self.meet(&worker, &pod, &node);
+        }
         let look = self.look(key, &worker, &pod);
         let pod = self.report(&worker, pod, look.status).await?;
         if look.over {
@@ -58,8 +61,23 @@ impl Node {
         Ok(())
     }
 
+    /// The node's object as a pod is judged by it. Where the mirror's would turn the pod away the API is asked, as a label
+    /// may have come just before the pod; where it does not answer, the mirror's has to do.
+    async fn as_known_for(&self, pod: &Pod) -> Arc<NodeObject> {
+        let mirrored = self.object.get("", &self.config.name);
+        let suits = |node: &NodeObject| pod.spec.as_ref().is_none_or(|spec| selector::node::allows(spec, node));
+        match mirrored {
+            Some(node) if suits(&node) => node,
+            other => match (self.client.get::<NodeObject>("", &self.config.name).await, other) {
+                (Ok(node), _) => Arc::new(node),
+                (Err(_), Some(node)) => node,
+                (Err(_), None) => Arc::new(object::node(&self.config, NodeStatus::default())),
+            },
+        }
+    }
+
     /// The first look at a pod: is it let in?
-    fn meet(&self, worker: &Worker, pod: &Arc<Pod>) {
+    fn meet(&self, worker: &Worker, pod: &Arc<Pod>, node: &NodeObject) {
         // One at a time, or two pods could each take the room that is left for one.
         let _admitting = lock(&self.admitting);
         let uid = pod.metadata.uid.as_deref().unwrap_or_default();
@@ -80,7 +98,7 @@ impl Node {
         let here = self.pods.list();
         let others = here.iter().filter(|other| other.metadata.uid != pod.metadata.uid && self.is_admitted(other));
         let others = others.map(|pod| &**pod);
-        if let Err(ending) = admission::admit(pod, others, &self.config.capacity, &object::labels(&self.config)) {
+        if let Err(ending) = admission::admit(pod, others, &self.config.capacity, node) {
             self.recorder.event(&**pod, Kind::Warning, &ending.reason, ending.message.clone());
             worker.state().memory.ending = Some(ending);
         }

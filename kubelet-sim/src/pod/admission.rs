@@ -2,23 +2,22 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::Pod;
-use kubelab_api::{Quantity, pod};
+use k8s_openapi::api::core::v1::{Node, Pod};
+use kubelab_api::{Quantity, pod, selector::node::allows};
 
 use super::memory::Ending;
 
 /// What a node offers, by resource.
 pub type Allocatable = BTreeMap<String, Quantity>;
 
-/// Checks a pod against what the node offers beside the pods that are here already. `labels` are the node's.
+/// Checks a pod against what the node offers beside the pods that are here already, and against the node's labels and name.
 pub fn admit<'a>(
     new: &Pod,
     others: impl Iterator<Item = &'a Pod>,
     allocatable: &Allocatable,
-    labels: &BTreeMap<String, String>,
+    node: &Node,
 ) -> Result<(), Ending> {
-    let selector = new.spec.as_ref().and_then(|spec| spec.node_selector.as_ref());
-    if !selector.into_iter().flatten().all(|(key, value)| labels.get(key) == Some(value)) {
+    if new.spec.as_ref().is_some_and(|spec| !allows(spec, node)) {
         return Err(rejection("NodeAffinity", "Predicate NodeAffinity failed".to_owned()));
     }
     let mut used = Allocatable::new();
@@ -76,7 +75,8 @@ mod tests {
         let allocatable = |cpu: &str, pods: &str| {
             Allocatable::from([("cpu".to_owned(), cpu.parse().unwrap()), ("pods".to_owned(), pods.parse().unwrap())])
         };
-        let labels = BTreeMap::from([("disk".to_owned(), "ssd".to_owned())]);
+        let node = json!({"metadata": {"name": "node-1", "labels": {"disk": "ssd"}}});
+        let node: Node = serde_json::from_value(node).unwrap();
         let cpu = "Node didn't have enough resource: cpu, requested: 600, used: 500, capacity: 1000";
         let pods = "Node didn't have enough resource: pods, requested: 1, used: 1, capacity: 1";
         for (request, selector, offered, expected) in [
@@ -87,7 +87,7 @@ mod tests {
             ("0", json!({"disk": "hdd"}), ("1", "110"), Some(("NodeAffinity", "Predicate NodeAffinity failed"))),
         ] {
             let other = pod("500m", json!({}));
-            let admitted = admit(&pod(request, selector), [other].iter(), &allocatable(offered.0, offered.1), &labels);
+            let admitted = admit(&pod(request, selector), [other].iter(), &allocatable(offered.0, offered.1), &node);
             let refused = admitted.err().map(|no| (no.reason, no.message));
             assert_eq!(
                 refused,
