@@ -11,6 +11,7 @@
 //! | [`bad_input`] | what is wrong is refused in upstream's words, and nothing is stored |
 //! | [`clients`] | the `kube` crate's client and watcher |
 //! | [`commands`] | kubectl's commands, old and new |
+//! | [`crashes`] | the controller-manager dies after each of its writes |
 //! | [`cron_jobs`] | CronJobs: jobs by the clock, and by hand |
 //! | [`custom`] | custom resources: their definitions, kubectl, an operator |
 //! | [`daemon_sets`] | a pod on every node, and how these are updated |
@@ -41,6 +42,7 @@ mod apply;
 mod bad_input;
 mod clients;
 mod commands;
+mod crashes;
 mod cron_jobs;
 mod custom;
 mod daemon_sets;
