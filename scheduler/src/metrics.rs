@@ -37,6 +37,10 @@ pub struct Metrics {
     pub algorithm: Histogram,
     /// The seconds from a pod's first coming to its binding.
     pub waited: Histogram,
+    /// How often pods were removed for others.
+    pub preemptions: Counter,
+    /// How many pods were removed each time.
+    pub victims: Histogram,
     pending: Family<Place, Gauge>,
 }
 
@@ -46,6 +50,8 @@ pub static METRICS: LazyLock<Metrics> = LazyLock::new(|| {
         attempts: Family::default(),
         algorithm: Histogram::new(exponential_buckets(0.000_1, 2.0, 15)),
         waited: Histogram::new(exponential_buckets(0.01, 2.0, 20)),
+        preemptions: Counter::default(),
+        victims: Histogram::new(exponential_buckets(1.0, 2.0, 7)),
         pending: Family::default(),
     };
     register(|registry| {
@@ -55,6 +61,10 @@ pub static METRICS: LazyLock<Metrics> = LazyLock::new(|| {
         registry.register("scheduler_scheduling_algorithm_duration_seconds", help, metrics.algorithm.clone());
         let help = "E2e latency for a pod being scheduled, from the time the pod enters the scheduling queue";
         registry.register("scheduler_pod_scheduling_sli_duration_seconds", help, metrics.waited.clone());
+        let help = "Total preemption attempts in the cluster till now";
+        registry.register("scheduler_preemption_attempts", help, metrics.preemptions.clone());
+        let help = "Number of selected preemption victims";
+        registry.register("scheduler_preemption_victims", help, metrics.victims.clone());
         let help = "Number of pending pods, by the queue type";
         registry.register("scheduler_pending_pods", help, metrics.pending.clone());
     });

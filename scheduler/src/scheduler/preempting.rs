@@ -15,6 +15,7 @@ use super::Work;
 use crate::{
     cycle::Failure,
     framework::{Nomination, PodInfo, Preemption},
+    metrics::METRICS,
     plugins::BY_SCHEDULER,
 };
 
@@ -40,6 +41,8 @@ impl Work {
 
     /// Evicts the victims; says whether all of them go.
     pub(super) async fn preempt(&self, info: &PodInfo, preemption: &Preemption) -> bool {
+        METRICS.preemptions.inc();
+        METRICS.victims.observe(preemption.victims.len() as f64);
         let evictions = preemption.victims.iter().map(|victim| self.evict(info, victim, &preemption.node));
         let all: Vec<bool> = stream::iter(evictions.collect::<Vec<_>>()).buffer_unordered(AT_ONCE).collect().await;
         for other in &preemption.displaced {
