@@ -6,6 +6,7 @@ use bytes::{Bytes, BytesMut};
 use http::{
     Method, Request, Response, Uri,
     header::{ACCEPT, UPGRADE},
+    uri::InvalidUri,
 };
 use http_body_util::{BodyExt, Empty};
 use kubelab_api::Error;
@@ -74,7 +75,8 @@ pub(super) async fn serve(
 
 /// What another server answers to a component, which asks by gRPC: the status and the body, as JSON.
 pub(in crate::doors) async fn fetch(doors: &Doors, user: &User, path: &str) -> Result<(u16, Bytes), Error> {
-    let uri: Uri = path.parse().map_err(|error| Error::bad_request(format!("{path:?} is no path: {error}")))?;
+    let uri: Uri =
+        path.parse().map_err(|error: InvalidUri| Error::bad_request(format!("{path:?} is no path: {error}")))?;
     let remote = doors.aggregator.find(uri.path()).ok_or_else(Error::no_such_page)?;
     let (target, query) = (path::parse(uri.path()), Query::parse(uri.query()));
     let body = Empty::<Bytes>::new().map_err(|never| match never {}).boxed_unsync();
