@@ -63,12 +63,14 @@ impl Subnet {
         self.node(u16::from(role) << 8 | id)
     }
 
-    /// Takes the addresses for as long as the claim is held; none if another lab holds them.
+    /// Takes the addresses for as long as the claim is held; none if another lab holds them, or if some program listens
+    /// where the first node should.
     fn claim(self) -> io::Result<Option<Claim>> {
-        match TcpListener::bind((self.control_plane(255, 254), KUBELET_PORT)) {
-            Ok(listener) => Ok(Some(Claim(listener))),
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse => Ok(None),
-            Err(error) => Err(error),
+        let listen = |address: IpAddr| TcpListener::bind((address, KUBELET_PORT));
+        match (listen(self.control_plane(255, 254)), listen(self.node(1))) {
+            (Ok(listener), Ok(_)) => Ok(Some(Claim(listener))),
+            (Err(error), _) | (_, Err(error)) if error.kind() == io::ErrorKind::AddrInUse => Ok(None),
+            (Err(error), _) | (_, Err(error)) => Err(error),
         }
     }
 }

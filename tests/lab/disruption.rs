@@ -48,7 +48,7 @@ fn an_autoscaler_keeps_its_bounds_and_tells_that_it_has_no_metrics() {
     kubectl.run("set resources deployment web --requests=cpu=100m");
     kubectl.run("autoscale deployment web --min=2 --max=4 --cpu-percent=80");
     kubectl.wait_until("get deployment web -o jsonpath={.status.readyReplicas}", |text| text == "2");
-    let story = squeezed(&kubectl.wait_until("describe hpa web", |text| text.contains("FailedGetResourceMetric")));
+    let story = squeezed(&kubectl.wait_until("describe hpa web", |text| text.contains("ScalingActive")));
     for part in [
         "New size: 2; reason: Current number of replicas below Spec.MinReplicas",
         "AbleToScale True SucceededGetScale the HPA controller was able to get the target's current scale",

@@ -117,7 +117,7 @@ fn a_job_fails_for_a_reason() {
     ] {
         kubectl.run(&format!("wait --for=condition=failed job/{name} --timeout=90s"));
         let told = kubectl.run(&format!(
-            "get job {name} -o jsonpath={{range .status.conditions[*]}}{{.type}}={{.reason}}:{{.message}};{{end}}"
+            "get job {name} -o 'jsonpath={{range .status.conditions[*]}}{{.type}}={{.reason}}:{{.message}};{{end}}'"
         ));
         assert!(told.contains(&format!("FailureTarget={reason}:")), "{told}");
         assert!(told.contains(&format!(";Failed={reason}:")) && told.contains(message), "{told}");

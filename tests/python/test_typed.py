@@ -12,11 +12,7 @@ NOT_SERVED = {
     "CertificatesV1Api.list_cluster_trust_bundle",
     "CertificatesV1Api.list_pod_certificate_request_for_all_namespaces",
     "CoreV1Api.list_component_status",
-    "ResourceV1Api.list_device_class",
     "ResourceV1Api.list_device_taint_rule",
-    "ResourceV1Api.list_resource_claim_for_all_namespaces",
-    "ResourceV1Api.list_resource_claim_template_for_all_namespaces",
-    "ResourceV1Api.list_resource_slice",
     "StoragemigrationV1Api.list_storage_version_migration",
 }
 
