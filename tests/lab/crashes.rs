@@ -114,7 +114,8 @@ fn scenario(kubectl: &Kubectl) {
     kubectl.run("wait --for=condition=Complete job/sums --timeout=180s");
     kubectl.run("set image deployment/web main=nginx:2");
     kubectl.run("rollout status deployment/web --timeout=180s");
-    let ready = "get endpointslices -l kubernetes.io/service-name=web -o jsonpath={.items[*].endpoints[*].conditions.ready}";
+    let ready =
+        "get endpointslices -l kubernetes.io/service-name=web -o jsonpath={.items[*].endpoints[*].conditions.ready}";
     kubectl.wait_until(ready, |text| text == "true true true");
     kubectl.run("delete deployment web --cascade=foreground --timeout=180s");
 }
@@ -142,7 +143,7 @@ fn the_controller_manager_may_die_after_any_write() {
         deaths
     });
     println!("the controller-manager died {deaths} times");
-    assert!(deaths > 30, "it died only {deaths} times");
+    assert!(deaths > 20, "it died only {deaths} times");
 
     let counts: BTreeMap<_, _> = made.lock().unwrap().iter().map(|(app, uids)| (app.clone(), uids.len())).collect();
     let wanted = [("agent", 2), ("db", 2), ("sums", 3), ("web", 6)].map(|(app, count)| (app.to_owned(), count));

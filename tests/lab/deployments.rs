@@ -11,10 +11,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use crate::{
-    harness::{Kubectl, Lab, PATIENCE},
-    story::Story,
-};
+use crate::harness::{Kubectl, Lab, PATIENCE};
 
 fn deployment(name: &str, replicas: i32, image: &str, spec: &str) -> String {
     format!(
@@ -242,59 +239,4 @@ async fn owners_come_and_go() {
     assert_eq!(kubectl.run("get deployment web -o jsonpath={.status.collisionCount}"), "1");
     let image = "get pods -l app=web -o jsonpath={.items[*].spec.containers[0].image}";
     kubectl.wait_until(image, |text| text == "nginx:2 nginx:2");
-}
-
-/// Whenever a pod is made the controller-manager dies, a few times. What it wanted comes about all the same, each once.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_controller_manager_that_dies_makes_nothing_twice() {
-    const DEATHS: usize = 4;
-    let lab = small_lab();
-    let (kubectl, client) = (lab.kubectl(), lab.client().await);
-    let mut story = Story::begin(&client, "app in (many, ordered, every)").await;
-    let sets = r#"
-apiVersion: apps/v1
-kind: StatefulSet
-metadata: {name: ordered}
-spec:
-  serviceName: ordered
-  replicas: 3
-  selector: {matchLabels: {app: ordered}}
-  template:
-    metadata: {labels: {app: ordered}}
-    spec: {containers: [{name: main, image: 'nginx:1'}]}
----
-apiVersion: apps/v1
-kind: DaemonSet
-metadata: {name: every}
-spec:
-  selector: {matchLabels: {app: every}}
-  template:
-    metadata: {labels: {app: every}}
-    spec: {containers: [{name: main, image: 'nginx:1'}]}
-"#;
-    kubectl.run_with("apply -f -", sets);
-    kubectl.run_with("apply -f -", &deployment("many", 5, "nginx:1", ""));
-    let wanted = 3 + 2 + 5;
-    let (mut made, mut ready, mut deaths) = (Vec::new(), 0, 0);
-    while ready < wanted {
-        let line = story.next().await;
-        if line.starts_with('+') {
-            made.push(line.clone());
-            if deaths < DEATHS {
-                deaths += 1;
-                lab.kill("controller-manager-1");
-                let alive = |text: &str| text.contains("ready");
-                crate::harness::wait_for("the controller-manager to be back", || {
-                    let status = lab.status();
-                    let all = status["components"].as_array().unwrap().clone();
-                    let mine = all.iter().find(|one| one["name"] == "controller-manager-1").unwrap().to_string();
-                    if alive(&mine) { Ok(()) } else { Err(crate::harness::Seen(mine)) }
-                });
-            }
-        }
-        ready += usize::from(line.starts_with("ready "));
-        assert!(!line.starts_with("ends "), "one was made that is not wanted: {line} after {made:?}");
-    }
-    let of = |name: &str| made.iter().filter(|line| line.starts_with(&format!("+{name}-"))).count();
-    assert_eq!((of("ordered"), of("every"), of("many"), deaths), (3, 2, 5, DEATHS), "{made:?}");
 }

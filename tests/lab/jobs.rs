@@ -90,9 +90,11 @@ fn each_index_is_worked_on_by_its_own_pod() {
     }
 
     // One index fails for good; the others go on to their end.
-    let script = "test $JOB_COMPLETION_INDEX != 1";
     let per_index = json!({"completions": 3, "parallelism": 3, "completionMode": "Indexed", "backoffLimitPerIndex": 0});
-    kubectl.run_with("create -f -", &job("mixed", script, per_index).to_string());
+    kubectl.run_with("create -f -", &job("mixed", "sleep 15", per_index).to_string());
+    let second = format!("get pods -l job-name=mixed,{label}=1 --field-selector status.phase=Running -o name");
+    let second = kubectl.wait_until(&second, |text| !text.is_empty());
+    kubectl.run(&format!(r#"patch {} -p '{{"spec":{{"activeDeadlineSeconds":1}}}}'"#, second.trim()));
     kubectl.run("wait --for=condition=failed job/mixed --timeout=90s");
     let status =
         "get job mixed -o jsonpath={.status.completedIndexes};{.status.failedIndexes};{.status.conditions[*].reason}";
