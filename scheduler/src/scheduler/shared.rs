@@ -162,7 +162,7 @@ impl Shared {
         let event = match known {
             Some(old) if pod::node_name(&old.pod).is_some() => {
                 let matters = old.labels() != info.labels() || old.requests != info.requests;
-                matters.then(|| ClusterEvent::PodUpdated { old, new: info })
+                matters.then_some(ClusterEvent::PodUpdated { old, new: info })
             }
             _ => Some(ClusterEvent::PodAssigned(info)),
         };

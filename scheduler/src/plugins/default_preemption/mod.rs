@@ -92,7 +92,7 @@ fn preemption(unfit: &Unfit<'_>, best: Candidate) -> Preemption {
 
 impl DefaultPreemption {
     /// Nodes on which room can be made; why on none, if so. Source: `DryRunPreemption`.
-    fn candidates(&self, unfit: &mut Unfit<'_>) -> Result<Vec<Candidate>, FitError> {
+    fn candidates(&self, unfit: &mut Unfit<'_>) -> Result<Vec<Candidate>, Box<FitError>> {
         let error = unfit.error;
         let mut potential: Vec<usize> = match &error.diagnosis.pre_filter {
             Some(rejection) if !rejection.resolvable => Vec::new(),
@@ -105,7 +105,7 @@ impl DefaultPreemption {
         let mut diagnosis =
             Diagnosis { absent: Some(Rejection::unresolvable(self.name(), NOT_HELPFUL)), ..Diagnosis::default() };
         if potential.is_empty() {
-            return Err(FitError { total: error.total, diagnosis });
+            return Err(Box::new(FitError { total: error.total, diagnosis }));
         }
         potential.sort_unstable();
         let wanted = (potential.len() * self.min_candidate_nodes_percentage / 100)
@@ -129,7 +129,10 @@ impl DefaultPreemption {
                 Err(rejection) => diagnosis.reject(place, rejection),
             }
         }
-        if candidates.is_empty() { Err(FitError { total: error.total, diagnosis }) } else { Ok(candidates) }
+        match candidates.is_empty() {
+            true => Err(Box::new(FitError { total: error.total, diagnosis })),
+            false => Ok(candidates),
+        }
     }
 }
 
