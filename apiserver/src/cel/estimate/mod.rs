@@ -257,11 +257,11 @@ impl<'a> Estimator<'a> {
             if let Some(made) = made {
                 size = either(size, made);
             }
-            if function == "_[_]" {
-                if let Some(Type::List(..) | Type::Map(..)) = overload.args.first() {
-                    found.place = self.below(args[0].place, Step::Values);
-                    size = args[0].entries.map(|entries| entries.value);
-                }
+            if function == "_[_]"
+                && let Some(Type::List(..) | Type::Map(..)) = overload.args.first()
+            {
+                found.place = self.below(args[0].place, Step::Values);
+                size = args[0].entries.map(|entries| entries.value);
             }
             size = size.or_else(|| Self::sized(found.place, &found.kind));
         }

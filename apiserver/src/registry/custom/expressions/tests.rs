@@ -40,9 +40,12 @@ fn map(values: &str, most: Option<i64>) -> Value {
     json!({ "type": "object", "additionalProperties": of_type(values), "maxProperties": most })
 }
 
+/// Makes a schema of so many of these at most.
+type Maker = fn(&str, Option<i64>) -> Value;
+
 #[test]
 fn what_a_rule_costs_follows_from_the_schema() {
-    let cases: &[(fn(&str, Option<i64>) -> Value, &str, &str, i64, u64, u64)] = &[
+    let cases: &[(Maker, &str, &str, i64, u64, u64)] = &[
         (list, "number", "self.all(x, true)", 10, 4_718_591, 32),
         (list, "string", "self.all(x, true)", 20, 3_145_727, 62),
         (list, "boolean", "self.all(x, true)", 5, 1_887_437, 17),
