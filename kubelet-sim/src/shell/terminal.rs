@@ -123,7 +123,8 @@ pub async fn run(mut keys: mpsc::Receiver<Bytes>, lines: mpsc::Sender<Bytes>, sc
                     sent.push(line);
                 }
                 Effect::Interrupt => {
-                    interrupt.notify_waiters();
+                    // Kept for a program that has just been started and does not listen yet.
+                    interrupt.notify_one();
                     shown.extend_from_slice(b"^C\r\n");
                 }
                 Effect::End => sent.push(Vec::new()),

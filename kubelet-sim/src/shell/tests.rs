@@ -185,7 +185,8 @@ async fn a_person_sees_prompts_and_what_he_types() {
     assert_eq!(text, "root@web-0:/# exit\r\n");
 }
 
-/// In real time: a paused clock would end the sleep before the terminal's thread has brought the interrupt.
+/// In real time: a paused clock would end the sleep before the terminal's thread has brought the interrupt. That may come
+/// before the program listens for it.
 #[tokio::test]
 async fn what_is_interrupted_ends() {
     let rig = Rig::new();
