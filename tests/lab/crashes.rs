@@ -143,7 +143,7 @@ fn the_controller_manager_may_die_after_any_write() {
         deaths
     });
     println!("the controller-manager died {deaths} times");
-    assert!(deaths > 20, "it died only {deaths} times");
+    assert!(deaths > 10, "it died only {deaths} times");
 
     let counts: BTreeMap<_, _> = made.lock().unwrap().iter().map(|(app, uids)| (app.clone(), uids.len())).collect();
     let wanted = [("agent", 2), ("db", 2), ("sums", 3), ("web", 6)].map(|(app, count)| (app.to_owned(), count));
