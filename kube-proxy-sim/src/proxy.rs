@@ -42,7 +42,7 @@ pub struct Proxy {
 
 impl Proxy {
     /// A proxy that does nothing until it is run.
-    pub fn new(client: Client, config: Config, nodes: Nodes) -> Self {
+    pub fn new(client: Client, config: Config, nodes: Arc<Nodes>) -> Self {
         let table = watch::Sender::new(Arc::new(Table::default()));
         Self {
             recorder: Recorder::new(&client, "kube-proxy", &config.node),
@@ -59,6 +59,11 @@ impl Proxy {
     /// Whether the rules are those of the cluster.
     pub fn ready(&self) -> watch::Receiver<bool> {
         self.ready.subscribe()
+    }
+
+    /// The rules, as they are now and will be.
+    pub fn table(&self) -> watch::Receiver<Arc<Table>> {
+        self.table.subscribe()
     }
 
     /// The rules, as a page.

@@ -108,7 +108,7 @@ impl Rig {
             "daemonEndpoints": {"kubeletEndpoint": {"Port": kubelet.port()}}});
         api.put("nodes", json!({"metadata": {"name": NODE}, "status": status}));
         let client = Client::new(&connection).unwrap();
-        let nodes = Nodes::new(&client, &connection).unwrap();
+        let nodes = Arc::new(Nodes::new(&client, &connection).unwrap());
         let ip = IpAddr::from(ip);
         let proxy = Arc::new(Proxy::new(client, Config { node: NODE.into(), ip }, nodes));
         let (mut ready, rules) = (proxy.ready(), proxy.pages());
