@@ -67,9 +67,8 @@ impl Endpoints {
     }
 
     fn of(apiservers: &[String], authority: &Path, identity: Option<Identity>) -> Result<Self, Error> {
-        let mut tls = ClientTlsConfig::new()
-            .ca_certificate(Certificate::from_pem(read(authority)?))
-            .timeout(CONNECT_TIMEOUT);
+        let mut tls =
+            ClientTlsConfig::new().ca_certificate(Certificate::from_pem(read(authority)?)).timeout(CONNECT_TIMEOUT);
         if let Some(identity) = identity {
             tls = tls.identity(identity);
         }

@@ -37,6 +37,9 @@ pub struct Options {
     /// Its key (PEM)
     #[arg(long, requires = "tls_certificate")]
     pub tls_key: Option<PathBuf>,
+    /// Where the node's kube-proxy takes the pods' connections (gRPC) [default: port 10266 of the node's address]
+    #[arg(long)]
+    pub proxy: Option<SocketAddr>,
     /// Where the node keeps its containers' state
     #[arg(long)]
     pub data_dir: PathBuf,
@@ -56,6 +59,11 @@ impl Options {
     pub fn serving_identity(&self) -> (&Path, &Path) {
         let certificate = self.tls_certificate.as_ref().unwrap_or(&self.connection.client_certificate);
         (certificate, self.tls_key.as_ref().unwrap_or(&self.connection.client_key))
+    }
+
+    /// Where the node's kube-proxy takes the pods' connections.
+    pub fn proxy_address(&self) -> SocketAddr {
+        self.proxy.unwrap_or_else(|| SocketAddr::new(self.node_ip, crate::network::proxy::PORT))
     }
 
     /// The node that these flags describe.

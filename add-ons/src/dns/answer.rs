@@ -1,9 +1,6 @@
 //! The records that answer a question.
 
-use std::{
-    collections::BTreeSet,
-    net::IpAddr,
-};
+use std::{collections::BTreeSet, net::IpAddr};
 
 use k8s_openapi::api::{
     core::v1::Service,
@@ -104,7 +101,9 @@ pub fn answer(zone: &dyn Zone, name: &str, kind: Kind) -> Answer {
     for _ in 0..MAX_ALIASES {
         let mut found = direct(zone, &name, kind);
         let alias = match found.records.as_slice() {
-            [Record { data: Data::Cname(target), .. }] if kind != Kind::Cname && kind != Kind::Any => Some(target.clone()),
+            [Record { data: Data::Cname(target), .. }] if kind != Kind::Cname && kind != Kind::Any => {
+                Some(target.clone())
+            }
             _ => None,
         };
         aliases.append(&mut found.records);
@@ -189,7 +188,8 @@ fn of_service(zone: &dyn Zone, name: &str, service: &Service, kind: Kind) -> Ans
     };
     // Source: CoreDNS, for which a headless Service without endpoints does not exist.
     let exists = !found.is_empty();
-    let records = found.into_iter().filter(|address| kind.wants(*address)).map(|address| record(Data::Address(address)));
+    let records =
+        found.into_iter().filter(|address| kind.wants(*address)).map(|address| record(Data::Address(address)));
     Answer { exists, is_ours: true, records: records.collect(), ..Answer::default() }
 }
 
@@ -219,7 +219,8 @@ fn ports(zone: &dyn Zone, name: &str, service: &Service, fits: impl Fn(&str, &st
         data: Data::Srv { weight, port: *port, target: (*target).clone() },
     };
     let hosts: BTreeSet<(&String, IpAddr)> = found.iter().map(|(target, _, address)| (target, *address)).collect();
-    let additional = hosts.iter().map(|(target, address)| Record { name: (*target).clone(), data: Data::Address(*address) });
+    let additional =
+        hosts.iter().map(|(target, address)| Record { name: (*target).clone(), data: Data::Address(*address) });
     Answer {
         exists: !found.is_empty(),
         is_ours: true,

@@ -119,7 +119,8 @@ mod tests {
 
     impl Zone for One {
         fn service(&self, namespace: &str, name: &str) -> Option<Arc<Service>> {
-            let service = json!({"metadata": {"name": name, "namespace": namespace}, "spec": {"clusterIP": "10.96.0.7"}});
+            let service =
+                json!({"metadata": {"name": name, "namespace": namespace}, "spec": {"clusterIP": "10.96.0.7"}});
             (name == "web").then(|| Arc::new(serde_json::from_value(service).unwrap()))
         }
         fn slices(&self, _: &str, _: &str) -> Vec<Arc<EndpointSlice>> {
@@ -149,7 +150,7 @@ mod tests {
     fn queries_are_answered() {
         let found = ask(Some(&One), "Web.Shop.svc.cluster.local.");
         assert_eq!(found.metadata.response_code, ResponseCode::NoError);
-        assert_eq!(found.answers[0].data, RData::A([10, 96, 0, 7].into()));
+        assert_eq!(found.answers[0].data, RData::A(std::net::Ipv4Addr::new(10, 96, 0, 7).into()));
         assert_eq!(found.answers[0].name.to_ascii(), "Web.Shop.svc.cluster.local.");
 
         let missing = ask(Some(&One), "nobody.shop.svc.cluster.local.");

@@ -70,9 +70,8 @@ impl Zone for Watched {
     fn slices_with(&self, address: IpAddr) -> Vec<Arc<EndpointSlice>> {
         let text = address.to_string();
         let mut slices = self.slices.list();
-        slices.retain(|slice| {
-            slice.endpoints.iter().flatten().any(|endpoint| endpoint.addresses.first() == Some(&text))
-        });
+        slices
+            .retain(|slice| slice.endpoints.iter().flatten().any(|endpoint| endpoint.addresses.first() == Some(&text)));
         slices
     }
 }
@@ -85,6 +84,8 @@ pub fn service_of(slice: &EndpointSlice) -> Option<&str> {
 /// A Service's own addresses; none for headless and external ones.
 pub fn addresses(service: &Service) -> impl Iterator<Item = IpAddr> + '_ {
     let spec = service.spec.iter();
-    spec.flat_map(|spec| spec.cluster_ips.iter().flatten().chain(spec.cluster_ip.iter().filter(|_| spec.cluster_ips.is_none())))
-        .filter_map(|address| address.parse().ok())
+    spec.flat_map(|spec| {
+        spec.cluster_ips.iter().flatten().chain(spec.cluster_ip.iter().filter(|_| spec.cluster_ips.is_none()))
+    })
+    .filter_map(|address| address.parse().ok())
 }

@@ -14,7 +14,8 @@ struct Objects {
 
 impl Zone for Objects {
     fn service(&self, namespace: &str, name: &str) -> Option<Arc<Service>> {
-        let found = self.services.iter().find(|service| own_name(service) == format!("{name}.{namespace}.svc.{DOMAIN}"));
+        let found =
+            self.services.iter().find(|service| own_name(service) == format!("{name}.{namespace}.svc.{DOMAIN}"));
         found.cloned()
     }
 
@@ -41,7 +42,9 @@ impl Zone for Objects {
 
 fn lab() -> Objects {
     let service = |name: &str, spec: Value| {
-        Arc::new(serde_json::from_value(json!({"metadata": {"name": name, "namespace": "shop"}, "spec": spec})).unwrap())
+        Arc::new(
+            serde_json::from_value(json!({"metadata": {"name": name, "namespace": "shop"}, "spec": spec})).unwrap(),
+        )
     };
     let slice = |service: &str, ports: Value, endpoints: Value| {
         let labels = json!({"kubernetes.io/service-name": service});

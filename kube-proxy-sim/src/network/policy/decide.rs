@@ -39,7 +39,7 @@ pub fn allows(policies: &[Arc<NetworkPolicy>], from: &End<'_>, to: &End<'_>, por
     let passes = |ports: Option<&Vec<NetworkPolicyPort>>,
                   peers: Option<&Vec<NetworkPolicyPeer>>,
                   place: &str,
-                  other: &End<'_'>| {
+                  other: &End<'_>| {
         let port_fits = ports.is_none_or(|ports| ports.is_empty() || ports.iter().any(|p| fits(p, to, port, protocol)));
         port_fits && peers.is_none_or(|peers| peers.is_empty() || peers.iter().any(|peer| is_peer(peer, place, other)))
     };
