@@ -7,6 +7,7 @@
 //!                      certificate for each component    D/supervisor.pid
 //! ```
 
+pub mod add_ons;
 pub mod addresses;
 pub mod kubeconfig;
 pub mod pki;

@@ -3,7 +3,7 @@
 use anyhow::bail;
 use serde::{Deserialize, Serialize};
 
-use super::addresses::Subnet;
+use super::{add_ons::AddOn, addresses::Subnet};
 
 /// The processes that take more flags, by their subcommands.
 const CONFIGURABLE: [&str; 3] = ["apiserver", "scheduler", "controller-manager"];
@@ -28,6 +28,9 @@ pub struct Spec {
     /// More flags for the processes of the control plane, each `KIND.FLAG=VALUE`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub extra_config: Vec<String>,
+    /// What the cluster is still to be given.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub add_ons_to_install: Vec<AddOn>,
 }
 
 /// What the user asked for; `None` where the flag was left out.
@@ -60,6 +63,7 @@ impl Wish {
             nodes: (1..=self.nodes.unwrap_or(3)).collect(),
             subnet: Subnet::random(),
             extra_config: Vec::new(),
+            add_ons_to_install: vec![AddOn::Dns, AddOn::Ingress],
         };
         spec.check()?;
         Ok(spec)

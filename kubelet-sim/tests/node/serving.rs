@@ -78,7 +78,7 @@ async fn the_node_is_dialled_over_grpc_by_those_with_a_certificate() {
         Endpoint::from_shared(format!("https://{address}")).unwrap().tls_config(tls).unwrap().connect_lazy()
     };
     let dial = async |tls: ClientTlsConfig, address: &str, data: &'static [u8]| {
-        let first = DialRequest { address: address.into(), data: Bytes::from_static(data) };
+        let first = DialRequest { address: address.into(), data: Bytes::from_static(data), ..Default::default() };
         let dialled = NodeClient::new(connect(tls)).dial(tokio_stream::once(first)).await;
         match dialled {
             Ok(replies) => {

@@ -157,9 +157,9 @@ impl Begin {
             uid: Some(self.pod.uid.clone()),
         };
         let spec = TokenRequestSpec {
-            audiences: None,
             bound_object_ref: Some(bound),
             expiration_seconds: Some(TOKEN_SECONDS),
+            ..TokenRequestSpec::default()
         };
         let request = TokenRequest { spec: Some(spec), ..TokenRequest::default() };
         let client = &self.outside.client;
