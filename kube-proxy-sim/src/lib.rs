@@ -30,32 +30,61 @@ pub mod ports;
 pub mod proxy;
 pub mod rules;
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
-use kubelab_client::{Client, process::Process};
+use futures::{StreamExt, stream::FuturesUnordered};
+use kubelab_client::{
+    Client,
+    process::{self, Pages, Process},
+};
 
 pub use options::Options;
 
 use crate::{
     dial::Nodes,
-    network::{Network, door, services::Services},
-    proxy::Proxy,
+    network::{
+        Network, Wires,
+        door::{self, Doors},
+        services::Services,
+    },
+    proxy::{Mirrors, Proxy},
 };
 
-/// Runs a proxy until SIGTERM.
+/// Runs the proxies of one node, or of many, until SIGTERM.
 pub async fn run(options: Options) -> anyhow::Result<()> {
     options.process.start();
     let client = Client::new(&options.connection)?.with_agent("kube-proxy");
     let nodes = Arc::new(Nodes::new(&client, &options.connection)?);
-    let proxy = Arc::new(Proxy::new(client.clone(), options.config(), nodes.clone()));
-    let (ready, pages) = (proxy.ready(), proxy.pages());
-    let network = Arc::new(Network::new(&client, Services::new(proxy.table()), nodes));
-    let door =
-        door::serve(options.dial_address(), &options.node, &options.connection, options.serving_identity(), network);
+    let mirrors = Mirrors::start(&client);
+    let new = |config: &proxy::Config| Arc::new(Proxy::new(&client, config.clone(), &mirrors, nodes.clone()));
+    let proxies: Vec<_> = options.nodes.iter().map(new).collect();
+    let wires = Arc::new(Wires::new(&client, nodes.clone()));
+    let doors = Doors::new(&options.connection, options.serving_identity())?;
+    let mut serving = FuturesUnordered::new();
+    for proxy in &proxies {
+        let proxy::Config { node, ip } = proxy.config();
+        let network = Network::new(Services::new(proxy.table()), wires.clone());
+        let listener = door::listen(SocketAddr::new(*ip, options.dial_port)).await?;
+        serving.push(doors.serve(listener, node, network));
+    }
+    let ready = process::all(proxies.iter().map(|proxy| proxy.ready()).collect());
+    let mut running: FuturesUnordered<_> = proxies.iter().map(|proxy| proxy.clone().run()).collect();
     tokio::select! {
-        () = proxy.run() => Ok(()),
-        served = door => served,
-        served = options.process.serve_health_and(ready, pages) => Ok(served?),
+        Some(()) = running.next() => Ok(()),
+        Some(served) = serving.next() => served,
+        served = options.process.serve_health_and(ready, pages(proxies)) => Ok(served?),
         () = Process::shutdown() => Ok(()),
     }
+}
+
+/// `/rules/NODE`: a node's rules; `/rules`: those of the only node, or of the first.
+fn pages(proxies: Vec<Arc<Proxy>>) -> Pages {
+    Arc::new(move |path| {
+        let node = path.strip_prefix("/rules")?;
+        let proxy = match node.strip_prefix('/') {
+            None if node.is_empty() => proxies.first(),
+            name => proxies.iter().find(|proxy| Some(proxy.node()) == name),
+        };
+        proxy.map(|proxy| proxy.rules())
+    })
 }

@@ -1,9 +1,6 @@
 //! The process's flags.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use kubelab_client::process::{Connection, Process};
@@ -19,15 +16,13 @@ pub struct Options {
     /// What every process has.
     #[command(flatten)]
     pub process: Process,
-    /// The node's name
-    #[arg(long)]
-    pub node: String,
-    /// The node's address, where node ports are opened
-    #[arg(long, default_value = "127.0.0.1")]
-    pub node_ip: IpAddr,
-    /// Where the node's kubelet brings its pods' connections (gRPC) [default: port 10266 of the node's address]
-    #[arg(long)]
-    pub dial_listen: Option<SocketAddr>,
+    /// A node and its address, where node ports are opened: node-1=127.0.0.1. May be given again: one process can serve
+    /// many nodes
+    #[arg(long = "node", required = true, value_parser = config)]
+    pub nodes: Vec<proxy::Config>,
+    /// Where the kubelet of each node brings its pods' connections (gRPC), on the node's address
+    #[arg(long, default_value_t = door::PORT)]
+    pub dial_port: u16,
     /// The certificate to serve with (PEM), valid for the name kube-proxy; the client certificate by default
     #[arg(long, requires = "tls_key")]
     pub tls_certificate: Option<PathBuf>,
@@ -37,19 +32,15 @@ pub struct Options {
 }
 
 impl Options {
-    /// The proxy that these flags describe.
-    pub fn config(&self) -> proxy::Config {
-        proxy::Config { node: self.node.clone(), ip: self.node_ip }
-    }
-
-    /// Where the node's kubelet brings its pods' connections.
-    pub fn dial_address(&self) -> SocketAddr {
-        self.dial_listen.unwrap_or_else(|| SocketAddr::new(self.node_ip, door::PORT))
-    }
-
     /// The certificate to serve with, and its key.
     pub fn serving_identity(&self) -> (&Path, &Path) {
         let certificate = self.tls_certificate.as_ref().unwrap_or(&self.connection.client_certificate);
         (certificate, self.tls_key.as_ref().unwrap_or(&self.connection.client_key))
     }
+}
+
+fn config(text: &str) -> Result<proxy::Config, String> {
+    let (node, ip) = text.split_once('=').ok_or_else(|| format!("{text:?} is not of the form NAME=ADDRESS"))?;
+    let ip = ip.parse().map_err(|_| format!("{ip:?} is no IP address"))?;
+    Ok(proxy::Config { node: node.to_owned(), ip })
 }

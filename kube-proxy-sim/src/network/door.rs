@@ -4,7 +4,6 @@
 use std::{
     net::{IpAddr, SocketAddr},
     path::Path,
-    sync::Arc,
 };
 
 use anyhow::Context;
@@ -33,36 +32,52 @@ pub const NAME: &str = "kube-proxy";
 /// Connections under way at a time.
 const MAX_STREAMS: u32 = 10_000;
 
-/// Serves until dropped.
-pub async fn serve(
-    address: SocketAddr,
-    node: &str,
-    connection: &Connection,
-    identity: (&Path, &Path),
-    network: Arc<Network>,
-) -> anyhow::Result<()> {
-    let listener = TcpListener::bind(address).await.with_context(|| {
-        format!("cannot listen on {address} for the node's pods: give a free port with --dial-listen")
-    })?;
-    let (certificate, key) = identity;
-    let tls = ServerTlsConfig::new()
-        .identity(Identity::from_pem(read(certificate)?, read(key)?))
-        .client_ca_root(Certificate::from_pem(read(&connection.certificate_authority)?));
-    let service = Door { caller: format!("system:node:{node}"), network };
-    Server::builder()
-        .tls_config(tls)
-        .context("the certificate to serve with cannot be used")?
-        .max_concurrent_streams(Some(MAX_STREAMS))
-        .tcp_nodelay(true)
-        .add_service(ProxyServer::new(service))
-        .serve_with_incoming(TcpListenerStream::new(listener))
-        .await?;
-    Ok(())
+/// Listens at a node's address.
+pub async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    let listening = TcpListener::bind(address).await;
+    listening
+        .with_context(|| format!("cannot listen on {address} for the node's pods: give a free port with --dial-port"))
+}
+
+/// How the doors of a process's nodes are served.
+pub struct Doors(ServerTlsConfig);
+
+impl Doors {
+    /// With this certificate and key (PEM files); for kubelets that the connection's authority knows.
+    pub fn new(connection: &Connection, identity: (&Path, &Path)) -> anyhow::Result<Self> {
+        let (certificate, key) = identity;
+        let tls = ServerTlsConfig::new()
+            .identity(Identity::from_pem(read(certificate)?, read(key)?))
+            .client_ca_root(Certificate::from_pem(read(&connection.certificate_authority)?));
+        Ok(Self(tls))
+    }
+
+    /// Serves a node's pods until dropped.
+    pub fn serve(
+        &self,
+        listener: TcpListener,
+        node: &str,
+        network: Network,
+    ) -> impl Future<Output = anyhow::Result<()>> + use<> {
+        let tls = self.0.clone();
+        let service = Door { caller: format!("system:node:{node}"), network };
+        async move {
+            Server::builder()
+                .tls_config(tls)
+                .context("the certificate to serve with cannot be used")?
+                .max_concurrent_streams(Some(MAX_STREAMS))
+                .tcp_nodelay(true)
+                .add_service(ProxyServer::new(service))
+                .serve_with_incoming(TcpListenerStream::new(listener))
+                .await?;
+            Ok(())
+        }
+    }
 }
 
 struct Door {
     caller: String,
-    network: Arc<Network>,
+    network: Network,
 }
 
 #[tonic::async_trait]

@@ -115,19 +115,31 @@ pub struct Call {
     pub protocol: Protocol,
 }
 
-/// The network as one node's pods see it.
-pub struct Network {
-    services: Services,
+/// What all nodes of a process share: routes and policies.
+pub struct Wires {
     routes: Routes,
     policies: Policies,
     nodes: Arc<Nodes>,
 }
 
-impl Network {
-    /// The network of a node with these rules and nodes.
-    pub fn new(client: &Client, services: Services, nodes: Arc<Nodes>) -> Self {
+impl Wires {
+    /// The wires between these nodes.
+    pub fn new(client: &Client, nodes: Arc<Nodes>) -> Self {
         let policies = Policies::new(client.clone(), Cache::start(client, Scope::default()));
-        Self { routes: Routes::follow(nodes.cache()), services, policies, nodes }
+        Self { routes: Routes::follow(nodes.cache()), policies, nodes }
+    }
+}
+
+/// The network as one node's pods see it.
+pub struct Network {
+    services: Services,
+    wires: Arc<Wires>,
+}
+
+impl Network {
+    /// The network of a node with these rules.
+    pub fn new(services: Services, wires: Arc<Wires>) -> Self {
+        Self { services, wires }
     }
 
     /// Connects.
@@ -151,11 +163,11 @@ impl Network {
     /// Connects to an address that is no Service's.
     async fn reach(&self, call: &Call, to: SocketAddr, is_apiserver: bool) -> Result<Pipe, Failure> {
         let from = Peer { ip: call.from, pod: call.pod.clone() };
-        if !self.policies.allow(from, to, call.protocol).await {
+        if !self.wires.policies.allow(from, to, call.protocol).await {
             return Err(Failure::Dropped(to));
         }
         let refused = Failure::Refused { to, protocol: call.protocol };
-        match self.routes.place(to.ip()) {
+        match self.wires.routes.place(to.ip()) {
             Place::Pod(node) => self.dial_pod(call, &node, to).await,
             Place::Node(node) => match self.dial_pod(call, &node, to).await {
                 // No pod on the node's own network listens there: perhaps the node itself does.
@@ -170,7 +182,7 @@ impl Network {
 
     async fn dial_pod(&self, call: &Call, node: &str, to: SocketAddr) -> Result<Pipe, Failure> {
         let dial = Dial { to, source: Some(call.from), protocol: call.protocol };
-        self.nodes.dial(node, dial).await.map_err(|error| match error {
+        self.wires.nodes.dial(node, dial).await.map_err(|error| match error {
             DialError::Refused(status) if status.code() == Code::FailedPrecondition => {
                 Failure::Refused { to, protocol: call.protocol }
             }
