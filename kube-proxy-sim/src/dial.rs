@@ -21,7 +21,7 @@ use tonic::{
     transport::{Certificate, Channel, ClientTlsConfig, Endpoint as Target, Identity},
 };
 
-use crate::network::{Protocol, Replies};
+use crate::network::{Protocol, Replies, policy::Policies};
 
 /// How long a pod's node may take to connect. A node that answers at all does so within milliseconds.
 const CONNECT: Duration = Duration::from_secs(1);
@@ -74,6 +74,7 @@ impl From<SocketAddr> for Dial {
 /// The nodes of the cluster, and connections to their kubelets.
 pub struct Nodes {
     nodes: Cache<Node>,
+    policies: Policies,
     tls: ClientTlsConfig,
     /// By node: where its kubelet is, and the connection that all dials share.
     channels: Mutex<HashMap<String, (String, Channel)>>,
@@ -85,12 +86,18 @@ impl Nodes {
         let identity = Identity::from_pem(read(&connection.client_certificate)?, read(&connection.client_key)?);
         let authority = Certificate::from_pem(read(&connection.certificate_authority)?);
         let tls = ClientTlsConfig::new().identity(identity).ca_certificate(authority);
-        Ok(Self { nodes: Cache::start(client, Scope::default()), tls, channels: Mutex::default() })
+        let policies = Policies::new(client.clone(), Cache::start(client, Scope::default()));
+        Ok(Self { nodes: Cache::start(client, Scope::default()), policies, tls, channels: Mutex::default() })
     }
 
     /// Waits until all nodes are known.
     pub async fn synced(&self) {
         self.nodes.synced().await;
+    }
+
+    /// Who may connect to whom.
+    pub fn policies(&self) -> &Policies {
+        &self.policies
     }
 
     /// The nodes.

@@ -1,6 +1,9 @@
 //! One connection: from a client's socket to a pod and back.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
@@ -17,14 +20,16 @@ use tokio::{
 
 use crate::{
     balance::Affinity,
-    dial::{Nodes, Pipe},
+    dial::{Dial, Nodes, Pipe},
     metrics::METRICS,
-    network::Replies,
+    network::{Protocol, Replies, policy::Peer},
     rules::{PortName, Rule},
 };
 
 /// Endpoints that are tried before a client is sent away.
 const TRIES: usize = 5;
+/// How long a client waits whose packets a policy drops. Clients give up earlier.
+const SILENCE: Duration = Duration::from_secs(120);
 /// Bytes read at a time.
 const CHUNK: usize = 16 << 10;
 
@@ -57,7 +62,14 @@ async fn connect(from: IpAddr, name: &PortName, rule: &Rule, affinity: &Affinity
     let mut tried: Vec<SocketAddr> = Vec::new();
     while tried.len() < TRIES {
         let endpoint = affinity.choose(name, rule, &rule.external, &tried, from, clock::instant())?;
-        match nodes.dial(&endpoint.node, endpoint.address).await {
+        // What a policy forbids is dropped, and no other endpoint is asked.
+        let peer = Peer { ip: from, pod: None };
+        if !nodes.policies().allow(peer, endpoint.address, Protocol::Tcp).await {
+            clock::sleep(SILENCE).await;
+            return None;
+        }
+        let dial = Dial { to: endpoint.address, source: Some(from), protocol: Protocol::Tcp };
+        match nodes.dial(&endpoint.node, dial).await {
             Ok(pipe) => return Some(pipe),
             Err(error) => {
                 METRICS.failed_dials.inc();

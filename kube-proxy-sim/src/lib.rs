@@ -58,7 +58,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let mirrors = Mirrors::start(&client);
     let new = |config: &proxy::Config| Arc::new(Proxy::new(&client, config.clone(), &mirrors, nodes.clone()));
     let proxies: Vec<_> = options.nodes.iter().map(new).collect();
-    let wires = Arc::new(Wires::new(&client, nodes.clone()));
+    let wires = Arc::new(Wires::new(nodes.clone()));
     let doors = Doors::new(&options.connection, options.serving_identity())?;
     let mut serving = FuturesUnordered::new();
     for proxy in &proxies {

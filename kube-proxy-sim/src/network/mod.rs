@@ -34,14 +34,13 @@ use std::{
     time::Duration,
 };
 
-use kubelab_client::{Cache, Client, Scope};
 use kubelab_proto::node::{DialReply, DialRequest};
 use tokio::{net::TcpStream, sync::mpsc, time::timeout};
 use tonic::{Code, Status};
 
 use self::{
     places::{Place, Routes},
-    policy::{Peer, Policies},
+    policy::Peer,
     services::{Found, Services},
 };
 use crate::dial::{Dial, Error as DialError, Nodes, Pipe};
@@ -115,18 +114,16 @@ pub struct Call {
     pub protocol: Protocol,
 }
 
-/// What all nodes of a process share: routes and policies.
+/// What all nodes of a process share: the way to pods and nodes.
 pub struct Wires {
     routes: Routes,
-    policies: Policies,
     nodes: Arc<Nodes>,
 }
 
 impl Wires {
     /// The wires between these nodes.
-    pub fn new(client: &Client, nodes: Arc<Nodes>) -> Self {
-        let policies = Policies::new(client.clone(), Cache::start(client, Scope::default()));
-        Self { routes: Routes::follow(nodes.cache()), policies, nodes }
+    pub fn new(nodes: Arc<Nodes>) -> Self {
+        Self { routes: Routes::follow(nodes.cache()), nodes }
     }
 }
 
@@ -163,7 +160,7 @@ impl Network {
     /// Connects to an address that is no Service's.
     async fn reach(&self, call: &Call, to: SocketAddr, is_apiserver: bool) -> Result<Pipe, Failure> {
         let from = Peer { ip: call.from, pod: call.pod.clone() };
-        if !self.wires.policies.allow(from, to, call.protocol).await {
+        if !self.wires.nodes.policies().allow(from, to, call.protocol).await {
             return Err(Failure::Dropped(to));
         }
         let refused = Failure::Refused { to, protocol: call.protocol };

@@ -13,6 +13,7 @@ use futures::{Stream, StreamExt, stream};
 use kubelab_client::{Client, process::Connection};
 use kubelab_kube_proxy_sim::{
     dial::Nodes,
+    network::{Network, Wires, services::Services},
     proxy::{Config, Mirrors, Proxy},
 };
 use kubelab_proto::node::{
@@ -93,6 +94,7 @@ pub struct Rig {
     _server: FakeServer,
     pods: Pods,
     pub proxy: Arc<Proxy>,
+    nodes: Arc<Nodes>,
     pub ip: IpAddr,
 }
 
@@ -106,15 +108,21 @@ impl Rig {
         let kubelet = serve_node(&connection, pods.clone()).await;
         let status = json!({"addresses": [{"type": "InternalIP", "address": "127.0.0.1"}],
             "daemonEndpoints": {"kubeletEndpoint": {"Port": kubelet.port()}}});
-        api.put("nodes", json!({"metadata": {"name": NODE}, "status": status}));
+        api.put("nodes", json!({"metadata": {"name": NODE}, "spec": {"podCIDR": "10.244.1.0/24"}, "status": status}));
         let client = Client::new(&connection).unwrap();
         let nodes = Arc::new(Nodes::new(&client, &connection).unwrap());
         let ip = IpAddr::from(ip);
-        let proxy = Arc::new(Proxy::new(&client, Config { node: NODE.into(), ip }, &Mirrors::start(&client), nodes));
+        let proxy =
+            Arc::new(Proxy::new(&client, Config { node: NODE.into(), ip }, &Mirrors::start(&client), nodes.clone()));
         let mut ready = proxy.ready();
         tokio::spawn(proxy.clone().run());
         ready.wait_for(|ready| *ready).await.unwrap();
-        Self { api, _server: server, pods, proxy, ip }
+        Self { api, _server: server, pods, proxy, nodes, ip }
+    }
+
+    /// The network as the node's pods see it.
+    pub fn network(&self) -> Network {
+        Network::new(Services::new(self.proxy.table()), Arc::new(Wires::new(self.nodes.clone())))
     }
 
     pub fn service(&self, name: &str, node_port: u16) {
