@@ -67,6 +67,11 @@ impl Nodes {
         Ok(Self { nodes: Cache::start(client, Scope::default()), tls, channels: Mutex::default() })
     }
 
+    /// The mirror of the nodes.
+    pub fn cache(&self) -> &Cache<Node> {
+        &self.nodes
+    }
+
     /// Waits until all nodes are known.
     pub async fn synced(&self) {
         self.nodes.synced().await;

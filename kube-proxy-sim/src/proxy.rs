@@ -1,55 +1,57 @@
-//! The proxy: keeps the table and the ports as the cluster wants them.
+//! The proxy of one node: keeps the table and the ports as the cluster wants them. Many of them can share a cluster.
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice};
-use kubelab_client::{Cache, Client, Recorder, Scope, clock, process::Pages, recorder::Kind};
-use tokio::sync::{Mutex, Notify, watch};
+use kubelab_client::{Client, Recorder, clock, process::Pages, recorder::Kind};
+use tokio::sync::{Mutex, watch};
 
 use crate::{
-    dial::Nodes,
+    balance::{Balancer, Mode},
+    cluster::{Cluster, NodeFacts, View},
     metrics::METRICS,
-    ports::{Ports, Taken},
-    rules::{self, Table, iptables},
+    ports::{
+        Ports, Taken,
+        wanted::{Purpose, wanted},
+    },
+    rules::{Place, Table, Via, ipset, iptables, ipvs},
 };
 
-/// Changes that come close together make one new table. Upstream waits a second (`minSyncPeriod`), since its tables are
-/// dear; here a change should be seen at once.
-const SETTLE: Duration = Duration::from_millis(10);
 /// How soon a port that was taken is tried again.
 const RETRY: Duration = Duration::from_secs(5);
 
-/// Which node's proxy it is.
+/// Which node's proxy it is, and how it balances.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The node's name.
     pub node: String,
     /// The node's address.
     pub ip: IpAddr,
+    /// iptables or IPVS.
+    pub mode: Mode,
 }
 
 /// A node's service proxy.
 pub struct Proxy {
     config: Config,
     recorder: Recorder,
-    services: Cache<Service>,
-    slices: Cache<EndpointSlice>,
-    changed: Arc<Notify>,
+    cluster: Arc<Cluster>,
+    balancer: Arc<Balancer>,
     table: watch::Sender<Arc<Table>>,
     ports: Mutex<Ports>,
     ready: watch::Sender<bool>,
 }
 
 impl Proxy {
-    /// A proxy that does nothing until it is run.
-    pub fn new(client: Client, config: Config, nodes: Nodes) -> Self {
+    /// A proxy that does nothing until it is run. `client`: who writes its events.
+    pub fn new(client: &Client, config: Config, cluster: Arc<Cluster>) -> Self {
         let table = watch::Sender::new(Arc::new(Table::default()));
+        let balancer = Arc::new(Balancer::new(config.mode));
+        let ports = Ports::new(table.subscribe(), balancer.clone(), cluster.nodes().clone());
         Self {
-            recorder: Recorder::new(&client, "kube-proxy", &config.node),
-            services: Cache::start(&client, Scope::default()),
-            slices: Cache::start(&client, Scope::default()),
-            changed: Arc::new(Notify::new()),
-            ports: Mutex::new(Ports::new(config.ip, table.subscribe(), nodes)),
+            recorder: Recorder::new(client, "kube-proxy", &config.node),
+            cluster,
+            balancer,
+            ports: Mutex::new(ports),
             table,
             ready: watch::Sender::new(false),
             config,
@@ -61,41 +63,83 @@ impl Proxy {
         self.ready.subscribe()
     }
 
-    /// The rules, as a page.
-    pub fn pages(&self) -> Pages {
-        let table = self.table.subscribe();
-        Arc::new(move |path| (path == "/rules").then(|| iptables::save(&table.borrow())))
+    /// The rules of this node.
+    pub fn table(&self) -> watch::Receiver<Arc<Table>> {
+        self.table.subscribe()
     }
 
-    /// Runs until dropped.
+    /// How this node chooses endpoints.
+    pub fn balancer(&self) -> &Arc<Balancer> {
+        &self.balancer
+    }
+
+    /// The rules, as a page: `/rules` as the tools of the node would print them, `/proxyMode` as upstream has it.
+    pub fn pages(&self) -> Pages {
+        let (table, balancer) = (self.table.subscribe(), self.balancer.clone());
+        Arc::new(move |path| match (path, balancer.mode()) {
+            ("/rules", Mode::Iptables) => Some(iptables::save(&table.borrow())),
+            ("/rules", Mode::Ipvs(scheduler)) => {
+                let table = table.borrow();
+                Some(format!("{}\n{}", ipvs::list(&table, scheduler, balancer.servers()), ipset::list(&table)))
+            }
+            ("/proxyMode", Mode::Iptables) => Some("iptables".into()),
+            ("/proxyMode", Mode::Ipvs(_)) => Some("ipvs".into()),
+            _ => None,
+        })
+    }
+
+    /// Runs until dropped. The cluster has to run as well.
     pub async fn run(self: Arc<Self>) {
         let mut ports = self.ports.lock().await;
-        tokio::join!(self.services.synced(), self.slices.synced(), ports.synced());
-        let changed = self.changed.clone();
-        self.services.on_change(move |_| changed.notify_one());
-        let changed = self.changed.clone();
-        self.slices.on_change(move |_| changed.notify_one());
+        let mut view = self.cluster.view();
         loop {
-            let table = Arc::new(rules::table(&self.config.node, &self.services.list(), &self.slices.list()));
-            METRICS.syncs.inc();
-            METRICS.rules.set(i64::try_from(table.0.len()).unwrap_or(i64::MAX));
-            self.table.send_replace(table.clone());
-            let taken = ports.apply(&table).await;
-            taken.iter().for_each(|taken| self.tell(taken));
+            let now = view.borrow_and_update().clone();
+            let Some(now) = now else {
+                // The sender lives in the cluster, which this holds.
+                let _ = view.changed().await;
+                continue;
+            };
+            let taken = self.sync(&now, &mut ports).await;
             self.ready.send_replace(true);
             let retry =
                 async { if taken.is_empty() { std::future::pending().await } else { clock::sleep(RETRY).await } };
             tokio::select! {
-                () = self.changed.notified() => clock::sleep(SETTLE).await,
+                _ = view.changed() => {}
                 () = retry => {}
             }
         }
     }
 
+    async fn sync(&self, view: &View, ports: &mut Ports) -> Vec<Taken> {
+        let begun = clock::instant();
+        let place = Place {
+            node: self.config.node.clone(),
+            ip: Some(self.config.ip),
+            zone: zone(&view.nodes, &self.config.node),
+        };
+        let table = Arc::new(Table::new(place, view.services.clone()));
+        self.table.send_replace(table.clone());
+        let taken = ports.apply(wanted(&table, &view.nodes)).await;
+        METRICS.synced(&table, self.config.mode, clock::instant().duration_since(begun));
+        taken.iter().for_each(|taken| self.tell(taken));
+        taken
+    }
+
     fn tell(&self, taken: &Taken) {
-        tracing::warn!(%taken, "a node port is not open");
-        if let Some(service) = self.services.get(&taken.name.namespace, &taken.name.service) {
-            self.recorder.event(&*service, Kind::Warning, "FailedToOpenNodePort", taken.to_string());
+        tracing::warn!(%taken, "a port is not open");
+        let reason = match &taken.purpose {
+            Purpose::Forward { via: Via::LoadBalancer, .. } => "FailedToOpenLoadBalancerPort",
+            // Source: `service_health.go`.
+            Purpose::Health(_) => "FailedToStartServiceHealthcheck",
+            _ => "FailedToOpenNodePort",
+        };
+        let (namespace, name) = taken.purpose.service();
+        if let Some(service) = self.cluster.service(namespace, name) {
+            self.recorder.event(&*service, Kind::Warning, reason, taken.to_string());
         }
     }
+}
+
+fn zone(nodes: &[NodeFacts], node: &str) -> Option<String> {
+    nodes.iter().find(|facts| facts.name == node)?.zone.clone()
 }

@@ -200,6 +200,16 @@ pub fn node(
     let mut kubelet = place.to_vec();
     kubelet.push(("--listen", SocketAddr::new(ip, KUBELET_PORT).to_string()));
     kubelet.push(("--data-dir", text(&layout.state_of(&node))?));
+    let mut proxy = component(
+        Kind::KubeProxySim,
+        format!("kube-proxy-{number}"),
+        "kube-proxy",
+        pki,
+        addresses,
+        SocketAddr::new(ip, KUBE_PROXY_HEALTH_PORT),
+        place.to_vec(),
+    )?;
+    proxy.flags.extend(spec.extra_flags("kube-proxy"));
     Ok([
         component(
             Kind::KubeletSim,
@@ -210,15 +220,7 @@ pub fn node(
             SocketAddr::new(ip, KUBELET_HEALTH_PORT),
             kubelet,
         )?,
-        component(
-            Kind::KubeProxySim,
-            format!("kube-proxy-{number}"),
-            "kube-proxy",
-            pki,
-            addresses,
-            SocketAddr::new(ip, KUBE_PROXY_HEALTH_PORT),
-            place.to_vec(),
-        )?,
+        proxy,
     ])
 }
 

@@ -12,7 +12,8 @@ use std::{
 use futures::{Stream, StreamExt, stream};
 use kubelab_client::{Client, process::Connection};
 use kubelab_kube_proxy_sim::{
-    dial::Nodes,
+    balance::Mode,
+    cluster::Cluster,
     proxy::{Config, Proxy},
 };
 use kubelab_proto::node::{
@@ -99,6 +100,11 @@ pub struct Rig {
 impl Rig {
     /// `ip`: a loopback address of the test's own, so that tests do not fight for ports.
     pub async fn new(ip: [u8; 4]) -> Self {
+        Self::with(ip, Mode::Iptables).await
+    }
+
+    /// The same with a proxy that balances so.
+    pub async fn with(ip: [u8; 4], mode: Mode) -> Self {
         let api = Fake::new();
         let server = api.serve();
         let connection = api.connection(&[&server]);
@@ -108,10 +114,11 @@ impl Rig {
             "daemonEndpoints": {"kubeletEndpoint": {"Port": kubelet.port()}}});
         api.put("nodes", json!({"metadata": {"name": NODE}, "status": status}));
         let client = Client::new(&connection).unwrap();
-        let nodes = Nodes::new(&client, &connection).unwrap();
+        let cluster = Arc::new(Cluster::new(&client, &connection).unwrap());
         let ip = IpAddr::from(ip);
-        let proxy = Arc::new(Proxy::new(client, Config { node: NODE.into(), ip }, nodes));
+        let proxy = Arc::new(Proxy::new(&client, Config { node: NODE.into(), ip, mode }, cluster.clone()));
         let (mut ready, rules) = (proxy.ready(), proxy.pages());
+        tokio::spawn(async move { cluster.run().await });
         tokio::spawn(proxy.run());
         ready.wait_for(|ready| *ready).await.unwrap();
         Self { api, _server: server, pods, rules, ip }
