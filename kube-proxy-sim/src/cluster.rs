@@ -16,12 +16,15 @@ use tokio::sync::{Notify, watch};
 use crate::{
     dial::Nodes,
     metrics::METRICS,
+    ports::wanted::Balancers,
     rules::{Services, Tracker},
 };
 
 /// Changes that come close together make one new table. Upstream waits a second (`minSyncPeriod`), since its tables are
 /// dear; here a change should be seen at once.
 const SETTLE: Duration = Duration::from_millis(10);
+/// The same for each proxy that shares the process, so that many of them do not keep it busy.
+const SETTLE_FOR_EACH: Duration = Duration::from_millis(1);
 /// Keeps a node out of the service of load balancers. Source: `LabelNodeExcludeBalancers`.
 const EXCLUDED: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
 
@@ -58,6 +61,8 @@ pub struct View {
     pub services: Arc<Services>,
     /// The nodes.
     pub nodes: Arc<Vec<NodeFacts>>,
+    /// Which of them listen for load balancers.
+    pub balancers: Arc<Balancers>,
 }
 
 /// The mirrors and what is made of them.
@@ -97,6 +102,10 @@ impl Cluster {
         self.services.get(namespace, name)
     }
 
+    fn proxies(&self) -> u32 {
+        u32::try_from(self.view.receiver_count()).unwrap_or(u32::MAX)
+    }
+
     /// Follows the cluster until dropped.
     pub async fn run(&self) {
         tokio::join!(self.services.synced(), self.slices.synced(), self.nodes.synced());
@@ -108,9 +117,10 @@ impl Cluster {
             let services = Arc::new(lock(&self.tracker).services());
             METRICS.service_changes_pending.set(0);
             METRICS.endpoint_changes_pending.set(0);
-            self.view.send_replace(Some(View { services, nodes: Arc::new(facts) }));
+            let balancers = Arc::new(Balancers::choose(&services, &facts));
+            self.view.send_replace(Some(View { services, nodes: Arc::new(facts), balancers }));
             self.changed.notified().await;
-            clock::sleep(SETTLE).await;
+            clock::sleep(SETTLE + SETTLE_FOR_EACH.saturating_mul(self.proxies())).await;
         }
     }
 

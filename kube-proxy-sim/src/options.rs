@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use clap::Args;
+use ipnet::IpNet;
 use kubelab_client::process::{Connection, Process};
 
 use crate::{
@@ -19,12 +20,13 @@ pub struct Options {
     /// What every process has.
     #[command(flatten)]
     pub process: Process,
-    /// The node's name
-    #[arg(long)]
-    pub node: String,
-    /// The node's address, where node ports are opened
-    #[arg(long, default_value = "127.0.0.1")]
-    pub node_ip: IpAddr,
+    /// A node and its address, where node ports are opened: node-1=127.0.0.1. May be given again: one process can serve
+    /// many nodes
+    #[arg(long = "node", required = true, value_parser = node)]
+    pub nodes: Vec<(String, IpAddr)>,
+    /// The network that pods have their addresses from
+    #[arg(long, default_value = "10.244.0.0/16")]
+    pub cluster_cidr: IpNet,
     /// How connections are balanced: at random as by iptables' rules, or by a scheduler of IPVS
     #[arg(long, value_enum, default_value_t = ProxyMode::Iptables)]
     pub proxy_mode: ProxyMode,
@@ -34,9 +36,21 @@ pub struct Options {
 }
 
 impl Options {
-    /// The proxy that these flags describe.
-    pub fn config(&self) -> proxy::Config {
+    /// The proxies that these flags describe.
+    pub fn configs(&self) -> Vec<proxy::Config> {
         let mode = Mode::of(self.proxy_mode, self.ipvs_scheduler);
-        proxy::Config { node: self.node.clone(), ip: self.node_ip, mode }
+        let config = |(node, ip): &(String, IpAddr)| proxy::Config {
+            node: node.clone(),
+            ip: *ip,
+            cluster_cidr: self.cluster_cidr,
+            mode,
+        };
+        self.nodes.iter().map(config).collect()
     }
+}
+
+fn node(text: &str) -> Result<(String, IpAddr), String> {
+    let (node, ip) = text.split_once('=').ok_or_else(|| format!("{text:?} is not of the form NAME=ADDRESS"))?;
+    let ip = ip.parse().map_err(|_| format!("{ip:?} is no IP address"))?;
+    Ok((node.to_owned(), ip))
 }

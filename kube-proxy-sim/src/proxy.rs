@@ -2,7 +2,8 @@
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use kubelab_client::{Client, Recorder, clock, process::Pages, recorder::Kind};
+use ipnet::IpNet;
+use kubelab_client::{Client, Recorder, clock, recorder::Kind};
 use tokio::sync::{Mutex, watch};
 
 use crate::{
@@ -26,6 +27,8 @@ pub struct Config {
     pub node: String,
     /// The node's address.
     pub ip: IpAddr,
+    /// The network that pods have their addresses from.
+    pub cluster_cidr: IpNet,
     /// iptables or IPVS.
     pub mode: Mode,
 }
@@ -73,19 +76,25 @@ impl Proxy {
         &self.balancer
     }
 
-    /// The rules, as a page: `/rules` as the tools of the node would print them, `/proxyMode` as upstream has it.
-    pub fn pages(&self) -> Pages {
-        let (table, balancer) = (self.table.subscribe(), self.balancer.clone());
-        Arc::new(move |path| match (path, balancer.mode()) {
-            ("/rules", Mode::Iptables) => Some(iptables::save(&table.borrow())),
-            ("/rules", Mode::Ipvs(scheduler)) => {
-                let table = table.borrow();
-                Some(format!("{}\n{}", ipvs::list(&table, scheduler, balancer.servers()), ipset::list(&table)))
+    /// Whose proxy it is.
+    pub fn node(&self) -> &str {
+        &self.config.node
+    }
+
+    /// iptables or IPVS.
+    pub fn mode(&self) -> Mode {
+        self.config.mode
+    }
+
+    /// The rules, as the tools of the node would print them: `iptables-save`, or `ipvsadm -Ln` and `ipset list`.
+    pub fn rules(&self) -> String {
+        let table = self.table.borrow();
+        match self.config.mode {
+            Mode::Iptables => iptables::save(&table),
+            Mode::Ipvs(scheduler) => {
+                format!("{}\n{}", ipvs::list(&table, scheduler, self.balancer.servers()), ipset::list(&table))
             }
-            ("/proxyMode", Mode::Iptables) => Some("iptables".into()),
-            ("/proxyMode", Mode::Ipvs(_)) => Some("ipvs".into()),
-            _ => None,
-        })
+        }
     }
 
     /// Runs until dropped. The cluster has to run as well.
@@ -116,10 +125,11 @@ impl Proxy {
             node: self.config.node.clone(),
             ip: Some(self.config.ip),
             zone: zone(&view.nodes, &self.config.node),
+            cluster_cidr: self.config.cluster_cidr,
         };
         let table = Arc::new(Table::new(place, view.services.clone()));
         self.table.send_replace(table.clone());
-        let taken = ports.apply(wanted(&table, &view.nodes)).await;
+        let taken = ports.apply(wanted(&table, &view.balancers)).await;
         METRICS.synced(&table, self.config.mode, clock::instant().duration_since(begun));
         taken.iter().for_each(|taken| self.tell(taken));
         taken

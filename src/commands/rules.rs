@@ -34,8 +34,10 @@ impl Rules {
             let known: Vec<String> = spec.nodes.iter().map(|number| format!("node-{number}")).collect();
             bail!("there is no node {name:?} in this lab; there are: {}", known.join(", "));
         };
-        let address = SocketAddr::new(spec.subnet.node(number), KUBE_PROXY_HEALTH_PORT);
-        let page = timeout(PATIENCE, page(address, "/rules")).await;
+        // Nodes that share a kube-proxy's process are asked for at the first one's address.
+        let first = spec.members(spec.group(number)).first().copied().unwrap_or(number);
+        let address = SocketAddr::new(spec.subnet.node(first), KUBE_PROXY_HEALTH_PORT);
+        let page = timeout(PATIENCE, page(address, &format!("/rules/{name}"))).await;
         let rules = page
             .map_err(anyhow::Error::from)
             .flatten()

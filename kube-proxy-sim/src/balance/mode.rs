@@ -1,5 +1,7 @@
 //! iptables or IPVS.
 
+use std::fmt;
+
 use clap::ValueEnum;
 
 use super::Scheduler;
@@ -31,5 +33,14 @@ impl Mode {
             ProxyMode::Iptables => Self::Iptables,
             ProxyMode::Ipvs => Self::Ipvs(scheduler),
         }
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Iptables => "iptables",
+            Self::Ipvs(_) => "ipvs",
+        })
     }
 }

@@ -2,15 +2,17 @@
 
 use std::{
     collections::BTreeMap,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     ops::Deref,
     sync::Arc,
 };
 
+use ipnet::{IpNet, Ipv4Net};
+
 use super::{Endpoint, PortName, Protocol, ServicePort, Services, topology, topology::Usable};
 
 /// Which node's rules they are.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     /// The node's name.
     pub node: String,
@@ -18,6 +20,16 @@ pub struct Place {
     pub ip: Option<IpAddr>,
     /// The zone that the node says it is in.
     pub zone: Option<String>,
+    /// The network that pods have their addresses from. What comes from elsewhere is masqueraded.
+    pub cluster_cidr: IpNet,
+}
+
+impl Default for Place {
+    /// No node in particular, and kubeadm's usual network of pods.
+    fn default() -> Self {
+        let cluster_cidr = Ipv4Net::new_assert(Ipv4Addr::new(10, 244, 0, 0), 16).into();
+        Self { node: String::new(), ip: None, zone: None, cluster_cidr }
+    }
 }
 
 /// By which of its addresses a Service is reached.
@@ -126,12 +138,6 @@ impl Table {
     /// All rules, by the ports' names.
     pub fn iter(&self) -> impl Iterator<Item = (&PortName, &Rule)> {
         self.services.ports.iter().map(|(name, port)| (&**name, self.here.get(name).unwrap_or(&port.rule)))
-    }
-
-    /// The nodes that have ready endpoints of a port.
-    pub fn hosts(&self, name: &PortName) -> impl Iterator<Item = &str> {
-        let candidates = self.services.ports.get(name).into_iter().flat_map(|port| &port.candidates);
-        candidates.filter(|candidate| candidate.ready).map(|candidate| &*candidate.endpoint.node)
     }
 
     /// The Service that a connection to this address is for, if it is one's: by its virtual, external or load balancer's

@@ -52,7 +52,7 @@ fn table_on(place: Place, services: &[Arc<Service>], slices: &[Arc<EndpointSlice
 }
 
 fn table(services: &[Arc<Service>], slices: &[Arc<EndpointSlice>]) -> Table {
-    let place = Place { node: "node-1".into(), ip: Some([127, 20, 0, 1].into()), zone: Some("a".into()) };
+    let place = Place { node: "node-1".into(), ip: Some([127, 20, 0, 1].into()), zone: Some("a".into()), ..Place::default() };
     table_on(place, services, slices)
 }
 
@@ -111,7 +111,7 @@ fn hints_keep_connections_near() {
         for (node, zone, expected) in
             [("node-1", "a", on_node_1_in_a), ("node-9", "b", on_node_9_in_b), ("node-9", "c", on_node_9_in_c)]
         {
-            let place = Place { node: node.into(), ip: None, zone: Some(zone.into()) };
+            let place = Place { node: node.into(), zone: Some(zone.into()), ..Place::default() };
             let table = table_on(place, &[service(json!({}))], std::slice::from_ref(&slice));
             assert_eq!(last_parts(only(&table).internal()), expected, "{hints:?} on {node} in {zone}");
         }

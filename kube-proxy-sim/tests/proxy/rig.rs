@@ -93,7 +93,7 @@ pub struct Rig {
     pub api: Fake,
     _server: FakeServer,
     pods: Pods,
-    pub rules: kubelab_client::process::Pages,
+    pub proxy: Arc<Proxy>,
     pub ip: IpAddr,
 }
 
@@ -116,12 +116,13 @@ impl Rig {
         let client = Client::new(&connection).unwrap();
         let cluster = Arc::new(Cluster::new(&client, &connection).unwrap());
         let ip = IpAddr::from(ip);
-        let proxy = Arc::new(Proxy::new(&client, Config { node: NODE.into(), ip, mode }, cluster.clone()));
-        let (mut ready, rules) = (proxy.ready(), proxy.pages());
+        let config = Config { node: NODE.into(), ip, mode, cluster_cidr: "10.244.0.0/16".parse().unwrap() };
+        let proxy = Arc::new(Proxy::new(&client, config, cluster.clone()));
+        let mut ready = proxy.ready();
         tokio::spawn(async move { cluster.run().await });
-        tokio::spawn(proxy.run());
+        tokio::spawn(proxy.clone().run());
         ready.wait_for(|ready| *ready).await.unwrap();
-        Self { api, _server: server, pods, rules, ip }
+        Self { api, _server: server, pods, proxy, ip }
     }
 
     pub fn service(&self, name: &str, node_port: u16) {
@@ -168,7 +169,7 @@ impl Rig {
     /// Waits until the rules hold this text.
     pub async fn until_rule(&self, text: &str, there: bool) {
         let wait = async {
-            while (self.rules)("/rules").unwrap().contains(text) != there {
+            while self.proxy.rules().contains(text) != there {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };

@@ -15,9 +15,6 @@ use sha2::{Digest, Sha256};
 use self::chains::Chains;
 use super::Table;
 
-/// Pod addresses; what comes from elsewhere is masqueraded. Source: kubelab's pod network.
-pub const CLUSTER_CIDR: &str = "10.244.0.0/16";
-
 /// What each table starts with, and where the kernel enters kube-proxy's chains. Source: `iptablesJumpChains`.
 const FILTER: [(&str, &str); 11] = [
     ("INPUT", "-m conntrack --ctstate NEW -m comment --comment \"kubernetes load balancer firewall\" -j KUBE-PROXY-FIREWALL"),

@@ -1,6 +1,6 @@
 //! The rules of one Service's port. Source: `syncProxyRules` in `pkg/proxy/iptables/proxier.go`.
 
-use super::{CLUSTER_CIDR, Tables, hash};
+use super::{Tables, hash};
 use crate::rules::{Endpoint, Place, PortName, Rule};
 
 const REJECT: &str = "REJECT --reject-with icmp-port-unreachable";
@@ -82,7 +82,7 @@ impl Port<'_> {
         }
         let (chain, to) = (self.internal_chain(), self.to(&at, " cluster IP", port));
         self.tables.nat.add("KUBE-SERVICES", format!("{to} -j {chain}"));
-        self.tables.nat.add(&chain, format!("! -s {CLUSTER_CIDR} {to} -j KUBE-MARK-MASQ"));
+        self.tables.nat.add(&chain, format!("! -s {} {to} -j KUBE-MARK-MASQ", self.place.cluster_cidr));
     }
 
     fn external_addresses(&mut self) {
@@ -136,10 +136,11 @@ impl Port<'_> {
     }
 
     fn external_chain(&mut self) {
-        let (name, chain, cluster) = (self.name, self.chain("KUBE-EXT-"), self.chain("KUBE-SVC-"));
+        let (name, pods) = (self.name, self.place.cluster_cidr);
+        let (chain, cluster) = (self.chain("KUBE-EXT-"), self.chain("KUBE-SVC-"));
         if self.rule.external_local {
             for rule in [
-                format!("-s {CLUSTER_CIDR} -m comment --comment \"pod traffic for {name} external destinations\" -j {cluster}"),
+                format!("-s {pods} -m comment --comment \"pod traffic for {name} external destinations\" -j {cluster}"),
                 format!(
                     "-m comment --comment \"masquerade LOCAL traffic for {name} external destinations\" -m addrtype \
                      --src-type LOCAL -j KUBE-MARK-MASQ"
