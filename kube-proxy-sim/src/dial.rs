@@ -21,7 +21,10 @@ use tonic::{
     transport::{Certificate, Channel, ClientTlsConfig, Endpoint as Target, Identity},
 };
 
-use crate::network::{Protocol, Replies, policy::Policies};
+use crate::{
+    network::{Replies, policy::Policies},
+    rules::Protocol,
+};
 
 /// How long a pod's node may take to connect. A node that answers at all does so within milliseconds.
 const CONNECT: Duration = Duration::from_secs(1);
@@ -90,6 +93,11 @@ impl Nodes {
         Ok(Self { nodes: Cache::start(client, Scope::default()), policies, tls, channels: Mutex::default() })
     }
 
+    /// The mirror of the nodes.
+    pub fn cache(&self) -> &Cache<Node> {
+        &self.nodes
+    }
+
     /// Waits until all nodes are known.
     pub async fn synced(&self) {
         self.nodes.synced().await;
@@ -100,11 +108,6 @@ impl Nodes {
         &self.policies
     }
 
-    /// The nodes.
-    pub fn cache(&self) -> &Cache<Node> {
-        &self.nodes
-    }
-
     /// Connects to an address in a pod of a node.
     pub async fn dial(&self, node: &str, dial: impl Into<Dial>) -> Result<Pipe, Error> {
         let dial = dial.into();
@@ -113,7 +116,7 @@ impl Nodes {
         let first = DialRequest {
             address: dial.to.to_string(),
             source: dial.source.map(|source| source.to_string()).unwrap_or_default(),
-            protocol: dial.protocol.name().to_owned(),
+            protocol: dial.protocol.to_string(),
             ..Default::default()
         };
         // The channel is empty and the receiver is here.

@@ -30,6 +30,7 @@
 //! | [`reading`] | pages and watches, as raw requests see them |
 //! | [`scheduling`] | where pods go, and why; preemption; configuration |
 //! | [`served`] | what the apiservers tell of themselves, to kubectl, old and new |
+//! | [`services`] | node ports, load balancers, policies, affinity and IPVS, as clients outside meet them |
 //! | [`stateful_sets`] | pods in order, partitions, claims, history |
 //! | [`streams`] | logs, exec, attach, port-forward, proxy |
 //! | [`survival`] | processes are killed under load and nothing that was acknowledged is lost |
@@ -64,6 +65,7 @@ mod python;
 mod reading;
 mod scheduling;
 mod served;
+mod services;
 mod stateful_sets;
 mod story;
 mod streams;
