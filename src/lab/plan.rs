@@ -227,7 +227,6 @@ pub fn group(
     proxy.push(("--tls-key", text(&pki.key(PROXY_SERVER))?));
     let at = |port| SocketAddr::new(spec.subnet.node(*first), port);
     let [kubelet_name, proxy_name] = node_processes(spec, number);
-    let mut proxy = places;
     proxy.push(("--cluster-cidr", cluster_cidr(spec).to_owned()));
     let mut processes = [
         component(Kind::KubeletSim, kubelet_name, "{node}", pki, addresses, at(KUBELET_HEALTH_PORT), kubelet)?,
