@@ -66,9 +66,11 @@ impl Checkpoint {
         let text = fs::read_to_string(&self.pods)?;
         let pods = newest(&text).into_iter().filter_map(|(uid, line)| {
             let read = serde_json::from_str::<Line<T>>(line);
-            read.inspect_err(|error| tracing::warn!(uid, %error, "a pod's state cannot be read: its containers are lost"))
-                .ok()?
-                .pod
+            read.inspect_err(
+                |error| tracing::warn!(uid, %error, "a pod's state cannot be read: its containers are lost"),
+            )
+            .ok()?
+            .pod
         });
         Ok(pods.collect())
     }
