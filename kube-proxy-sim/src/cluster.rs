@@ -84,7 +84,14 @@ impl Cluster {
 
     /// The same over mirrors that others use as well.
     pub fn of(services: Cache<Service>, slices: Cache<EndpointSlice>, nodes: Arc<Nodes>) -> Self {
-        Self { services, slices, nodes, tracker: Arc::default(), changed: Arc::default(), view: watch::Sender::new(None) }
+        Self {
+            services,
+            slices,
+            nodes,
+            tracker: Arc::default(),
+            changed: Arc::default(),
+            view: watch::Sender::new(None),
+        }
     }
 
     /// The cluster as it is; nothing until all of it is known.

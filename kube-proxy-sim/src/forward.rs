@@ -6,6 +6,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
+use futures::StreamExt;
 use kubelab_client::clock;
 use kubelab_proto::node::DialRequest;
 use tokio::{
@@ -16,12 +17,12 @@ use tokio::{
     },
     sync::mpsc,
 };
-use tonic::Streaming;
 
 use crate::{
     balance::{Balancer, Call, Connection},
-    dial::{Nodes, Pipe},
+    dial::{Dial, Nodes, Pipe},
     metrics::METRICS,
+    network::Replies,
     ports::Shared,
     rules::{PortName, Target, Via},
 };
@@ -47,7 +48,7 @@ pub async fn forward(client: TcpStream, from: IpAddr, to: SocketAddr, name: &Por
     // The rules may change meanwhile; this connection goes on as it began.
     drop(table);
     // Without an endpoint it is closed without an answer, as by a pod that is gone.
-    let Some((pipe, connection)) = connected else { return };
+    let Some(Connected { pipe, connection, .. }) = connected else { return };
     METRICS.connections.inc();
     client.set_nodelay(true).ok();
     let (read, write) = client.into_split();
@@ -60,18 +61,31 @@ pub async fn forward(client: TcpStream, from: IpAddr, to: SocketAddr, name: &Por
     drop(connection);
 }
 
+/// A connection to a pod.
+pub struct Connected {
+    /// The connection itself.
+    pub pipe: Pipe,
+    /// The endpoint that answered.
+    pub endpoint: SocketAddr,
+    /// Counts as a connection of the endpoint until it is dropped.
+    pub connection: Option<Connection>,
+}
+
 /// A connection to one of the call's endpoints: if one does not answer, another is tried.
-pub async fn connect(call: &Call<'_>, balancer: &Balancer, nodes: &Nodes) -> Option<(Pipe, Option<Connection>)> {
+pub async fn connect(call: &Call<'_>, balancer: &Balancer, nodes: &Nodes) -> Option<Connected> {
     let mut tried: Vec<SocketAddr> = Vec::new();
     while tried.len() < TRIES {
         let chosen = balancer.choose(call, &tried, clock::instant())?;
-        let endpoint = chosen.endpoint;
-        match nodes.dial(&endpoint.node, endpoint.address).await {
-            Ok(pipe) => return Some((pipe, chosen.connection)),
+        let (node, endpoint) = (chosen.endpoint.node, chosen.endpoint.address);
+        let dial = Dial { to: endpoint, source: None, protocol: call.target.rule.protocol };
+        // Endpoints that people keep by hand need not say where they are.
+        let owner = if node.is_empty() { nodes.owner_of(endpoint.ip()) } else { None };
+        match nodes.dial(owner.as_deref().unwrap_or(&node), dial).await {
+            Ok(pipe) => return Some(Connected { pipe, endpoint, connection: chosen.connection }),
             Err(error) => {
                 METRICS.failed_dials.inc();
-                tracing::debug!(service = %call.target.name, endpoint = %endpoint.address, %error, "will try another endpoint");
-                tried.push(endpoint.address);
+                tracing::debug!(service = %call.target.name, %endpoint, %error, "will try another endpoint");
+                tried.push(endpoint);
             }
         }
     }
@@ -103,8 +117,8 @@ async fn take(mut read: OwnedReadHalf, send: mpsc::Sender<DialRequest>) {
 }
 
 /// From the pod to the client, until the pod has said all.
-async fn bring(mut receive: Streaming<kubelab_proto::node::DialReply>, mut write: OwnedWriteHalf) {
-    while let Ok(Some(reply)) = receive.message().await {
+async fn bring(mut receive: Replies, mut write: OwnedWriteHalf) {
+    while let Some(Ok(reply)) = receive.next().await {
         if write.write_all(&reply.data).await.is_err() {
             return;
         }

@@ -5,7 +5,8 @@
 //!  apiserver ──watch──► cluster: services, slices, nodes ──► rules: what they mean on a node ──► ports: what to listen on
 //!                       (shared by a process's proxies)       (pure)                               │
 //!                                                                                                  ▼
-//!  client ──TCP──► listener ──► forward ──► balance: which endpoint ──► dial: its kubelet, Node.Dial ──► container
+//!  client ──TCP, UDP──► listener ──► forward ──► balance: which endpoint ──► dial: its kubelet, Node.Dial ──► container
+//!  a pod ──► its kubelet ──Proxy.Dial──► network ──► balance, policy ──► dial
 //! ```
 //!
 //! | module | what it is |
@@ -17,23 +18,24 @@
 //! | [`forward`] | one connection |
 //! | [`dial`] | connections to pods, through their nodes |
 //! | [`proxy`] | one node: all of these together |
+//! | [`network`] | connections from pods: where they go, and whether they may |
 //!
 //! Invariant: a port is open exactly while a connection to it can go somewhere, or should be left without an answer.
 //!
-//! Invariant: a change of one Service costs what that Service costs, however many there are; and what is the same on all
-//! nodes is held once.
+//! Invariant: what a Service means is worked out anew only when it changes, and what is the same on all nodes is held once.
 
 pub mod balance;
 pub mod cluster;
 pub mod dial;
 pub mod forward;
 mod metrics;
+pub mod network;
 pub mod options;
 pub mod ports;
 pub mod proxy;
 pub mod rules;
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 use futures::{StreamExt, stream::FuturesUnordered};
 use kubelab_client::{
@@ -43,7 +45,15 @@ use kubelab_client::{
 
 pub use options::Options;
 
-use crate::{cluster::Cluster, proxy::Proxy};
+use crate::{
+    cluster::Cluster,
+    network::{
+        Network, Wires,
+        door::{self, Doors},
+        services::Services,
+    },
+    proxy::Proxy,
+};
 
 /// Runs the proxies of one node, or of many, until SIGTERM.
 pub async fn run(options: Options) -> anyhow::Result<()> {
@@ -52,11 +62,20 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let cluster = Arc::new(Cluster::new(&client, &options.connection)?);
     let new = |config| Arc::new(Proxy::new(&client, config, cluster.clone()));
     let proxies: Vec<_> = options.configs().into_iter().map(new).collect();
+    let wires = Arc::new(Wires::new(&client, cluster.nodes().clone()));
+    let doors = Doors::new(&options.connection, options.serving_identity())?;
+    let mut serving = FuturesUnordered::new();
+    for proxy in &proxies {
+        let network = Network::new(Services::new(proxy.table(), proxy.balancer().clone()), wires.clone());
+        let listener = door::listen(SocketAddr::new(proxy.config().ip, options.dial_port)).await?;
+        serving.push(doors.serve(listener, proxy.node(), network));
+    }
     let ready = process::all(proxies.iter().map(|proxy| proxy.ready()).collect());
     let mut running: FuturesUnordered<_> = proxies.iter().map(|proxy| proxy.clone().run()).collect();
     tokio::select! {
         () = cluster.run() => Ok(()),
         Some(()) = running.next() => Ok(()),
+        Some(served) = serving.next() => served,
         served = options.process.serve_health_and(ready, pages(proxies)) => Ok(served?),
         () = Process::shutdown() => Ok(()),
     }

@@ -120,7 +120,11 @@ impl Metrics {
             let help = "Cumulative proxy rules Endpoint changes";
             registry.register(name("proxy_rules_endpoint_changes"), help, self.endpoint_changes.clone());
             let help = "Pending proxy rules Endpoint changes";
-            registry.register(name("proxy_rules_endpoint_changes_pending"), help, self.endpoint_changes_pending.clone());
+            registry.register(
+                name("proxy_rules_endpoint_changes_pending"),
+                help,
+                self.endpoint_changes_pending.clone(),
+            );
             let help = "Connections to node ports and load balancers that were forwarded to a pod";
             registry.register("kubelab_proxy_connections", help, self.connections.clone());
             let help = "Dials to pods that failed, whether or not another pod answered";

@@ -1,6 +1,9 @@
 //! The process's flags.
 
-use std::net::IpAddr;
+use std::{
+    net::IpAddr,
+    path::{Path, PathBuf},
+};
 
 use clap::Args;
 use ipnet::IpNet;
@@ -8,6 +11,7 @@ use kubelab_client::process::{Connection, Process};
 
 use crate::{
     balance::{Mode, ProxyMode, Scheduler},
+    network::door,
     proxy,
 };
 
@@ -33,9 +37,24 @@ pub struct Options {
     /// The scheduler in IPVS mode
     #[arg(long, value_enum, default_value_t = Scheduler::Rr)]
     pub ipvs_scheduler: Scheduler,
+    /// Where the kubelet of each node brings its pods' connections (gRPC), on the node's address
+    #[arg(long, default_value_t = door::PORT)]
+    pub dial_port: u16,
+    /// The certificate to serve with (PEM), valid for the name kube-proxy; the client certificate by default
+    #[arg(long, requires = "tls_key")]
+    pub tls_certificate: Option<PathBuf>,
+    /// Its key (PEM)
+    #[arg(long, requires = "tls_certificate")]
+    pub tls_key: Option<PathBuf>,
 }
 
 impl Options {
+    /// The certificate to serve with, and its key.
+    pub fn serving_identity(&self) -> (&Path, &Path) {
+        let certificate = self.tls_certificate.as_ref().unwrap_or(&self.connection.client_certificate);
+        (certificate, self.tls_key.as_ref().unwrap_or(&self.connection.client_key))
+    }
+
     /// The proxies that these flags describe.
     pub fn configs(&self) -> Vec<proxy::Config> {
         let mode = Mode::of(self.proxy_mode, self.ipvs_scheduler);

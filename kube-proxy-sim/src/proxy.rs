@@ -76,6 +76,11 @@ impl Proxy {
         &self.balancer
     }
 
+    /// Which node's proxy it is, and how it balances.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
     /// Whose proxy it is.
     pub fn node(&self) -> &str {
         &self.config.node

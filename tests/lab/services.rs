@@ -17,7 +17,8 @@ use crate::harness::{Kubectl, Lab, Seen, wait_for};
 const BRIEFLY: Duration = Duration::from_millis(500);
 
 fn web(replicas: usize, service: Value) -> String {
-    let container = json!({"name": "hello", "image": "nginxdemos/hello", "ports": [{"name": "http", "containerPort": 80}]});
+    let container =
+        json!({"name": "hello", "image": "nginxdemos/hello", "ports": [{"name": "http", "containerPort": 80}]});
     let mut spec = json!({"selector": {"app": "web"}, "ports": [{"port": 8080, "targetPort": "http"}]});
     spec.as_object_mut().unwrap().extend(service.as_object().unwrap().clone());
     let items = json!([
@@ -104,8 +105,13 @@ fn node_ports_and_load_balancers_answer_from_outside() {
     let rules = until_rules(&lab, "node-1", |rules| rules.matches("default/web -> ").count() == 3);
     let ip = kubectl.run("get service web -o jsonpath={.spec.clusterIP}");
     for part in [
-        &format!("-A KUBE-SERVICES -d {ip}/32 -p tcp -m comment --comment \"default/web cluster IP\" -m tcp --dport 8080"),
-        &format!("-A KUBE-SERVICES -d {}/32 -p tcp -m comment --comment \"default/web loadbalancer IP\"", balanced.ip()),
+        &format!(
+            "-A KUBE-SERVICES -d {ip}/32 -p tcp -m comment --comment \"default/web cluster IP\" -m tcp --dport 8080"
+        ),
+        &format!(
+            "-A KUBE-SERVICES -d {}/32 -p tcp -m comment --comment \"default/web loadbalancer IP\"",
+            balanced.ip()
+        ),
         "-m statistic --mode random --probability 0.33333333349 -j KUBE-SEP-",
         "-A KUBE-SERVICES -d 10.96.0.1/32 -p tcp -m comment --comment \"default/kubernetes:https cluster IP\" -m tcp \
          --dport 443 -j KUBE-SVC-NPX46M4PTMTKRN6Y",
@@ -207,9 +213,7 @@ fn policies_keep_connections_on_their_node_or_near_it() {
     kubectl.run("scale deployment/web --replicas=4");
     kubectl.run("rollout status deployment/web --timeout=120s");
     let hints = "get endpointslices -l kubernetes.io/service-name=web -o jsonpath={.items[*].endpoints[*].hints.forZones[*].name}";
-    kubectl.wait_until(hints, |text| {
-        text.split(' ').count() == 4 && text.contains('a') && text.contains('b')
-    });
+    kubectl.wait_until(hints, |text| text.split(' ').count() == 4 && text.contains('a') && text.contains('b'));
     let pods = kubectl.json("get pods -l app=web");
     let on_node_1 = pods["items"].as_array().unwrap().iter().filter(|pod| pod["spec"]["nodeName"] == "node-1").count();
     until_rules(&lab, "node-1", |rules| rules.matches("default/web -> ").count() == on_node_1);
@@ -231,6 +235,17 @@ fn ipvs_goes_around() {
     });
     assert!(rules.starts_with("IP Virtual Server version 1.2.1 (size=4096)\n"), "{rules}");
     assert!(rules.contains("Name: KUBE-NODE-PORT-TCP\nType: bitmap:port\n"), "{rules}");
+    // A second way to the same pod, kept by hand.
+    let pod = kubectl.run("get pods -l app=web -o jsonpath={.items[0].status.podIP}");
+    let items = json!([
+        {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "manual"},
+            "spec": {"type": "NodePort", "ports": [{"port": 80}]}},
+        {"apiVersion": "v1", "kind": "Endpoints", "metadata": {"name": "manual"},
+            "subsets": [{"addresses": [{"ip": pod}], "ports": [{"port": 80}]}]},
+    ]);
+    kubectl.run_with("create -f -", &json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string());
+    let port = kubectl.run("get service manual -o jsonpath={.spec.ports[0].nodePort}").parse().unwrap();
+    until_names(SocketAddr::new(address.ip(), port), 1);
     let heard: Vec<String> = (0..9).map(|_| who(address).unwrap()).collect();
     assert_eq!(heard[..3].iter().collect::<BTreeSet<_>>().len(), 3, "{heard:?}");
     assert_eq!((&heard[..3], &heard[..3]), (&heard[3..6], &heard[6..]), "strictly one after the other");

@@ -92,9 +92,7 @@ impl Scheduler {
             Self::Sh => Some(bucket(client) % count),
             Self::Dh => Some(bucket(to) % count),
             Self::Sed => least(&expected_delay),
-            Self::Nq => {
-                loads.iter().position(|load| load.active == 0).or_else(|| least(&expected_delay))
-            }
+            Self::Nq => loads.iter().position(|load| load.active == 0).or_else(|| least(&expected_delay)),
         }
     }
 }

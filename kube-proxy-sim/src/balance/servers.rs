@@ -69,8 +69,7 @@ impl Servers {
             .iter()
             .map(|address| state.endpoints.get_mut(address).map(|it| it.load(now)).unwrap_or_default())
             .collect();
-        let question =
-            Question { endpoints: &addresses, loads: &loads, last: state.last, client, to: server.0.ip() };
+        let question = Question { endpoints: &addresses, loads: &loads, last: state.last, client, to: server.0.ip() };
         let chosen = endpoints.get(scheduler.choose(&question)?)?;
         state.last = Some(chosen.address);
         Some(*chosen)

@@ -6,9 +6,11 @@
 //! | [`wanted`] | what a node has to listen on (pure) |
 //! | [`health`] | what health checks are told |
 //! | `silence` | a port that nobody answers at |
+//! | [`udp`] | datagrams |
 
 pub mod health;
 mod silence;
+pub mod udp;
 pub mod wanted;
 
 use std::{
@@ -34,7 +36,7 @@ use crate::{
     balance::Balancer,
     dial::Nodes,
     forward::forward,
-    rules::{PortName, Table, Via},
+    rules::{PortName, Protocol, Table, Via},
 };
 
 /// Connections at a time, over all ports; more wait to be accepted.
@@ -128,6 +130,10 @@ impl Ports {
         let shared = self.shared.clone();
         let mut health = None;
         let task = match purpose {
+            Purpose::Forward { name, via } if place.protocol == Protocol::Udp => {
+                let socket = udp::listen(place.address, *via == Via::LoadBalancer)?;
+                tokio::spawn(udp::serve(socket, place.address, name.clone(), *via, shared))
+            }
             Purpose::Forward { name, via } => {
                 let listener = listen(place.address, *via == Via::LoadBalancer)?;
                 tokio::spawn(serve(listener, place.address, name.clone(), *via, shared))
@@ -156,7 +162,10 @@ fn listen(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
 }
 
 /// The next connection, once there is a place for it.
-async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> (TcpStream, SocketAddr, Option<OwnedSemaphorePermit>) {
+async fn accept(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+) -> (TcpStream, SocketAddr, Option<OwnedSemaphorePermit>) {
     loop {
         // The semaphore is never closed.
         let place = places.clone().acquire_owned().await.ok();

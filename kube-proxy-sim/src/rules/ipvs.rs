@@ -13,19 +13,15 @@ pub fn list(table: &Table, scheduler: Scheduler, servers: &Servers) -> String {
          Forward Weight ActiveConn InActConn\n",
     );
     for ((address, protocol), (via, rule)) in virtual_servers(table) {
-        let persistent =
-            rule.affinity.map(|timeout| format!(" persistent {}", timeout.as_secs())).unwrap_or_default();
+        let persistent = rule.affinity.map(|timeout| format!(" persistent {}", timeout.as_secs())).unwrap_or_default();
         // Writing to a String cannot fail.
         let _ = writeln!(text, "{:<4} {address} {scheduler}{persistent}", protocol.to_string());
         for endpoint in rule.endpoints(via, false) {
             let (endpoint, weight) = (endpoint.address, 1);
             let load = servers.load((address, protocol), endpoint);
             let remote = endpoint.to_string();
-            let _ = writeln!(
-                text,
-                "  -> {remote:<28} {:<7} {weight:<6} {:<10} {:<10}",
-                "Masq", load.active, load.inactive
-            );
+            let _ =
+                writeln!(text, "  -> {remote:<28} {:<7} {weight:<6} {:<10} {:<10}", "Masq", load.active, load.inactive);
         }
     }
     text

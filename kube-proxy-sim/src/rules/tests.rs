@@ -52,7 +52,8 @@ fn table_on(place: Place, services: &[Arc<Service>], slices: &[Arc<EndpointSlice
 }
 
 fn table(services: &[Arc<Service>], slices: &[Arc<EndpointSlice>]) -> Table {
-    let place = Place { node: "node-1".into(), ip: Some([127, 20, 0, 1].into()), zone: Some("a".into()), ..Place::default() };
+    let place =
+        Place { node: "node-1".into(), ip: Some([127, 20, 0, 1].into()), zone: Some("a".into()), ..Place::default() };
     table_on(place, services, slices)
 }
 
@@ -81,8 +82,7 @@ fn policies_and_conditions_decide_where_connections_go() {
     ] {
         let table = table(&[service(spec.clone())], &[slice(endpoints)]);
         let rule = only(&table);
-        let shown =
-            [rule.internal(), rule.external(), rule.endpoints(Via::NodePort, true)].map(last_parts);
+        let shown = [rule.internal(), rule.external(), rule.endpoints(Via::NodePort, true)].map(last_parts);
         assert_eq!(shown, [internal, external, from_pod], "{spec} {endpoints}");
         let somewhere = !endpoints.trim_matches(['N', 'D']).is_empty();
         assert_eq!(rule.drops(Via::NodePort), somewhere && external.is_empty(), "{spec} {endpoints}");
@@ -140,7 +140,8 @@ fn a_change_is_followed() {
     let mut shown = |change: &dyn Fn(&mut Tracker)| {
         change(&mut tracker);
         let table = Table::new(Place::default(), Arc::new(tracker.services()));
-        let rules: Vec<String> = table.iter().map(|(name, rule)| format!("{name} {}", last_parts(rule.internal()))).collect();
+        let rules: Vec<String> =
+            table.iter().map(|(name, rule)| format!("{name} {}", last_parts(rule.internal()))).collect();
         rules.join(" ")
     };
     let (two, one) = (slice("RR"), slice("NR"));

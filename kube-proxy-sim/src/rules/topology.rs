@@ -3,10 +3,7 @@
 
 use std::sync::Arc;
 
-use super::{
-    Endpoint, Place, ServicePort,
-    endpoint::Candidate,
-};
+use super::{Endpoint, Place, ServicePort, endpoint::Candidate};
 
 /// The endpoints that a node uses.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

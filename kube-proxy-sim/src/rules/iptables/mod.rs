@@ -17,7 +17,10 @@ use super::Table;
 
 /// What each table starts with, and where the kernel enters kube-proxy's chains. Source: `iptablesJumpChains`.
 const FILTER: [(&str, &str); 11] = [
-    ("INPUT", "-m conntrack --ctstate NEW -m comment --comment \"kubernetes load balancer firewall\" -j KUBE-PROXY-FIREWALL"),
+    (
+        "INPUT",
+        "-m conntrack --ctstate NEW -m comment --comment \"kubernetes load balancer firewall\" -j KUBE-PROXY-FIREWALL",
+    ),
     ("INPUT", "-m comment --comment \"kubernetes health check service ports\" -j KUBE-NODEPORTS"),
     (
         "INPUT",

@@ -153,8 +153,9 @@ impl Port<'_> {
                 self.tables.nat.add(&chain, rule);
             }
         } else {
-            let masquerade =
-                format!("-m comment --comment \"masquerade traffic for {name} external destinations\" -j KUBE-MARK-MASQ");
+            let masquerade = format!(
+                "-m comment --comment \"masquerade traffic for {name} external destinations\" -j KUBE-MARK-MASQ"
+            );
             self.tables.nat.add(&chain, masquerade);
         }
         if !self.rule.external().is_empty() {
@@ -176,8 +177,7 @@ impl Port<'_> {
                 self.tables.nat.add(&chain, format!("-s {ip}/32 {comment} -j {external}"));
             }
         }
-        let rest =
-            format!("-m comment --comment \"other traffic to {name} will be dropped by KUBE-PROXY-FIREWALL\"");
+        let rest = format!("-m comment --comment \"other traffic to {name} will be dropped by KUBE-PROXY-FIREWALL\"");
         self.tables.nat.add(&chain, rest);
     }
 
