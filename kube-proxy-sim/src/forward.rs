@@ -22,9 +22,9 @@ use crate::{
     balance::{Balancer, Call, Connection},
     dial::{Dial, Nodes, Pipe},
     metrics::METRICS,
-    network::Replies,
+    network::{Replies, policy::Peer},
     ports::Shared,
-    rules::{PortName, Target, Via},
+    rules::{PortName, Protocol, Target, Via},
 };
 
 /// Endpoints that are tried before a client is sent away.
@@ -73,11 +73,20 @@ pub struct Connected {
 
 /// A connection to one of the call's endpoints: if one does not answer, another is tried.
 pub async fn connect(call: &Call<'_>, balancer: &Balancer, nodes: &Nodes) -> Option<Connected> {
+    let protocol = call.target.rule.protocol;
     let mut tried: Vec<SocketAddr> = Vec::new();
     while tried.len() < TRIES {
         let chosen = balancer.choose(call, &tried, clock::instant())?;
         let (node, endpoint) = (chosen.endpoint.node, chosen.endpoint.address);
-        let dial = Dial { to: endpoint, source: None, protocol: call.target.rule.protocol };
+        // What a policy forbids is dropped, and no other endpoint is asked.
+        let peer = Peer { ip: call.client, pod: None };
+        if !nodes.policies().allow(peer, endpoint, protocol).await {
+            if protocol == Protocol::Tcp {
+                clock::sleep(SILENCE).await;
+            }
+            return None;
+        }
+        let dial = Dial { to: endpoint, source: Some(call.client), protocol };
         // Endpoints that people keep by hand need not say where they are.
         let owner = if node.is_empty() { nodes.owner_of(endpoint.ip()) } else { None };
         match nodes.dial(owner.as_deref().unwrap_or(&node), dial).await {

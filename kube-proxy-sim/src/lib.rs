@@ -17,8 +17,8 @@
 //! | [`ports`] | the listeners of node ports, load balancers and health checks |
 //! | [`forward`] | one connection |
 //! | [`dial`] | connections to pods, through their nodes |
-//! | [`proxy`] | one node: all of these together |
 //! | [`network`] | connections from pods: where they go, and whether they may |
+//! | [`proxy`] | one node: all of these together |
 //!
 //! Invariant: a port is open exactly while a connection to it can go somewhere, or should be left without an answer.
 //!
@@ -48,9 +48,8 @@ pub use options::Options;
 use crate::{
     cluster::Cluster,
     network::{
-        Network, Wires,
+        Wires,
         door::{self, Doors},
-        services::Services,
     },
     proxy::Proxy,
 };
@@ -62,13 +61,12 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let cluster = Arc::new(Cluster::new(&client, &options.connection)?);
     let new = |config| Arc::new(Proxy::new(&client, config, cluster.clone()));
     let proxies: Vec<_> = options.configs().into_iter().map(new).collect();
-    let wires = Arc::new(Wires::new(&client, cluster.nodes().clone()));
+    let wires = Arc::new(Wires::new(cluster.nodes().clone()));
     let doors = Doors::new(&options.connection, options.serving_identity())?;
     let mut serving = FuturesUnordered::new();
     for proxy in &proxies {
-        let network = Network::new(Services::new(proxy.table(), proxy.balancer().clone()), wires.clone());
-        let listener = door::listen(SocketAddr::new(proxy.config().ip, options.dial_port)).await?;
-        serving.push(doors.serve(listener, proxy.node(), network));
+        let listener = door::listen(SocketAddr::new(proxy.ip(), options.dial_port)).await?;
+        serving.push(doors.serve(listener, proxy.node(), proxy.network(&wires)));
     }
     let ready = process::all(proxies.iter().map(|proxy| proxy.ready()).collect());
     let mut running: FuturesUnordered<_> = proxies.iter().map(|proxy| proxy.clone().run()).collect();

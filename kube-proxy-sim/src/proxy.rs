@@ -10,6 +10,7 @@ use crate::{
     balance::{Balancer, Mode},
     cluster::{Cluster, NodeFacts, View},
     metrics::METRICS,
+    network::{self, Network, Wires},
     ports::{
         Ports, Taken,
         wanted::{Purpose, wanted},
@@ -76,9 +77,14 @@ impl Proxy {
         &self.balancer
     }
 
-    /// Which node's proxy it is, and how it balances.
-    pub fn config(&self) -> &Config {
-        &self.config
+    /// The network as the node's pods see it.
+    pub fn network(&self, wires: &Arc<Wires>) -> Network {
+        Network::new(network::services::Services::new(self.table(), self.balancer.clone()), wires.clone())
+    }
+
+    /// The node's address.
+    pub fn ip(&self) -> IpAddr {
+        self.config.ip
     }
 
     /// Whose proxy it is.

@@ -34,16 +34,14 @@ use std::{
     time::Duration,
 };
 
-use futures::StreamExt;
-use kubelab_client::{Cache, Client, Scope};
 use kubelab_proto::node::{DialReply, DialRequest};
 use tokio::{net::TcpStream, sync::mpsc, time::timeout};
 use tonic::{Code, Status};
 
 use self::{
     places::{Place, Routes},
-    policy::{Peer, Policies},
-    services::{Admission, Found, Services},
+    policy::Peer,
+    services::{Found, Services},
 };
 use crate::dial::{Dial, Error as DialError, Nodes, Pipe};
 pub use crate::rules::Protocol;
@@ -98,18 +96,16 @@ pub struct Call {
     pub protocol: Protocol,
 }
 
-/// What all nodes of a process share: routes and policies.
+/// What all nodes of a process share: the way to pods and nodes.
 pub struct Wires {
     routes: Routes,
-    policies: Policies,
     nodes: Arc<Nodes>,
 }
 
 impl Wires {
     /// The wires between these nodes.
-    pub fn new(client: &Client, nodes: Arc<Nodes>) -> Self {
-        let policies = Policies::new(client.clone(), Cache::start(client, Scope::default()));
-        Self { routes: Routes::follow(nodes.cache()), policies, nodes }
+    pub fn new(nodes: Arc<Nodes>) -> Self {
+        Self { routes: Routes::follow(nodes.cache()), nodes }
     }
 }
 
@@ -128,10 +124,11 @@ impl Network {
     /// Connects.
     pub async fn dial(&self, call: &Call) -> Result<Pipe, Failure> {
         let refused = Failure::Refused { to: call.to, protocol: call.protocol };
-        match self.services.admit(call) {
-            Admission::Elsewhere => return self.reach(call, call.to, false).await,
-            Admission::Dropped => return Err(Failure::Dropped(call.to)),
-            Admission::Service => {}
+        if !self.services.has(call.to, call.protocol) {
+            return self.reach(call, call.to, false).await;
+        }
+        if self.services.drops(call) {
+            return Err(Failure::Dropped(call.to));
         }
         let mut tried = Vec::new();
         while tried.len() < TRIES {
@@ -139,14 +136,8 @@ impl Network {
             match self.reach(call, address, is_apiserver).await {
                 // A packet that is dropped is never tried elsewhere: the rules have sent it where they sent it.
                 Err(Failure::Refused { .. } | Failure::NoRoute(_)) => tried.push(address),
-                Err(failure) => return Err(failure),
-                Ok(pipe) => {
-                    // The connection counts for as long as somebody may hear from it.
-                    let receive = pipe.receive.inspect(move |_| {
-                        let _counted = &connection;
-                    });
-                    return Ok(Pipe { receive: receive.boxed(), ..pipe });
-                }
+                Ok(pipe) => return Ok(wire::holding(pipe, connection)),
+                dropped => return dropped,
             }
         }
         Err(refused)
@@ -155,7 +146,7 @@ impl Network {
     /// Connects to an address that is no Service's.
     async fn reach(&self, call: &Call, to: SocketAddr, is_apiserver: bool) -> Result<Pipe, Failure> {
         let from = Peer { ip: call.from, pod: call.pod.clone() };
-        if !self.wires.policies.allow(from, to, call.protocol).await {
+        if !self.wires.nodes.policies().allow(from, to, call.protocol).await {
             return Err(Failure::Dropped(to));
         }
         let refused = Failure::Refused { to, protocol: call.protocol };

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use super::Call;
 use crate::{
     balance::{self, Balancer, Connection},
-    rules::{Table, Via},
+    rules::{Protocol, Table, Via},
 };
 
 /// The Service that the apiservers are behind.
@@ -18,17 +18,6 @@ const KUBERNETES: (&str, &str) = ("default", "kubernetes");
 pub struct Services {
     table: watch::Receiver<Arc<Table>>,
     balancer: Arc<Balancer>,
-}
-
-/// What the rules say of an address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Admission {
-    /// It is no Service's.
-    Elsewhere,
-    /// It is a Service's, and a policy lets nobody in, or not from there.
-    Dropped,
-    /// It is a Service's.
-    Service,
 }
 
 /// Where a connection to a Service goes.
@@ -43,30 +32,36 @@ pub struct Found {
 }
 
 impl Services {
-    /// The rules of this table, followed as this balancer chooses.
+    /// The rules of this table, and how one of several endpoints is chosen.
     pub fn new(table: watch::Receiver<Arc<Table>>, balancer: Arc<Balancer>) -> Self {
         Self { table, balancer }
     }
 
-    /// Whether a call is to a Service, and may be.
-    pub fn admit(&self, call: &Call) -> Admission {
-        let table = self.table.borrow();
-        let Some(target) = table.find(call.to, call.protocol) else { return Admission::Elsewhere };
-        let rule = target.rule;
-        let dropped = rule.usable.any && rule.endpoints(target.via, true).is_empty();
-        if dropped || (target.via == Via::LoadBalancer && !rule.admits(call.from)) {
-            Admission::Dropped
-        } else {
-            Admission::Service
-        }
+    fn table(&self) -> Arc<Table> {
+        self.table.borrow().clone()
+    }
+
+    /// Whether this is the address of a Service.
+    pub fn has(&self, to: SocketAddr, protocol: Protocol) -> bool {
+        self.table().find(to, protocol).is_some()
+    }
+
+    /// Whether a connection is dropped in silence: there are endpoints, but a policy keeps them from here, or the pod is
+    /// not among those that may use the load balancer.
+    pub fn drops(&self, call: &Call) -> bool {
+        let table = self.table();
+        table.find(call.to, call.protocol).is_some_and(|target| {
+            let stranger = target.via == Via::LoadBalancer && !target.rule.admits(call.from);
+            target.rule.usable.any && (stranger || target.rule.endpoints(target.via, true).is_empty())
+        })
     }
 
     /// One of the endpoints that were not tried yet.
     pub fn choose(&self, call: &Call, tried: &[SocketAddr]) -> Option<Found> {
-        let table = self.table.borrow().clone();
+        let table = self.table();
         let target = table.find(call.to, call.protocol)?;
-        let wanted = balance::Call { target, to: call.to, client: call.from, from_pod: true };
-        let chosen = self.balancer.choose(&wanted, tried, clock::instant())?;
+        let asked = balance::Call { target, to: call.to, client: call.from, from_pod: true };
+        let chosen = self.balancer.choose(&asked, tried, clock::instant())?;
         let is_apiserver = (target.name.namespace.as_str(), target.name.service.as_str()) == KUBERNETES;
         Some(Found { address: chosen.endpoint.address, is_apiserver, connection: chosen.connection })
     }

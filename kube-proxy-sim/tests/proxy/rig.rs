@@ -14,6 +14,8 @@ use kubelab_client::{Client, process::Connection};
 use kubelab_kube_proxy_sim::{
     balance::Mode,
     cluster::Cluster,
+    dial::Nodes,
+    network::{Network, Wires},
     proxy::{Config, Proxy},
 };
 use kubelab_proto::node::{
@@ -103,6 +105,7 @@ pub struct Rig {
     _server: FakeServer,
     pods: Pods,
     pub proxy: Arc<Proxy>,
+    nodes: Arc<Nodes>,
     pub ip: IpAddr,
 }
 
@@ -121,17 +124,22 @@ impl Rig {
         let kubelet = serve_node(&connection, pods.clone()).await;
         let status = json!({"addresses": [{"type": "InternalIP", "address": "127.0.0.1"}],
             "daemonEndpoints": {"kubeletEndpoint": {"Port": kubelet.port()}}});
-        api.put("nodes", json!({"metadata": {"name": NODE}, "status": status}));
+        api.put("nodes", json!({"metadata": {"name": NODE}, "spec": {"podCIDR": "10.244.1.0/24"}, "status": status}));
         let client = Client::new(&connection).unwrap();
         let cluster = Arc::new(Cluster::new(&client, &connection).unwrap());
         let ip = IpAddr::from(ip);
         let config = Config { node: NODE.into(), ip, mode, cluster_cidr: "10.244.0.0/16".parse().unwrap() };
         let proxy = Arc::new(Proxy::new(&client, config, cluster.clone()));
-        let mut ready = proxy.ready();
+        let (mut ready, nodes) = (proxy.ready(), cluster.nodes().clone());
         tokio::spawn(async move { cluster.run().await });
         tokio::spawn(proxy.clone().run());
         ready.wait_for(|ready| *ready).await.unwrap();
-        Self { api, _server: server, pods, proxy, ip }
+        Self { api, _server: server, pods, proxy, nodes, ip }
+    }
+
+    /// The network as the node's pods see it.
+    pub fn network(&self) -> Network {
+        self.proxy.network(&Arc::new(Wires::new(self.nodes.clone())))
     }
 
     pub fn service(&self, name: &str, node_port: u16) {

@@ -37,4 +37,4 @@ pub mod terminal;
 pub mod world;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

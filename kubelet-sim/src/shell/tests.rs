@@ -17,17 +17,26 @@ use super::{
     streams::{Fd, Output},
     world::{Past, World},
 };
-use crate::behavior::images::Userland;
+use crate::{
+    behavior::images::Userland,
+    network::{Dialer, Nowhere},
+};
 
-struct Rig {
+pub(crate) struct Rig {
+    pub(crate) network: Arc<dyn Dialer>,
     folder: TempDir,
     userland: Userland,
     trusting: bool,
 }
 
 impl Rig {
-    fn new() -> Self {
-        Self { folder: tempfile::tempdir().unwrap(), userland: Userland::Busybox, trusting: false }
+    pub(crate) fn new() -> Self {
+        Self {
+            network: Arc::new(Nowhere),
+            folder: tempfile::tempdir().unwrap(),
+            userland: Userland::Busybox,
+            trusting: false,
+        }
     }
 
     fn world(&self, past: Duration) -> Arc<World> {
@@ -38,7 +47,7 @@ impl Rig {
             files,
             hostname: "web-0".to_owned(),
             address: "10.244.1.2".to_owned(),
-            network: Arc::new(crate::network::Nowhere),
+            network: self.network.clone(),
             env: vec![("COLOR".to_owned(), "blue".to_owned())],
             working_dir: "/".to_owned(),
             userland: self.userland,
@@ -80,7 +89,7 @@ impl Rig {
         (written.await.unwrap(), status)
     }
 
-    async fn sh(&self, script: &str) -> (String, i32) {
+    pub(crate) async fn sh(&self, script: &str) -> (String, i32) {
         self.exec(&["sh", "-c", script], "").await
     }
 }
