@@ -21,6 +21,7 @@
 //! | [`ingress`] | the ingress controller: hosts, paths, TLS |
 //! | [`jobs`] | Jobs from their first pod to their end |
 //! | [`life`] | `kubelab`'s own commands, and its errors |
+//! | [`many_nodes`] | many nodes in a process |
 //! | [`metrics_server`] | a metrics API for autoscalers |
 //! | [`load_balancers`] | services of type LoadBalancer get addresses |
 //! | [`network`] | the network of pods: Services, names, policies |
@@ -57,6 +58,7 @@ mod ingress;
 mod jobs;
 mod life;
 mod load_balancers;
+mod many_nodes;
 mod metrics_server;
 mod network;
 mod node_failure;
