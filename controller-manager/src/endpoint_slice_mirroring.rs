@@ -26,7 +26,6 @@ use crate::{
     Context,
     endpoint_slice::plan::{Plan, PortKey, Wanted, plan},
     pods::namespace_is_terminating,
-    service_pods,
 };
 
 const NAME: &str = "endpoint-slice-mirroring-controller";
@@ -129,7 +128,6 @@ impl Loop {
 fn is_mirrored(endpoints: &Endpoints, service: &Service) -> bool {
     let has_selector = service.spec.as_ref().is_some_and(|spec| spec.selector.is_some());
     !has_selector
-        && !service_pods::has_selector(service)
         && label(&endpoints.metadata, ENDPOINT_SLICE_SKIP_MIRROR) != Some("true")
         && annotation(&endpoints.metadata, LEADER).is_none()
         && !is_deleting(&endpoints.metadata)
