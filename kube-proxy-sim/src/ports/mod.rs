@@ -25,7 +25,7 @@ use kubelab_client::clock;
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, watch},
-    task::AbortHandle,
+    task::JoinHandle,
 };
 
 use self::{
@@ -64,7 +64,7 @@ pub struct Shared {
 struct Open {
     purpose: Purpose,
     health: Option<watch::Sender<Health>>,
-    task: AbortHandle,
+    task: JoinHandle<()>,
 }
 
 impl Drop for Open {
@@ -105,7 +105,15 @@ impl Ports {
 
     /// Opens and closes listeners so that they are those that are wanted. Returns those that could not be opened.
     pub async fn apply(&mut self, wanted: BTreeMap<Place, Purpose>) -> Vec<Taken> {
-        self.open.retain(|place, open| wanted.get(place).is_some_and(|purpose| purpose.is_same(&open.purpose)));
+        let goes_on =
+            |place: &Place, open: &Open| wanted.get(place).is_some_and(|purpose| purpose.is_same(&open.purpose));
+        let closed: Vec<Open> =
+            self.open.extract_if(|place, open| !goes_on(place, open)).map(|(_, open)| open).collect();
+        for mut open in closed {
+            // The port is free once the task has ended, and may be wanted for something else.
+            open.task.abort();
+            let _ = (&mut open.task).await;
+        }
         let mut taken = Vec::new();
         for (place, purpose) in wanted {
             if let Some(open) = self.open.get(&place) {
@@ -145,7 +153,7 @@ impl Ports {
                 tokio::spawn(health::serve(listen(place.address, false)?, receiver, shared.places.clone()))
             }
         };
-        Ok(Open { purpose: purpose.clone(), health, task: task.abort_handle() })
+        Ok(Open { purpose: purpose.clone(), health, task })
     }
 }
 

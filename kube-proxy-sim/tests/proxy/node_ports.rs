@@ -1,6 +1,9 @@
 //! Node ports, as clients see them.
 
-use std::{collections::BTreeSet, net::SocketAddr};
+use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
+
+use serde_json::json;
+use tokio::net::TcpStream;
 
 use crate::rig::Rig;
 
@@ -89,7 +92,7 @@ async fn datagrams_of_a_client_go_one_way_until_it_ends() {
         for _ in 0..20 {
             socket.send_to(b"hi", SocketAddr::new(rig.ip, 30053)).await.unwrap();
             let answer = socket.recv_from(&mut buffer);
-            if let Ok(Ok((length, _))) = tokio::time::timeout(std::time::Duration::from_secs(1), answer).await {
+            if let Ok(Ok((length, _))) = tokio::time::timeout(Duration::from_secs(1), answer).await {
                 return String::from_utf8_lossy(&buffer[..length]).into_owned();
             }
         }
@@ -107,4 +110,29 @@ async fn datagrams_of_a_client_go_one_way_until_it_ends() {
     rig.endpoints_of("dns", &left, "UDP");
     rig.until_rule(&format!("default/dns -> 10.244.1.{part}:80"), false).await;
     assert_ne!(ask(&client).await, first);
+}
+
+#[tokio::test]
+async fn a_port_that_falls_silent_was_not_in_its_own_way() {
+    let rig = Rig::new([127, 0, 77, 6]).await;
+    rig.service("hello", 30080);
+    rig.endpoints("hello", &[2]);
+    rig.until_open(30080, true).await;
+    let local = json!({"type": "NodePort", "clusterIP": "10.96.0.10", "externalTrafficPolicy": "Local",
+        "ports": [{"port": 80, "nodePort": 30080}]});
+    let labels = json!({"kubernetes.io/service-name": "hello"});
+    let elsewhere = json!([{"addresses": ["10.244.2.2"], "nodeName": "another"}]);
+    rig.api.put(
+        "endpointslices",
+        json!({"metadata": {"name": "hello", "namespace": "default", "labels": labels},
+        "addressType": "IPv4", "ports": [{"name": "", "port": 80}], "endpoints": elsewhere}),
+    );
+    rig.api.put("services", json!({"metadata": {"name": "hello", "namespace": "default"}, "spec": local}));
+    rig.until_rule("has no local endpoints", true).await;
+    let silent = async {
+        let address = SocketAddr::new(rig.ip, 30080);
+        while tokio::time::timeout(Duration::from_millis(300), TcpStream::connect(address)).await.is_ok() {}
+    };
+    tokio::time::timeout(Duration::from_secs(20), silent).await.unwrap();
+    assert!(rig.api.objects("events").is_empty(), "{:?}", rig.api.objects("events"));
 }
