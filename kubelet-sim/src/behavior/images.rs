@@ -4,7 +4,9 @@ use std::{hash::Hasher, time::Duration};
 
 use jiff::Timestamp;
 
-use super::{Behavior, Health, Listener, OnTerminate, Protocol, Pull, Role, Run};
+use k8s_openapi::api::core::v1::Container;
+
+use super::{Behavior, Health, Listener, OnTerminate, Protocol, Pull, Role, Run, usage::Usage};
 
 /// What the program of a known image is.
 enum Program {
@@ -208,7 +210,18 @@ pub fn behavior(image: &str, role: Role) -> Behavior {
         on_terminate,
         listens: ports.iter().map(|&(port, protocol)| Listener { port, protocol }).collect(),
         health: Health::default(),
+        usage: Usage::default(),
     }
+}
+
+/// What a container of this image uses while nobody asks much of it: servers a little, shells next to nothing.
+pub fn usage(image: &str, container: &Container) -> Usage {
+    let hash = hash(image);
+    let (millicores, bytes) = match known(image).map(|(_, program, _)| program) {
+        Some(Shell | Batch) => (0, MB),
+        _ => (1 + hash % 4, 8 * MB + hash % 32 * MB),
+    };
+    Usage::of(container, millicores * 1_000_000, bytes)
 }
 
 fn pull(image: &str, size: u64, hash: u64) -> Pull {

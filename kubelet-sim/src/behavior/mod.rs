@@ -6,12 +6,14 @@
 //! | [`images`] | the image's name: the table of known images |
 //! | [`command`] | the command: `sleep 30; exit 1` |
 //! | [`annotations`] | the pod's annotations, which override everything |
+//! | [`usage`] | what it uses of CPU and memory, and when that is too much |
 //!
 //! To teach kubelab an image, add a row to [`images`]. Nothing here does I/O.
 
 pub mod annotations;
 pub mod command;
 pub mod images;
+pub mod usage;
 
 use std::time::Duration;
 
@@ -21,6 +23,7 @@ use k8s_openapi::{
 };
 use serde::{Deserialize, Serialize};
 
+use self::usage::Usage;
 use crate::probe;
 
 /// What a container does.
@@ -38,6 +41,9 @@ pub struct Behavior {
     pub listens: Vec<Listener>,
     /// What its probes find.
     pub health: Health,
+    /// What it uses of its node.
+    #[serde(default)]
+    pub usage: Usage,
 }
 
 /// How pulling an image goes.
@@ -182,6 +188,7 @@ impl Behavior {
         if behavior.listens.is_empty() && !images::is_known(image) {
             behavior.listens = declared_ports(container);
         }
+        behavior.usage = images::usage(image, container);
         command::apply(&mut behavior, container, images::is_shell(image));
         annotations::apply(&mut behavior, pod, &container.name);
         behavior

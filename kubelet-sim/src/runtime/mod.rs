@@ -131,12 +131,18 @@ pub struct Exit {
     pub code: i32,
     /// When.
     pub finished_at: MicroTime,
+    /// The reason, where the code alone does not tell it: `OOMKilled`, `StartError`.
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// What there is to say of it.
+    #[serde(default)]
+    pub message: Option<String>,
 }
 
 impl Exit {
     /// The reason that container runtimes give. Source: containerd's CRI plugin.
-    pub fn reason(&self) -> &'static str {
-        if self.code == 0 { "Completed" } else { "Error" }
+    pub fn reason(&self) -> &str {
+        self.reason.as_deref().unwrap_or(if self.code == 0 { "Completed" } else { "Error" })
     }
 }
 
@@ -149,6 +155,15 @@ pub struct Image {
     pub id: String,
     /// How large, in bytes.
     pub size: u64,
+}
+
+/// What a container uses of its node now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Billionths of a CPU.
+    pub cpu_nanocores: u64,
+    /// Bytes of memory.
+    pub memory_bytes: u64,
 }
 
 /// What a container is started from.
@@ -222,6 +237,8 @@ pub trait Runtime: Send + Sync + 'static {
     fn stop(&self, uid: &str, id: &str, grace: Duration);
     /// Asks a container how it is.
     fn probe<'a>(&'a self, uid: &'a str, id: &'a str, check: &'a Check) -> BoxFuture<'a, Answer>;
+    /// What a pod's container uses now; `None` if it does not run.
+    fn usage(&self, uid: &str, container: &str) -> Option<Usage>;
     /// What one run of a container has written; with `follow` until it ends. `None` if nothing is kept of that run.
     fn logs(&self, uid: &str, id: &str, wanted: log::Wanted, follow: bool) -> Option<mpsc::Receiver<Bytes>>;
     /// Runs a program beside a container's own, to its exit status. Dropped, it is killed.

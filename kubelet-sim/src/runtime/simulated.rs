@@ -31,8 +31,8 @@ use tokio::{
 
 use self::running::{Program, Setup};
 use super::{
-    Attached, Container, DialError, Exit, Image, Launch, NoContainer, PodRef, Runtime, Sandbox, checkpoint::Checkpoint,
-    console::Console, http::Server, log,
+    Attached, Container, DialError, Exit, Image, Launch, NoContainer, PodRef, Runtime, Sandbox, Usage,
+    checkpoint::Checkpoint, console::Console, http::Server, log,
 };
 use crate::{
     behavior::{Behavior, OnTerminate, Protocol, annotations, images},
@@ -94,6 +94,9 @@ struct Process {
     end: Option<End>,
     #[serde(skip)]
     timer: Timer,
+    /// Ends it when it needs more memory than it may have.
+    #[serde(skip)]
+    out_of_memory: Timer,
     #[serde(skip)]
     console: Option<Arc<Console>>,
     #[serde(skip)]
@@ -107,6 +110,8 @@ struct Process {
 struct End {
     at: MicroTime,
     code: i32,
+    #[serde(default)]
+    reason: Option<String>,
 }
 
 /// Ends its task with itself.
@@ -151,6 +156,9 @@ impl Simulated {
                 if let Some(end) = process.end.clone() {
                     process.timer = self.shared.timer(&sandbox.pod, id, end.at.0, &process.program);
                 }
+                if let Some(container) = sandbox.containers.iter().find(|container| container.id == *id) {
+                    process.watch_memory(&self.shared, &sandbox.pod, container);
+                }
             }
         }
     }
@@ -191,7 +199,7 @@ impl Shared {
             let Some(end) = process.end.clone() else { return };
             let mut containers = Arc::make_mut(&mut room.sandbox).containers.iter_mut();
             if let Some(container) = containers.find(|container| container.id == id) {
-                container.exit = Some(Exit { code: end.code, finished_at: end.at });
+                container.exit = Some(Exit { code: end.code, finished_at: end.at, reason: end.reason, message: None });
             }
             self.checkpoint.save_pod(&pod.uid, room);
         }
@@ -201,14 +209,39 @@ impl Shared {
     }
 }
 
+impl Shared {
+    fn kill_for_memory(&self, pod: &PodRef, id: &str) {
+        if let Some(process) = self.lock().pods.get_mut(&pod.uid).and_then(|room| room.processes.get_mut(id)) {
+            process.end = Some(End { at: clock::now_micro(), code: KILLED, reason: Some("OOMKilled".to_owned()) });
+        }
+        self.end(pod, id);
+    }
+}
+
 impl Process {
     /// Sets an end, unless an earlier one is set already.
     fn end_at(&mut self, shared: &Arc<Shared>, pod: &PodRef, id: &str, at: Timestamp, code: i32) {
         if self.end.as_ref().is_some_and(|end| end.at.0 <= at) {
             return;
         }
-        self.end = Some(End { at: MicroTime(at), code });
+        self.end = Some(End { at: MicroTime(at), code, reason: None });
         self.timer = shared.timer(pod, id, at, &self.program);
+    }
+
+    /// Sets when the kernel will kill it for the memory that it uses, if it will.
+    fn watch_memory(&mut self, shared: &Arc<Shared>, pod: &PodRef, container: &Container) {
+        self.out_of_memory = Timer(None);
+        let Some(after) = self.behavior.usage.out_of_memory() else { return };
+        let at = container.started_at.0 + after;
+        let (shared, pod, id) = (Arc::downgrade(shared), pod.clone(), container.id.clone());
+        let cause = Cause::current();
+        let task = tokio::spawn(async move {
+            clock::sleep(at.duration_since(clock::now_micro().0).try_into().unwrap_or_default()).await;
+            if let Some(shared) = shared.upgrade() {
+                cause.sync_scope(|| shared.kill_for_memory(&pod, &id));
+            }
+        });
+        self.out_of_memory = Timer(Some(task.abort_handle()));
     }
 
     fn listens(&self, port: u16) -> Option<Protocol> {
@@ -282,9 +315,15 @@ impl Runtime for Simulated {
         for spec in specs {
             let Some(id) = room.sandbox.latest(&spec.name).map(|container| &container.id) else { continue };
             if let Some(process) = room.processes.get_mut(id) {
-                let health = Behavior::of(pod, spec).health;
-                changed |= process.behavior.health != health;
+                let Behavior { health, usage, .. } = Behavior::of(pod, spec);
+                changed |= process.behavior.health != health || process.behavior.usage != usage;
                 process.behavior.health = health;
+                if process.behavior.usage != usage {
+                    process.behavior.usage = usage;
+                    if let Some(container) = room.sandbox.containers.iter().find(|container| container.id == *id) {
+                        process.watch_memory(&self.shared, &room.sandbox.pod, container);
+                    }
+                }
             }
         }
         if changed {
@@ -344,6 +383,14 @@ impl Runtime for Simulated {
 
     fn probe<'a>(&'a self, uid: &'a str, id: &'a str, check: &'a Check) -> BoxFuture<'a, Answer> {
         Box::pin(self.answer(uid, id, check))
+    }
+
+    fn usage(&self, uid: &str, container: &str) -> Option<Usage> {
+        let state = self.shared.lock();
+        let (container, process) = state.pods.get(uid)?.running(container)?;
+        let uptime = clock::now_micro().0.duration_since(container.started_at.0).unsigned_abs();
+        let (cpu_nanocores, memory_bytes) = process.behavior.usage.at(uptime);
+        Some(Usage { cpu_nanocores, memory_bytes })
     }
 
     fn logs(&self, uid: &str, id: &str, wanted: log::Wanted, follow: bool) -> Option<mpsc::Receiver<Bytes>> {

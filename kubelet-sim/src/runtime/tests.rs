@@ -94,6 +94,24 @@ async fn stopping_again_with_less_time_ends_sooner_and_with_more_does_not_end_la
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_needs_more_memory_than_he_may_have_is_killed() {
+    let folder = tempfile::tempdir().unwrap();
+    let limited = json!({"name": "web", "image": "nginx", "resources": {"limits": {"cpu": "1", "memory": "100Mi"}}});
+    let rig = Rig::open(
+        folder.path(),
+        json!({"kubelab.dev/memory-usage": "0s:0,20s:200Mi", "kubelab.dev/cpu-usage": "3"}),
+        limited,
+    );
+    rig.create();
+    rig.start(0).await;
+    let used = rig.runtime.usage(UID, "web").unwrap();
+    assert_eq!(used.cpu_nanocores, 1_000_000_000, "no more than its limit");
+    assert_eq!(rig.ended().await, (10, 137));
+    assert_eq!(rig.latest().exit.unwrap().reason(), "OOMKilled");
+    assert_eq!(rig.runtime.usage(UID, "web"), None);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_image_is_pulled_once() {
     let folder = tempfile::tempdir().unwrap();
     let rig = Rig::open(folder.path(), json!({"kubelab.dev/pull-time": "10s"}), nginx());

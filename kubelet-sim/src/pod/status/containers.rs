@@ -86,6 +86,7 @@ fn terminated(run: &Container) -> Option<ContainerStateTerminated> {
         container_id: Some(container_id(run)),
         exit_code: exit.code,
         reason: Some(exit.reason().to_owned()),
+        message: exit.message.clone(),
         started_at: Some(Time(run.started_at.0)),
         finished_at: Some(Time(exit.finished_at.0)),
         ..Default::default()

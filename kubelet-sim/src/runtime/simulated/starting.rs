@@ -59,6 +59,7 @@ impl Simulated {
             setup,
             end: None,
             timer: Timer(None),
+            out_of_memory: Timer(None),
             console: None,
             program: Program::default(),
             connections: JoinSet::new(),
@@ -71,6 +72,7 @@ impl Simulated {
         if let Run::For { time, exit_code } = run {
             process.end_at(&self.shared, &pod, &container.id, container.started_at.0 + time, exit_code);
         }
+        process.watch_memory(&self.shared, &pod, &container);
         Arc::make_mut(&mut room.sandbox).containers.push(container);
         room.forget_old_runs(&self.shared);
         self.shared.checkpoint.save_pod(&pod.uid, room);
