@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use k8s_openapi::api::core::v1::Container;
 
-use super::{Behavior, Health, Listener, OnTerminate, Protocol, Pull, Role, Run, usage::Usage};
+use super::{Behavior, Health, Listener, OnTerminate, Page, Protocol, Pull, Role, Run, usage::Usage};
 
 /// What the program of a known image is.
 enum Program {
@@ -21,7 +21,7 @@ enum Program {
 }
 
 use Program::{Batch, Daemon, Server, Shell};
-use Protocol::{Http, Tcp};
+use Protocol::{Http, Redis, Tcp};
 
 const MB: u64 = 1_000_000;
 
@@ -39,7 +39,7 @@ const KNOWN: &[(&[&str], Program, u64)] = &[
     (&["elasticsearch"], Server(&[(9200, Http), (9300, Tcp)]), 600 * MB),
     (&["mysql", "mariadb"], Server(&[(3306, Tcp)]), 150 * MB),
     (&["postgres", "postgresql"], Server(&[(5432, Tcp)]), 140 * MB),
-    (&["redis", "valkey"], Server(&[(6379, Tcp)]), 45 * MB),
+    (&["redis", "valkey"], Server(&[(6379, Redis)]), 45 * MB),
     (&["mongo", "mongodb"], Server(&[(27017, Tcp)]), 250 * MB),
     (&["memcached"], Server(&[(11211, Tcp)]), 30 * MB),
     (&["rabbitmq"], Server(&[(5672, Tcp), (15672, Http)]), 100 * MB),
@@ -96,6 +96,17 @@ fn known(image: &str) -> Option<&'static (&'static [&'static str], Program, u64)
     let reference = Reference::parse(image);
     let names = [reference.last_parts(1), reference.last_parts(2)];
     KNOWN.iter().find(|(known, ..)| known.iter().any(|name| names.contains(name)))
+}
+
+/// The last part of an image's repository: `nginx` of `docker.io/library/nginx:1.25`.
+pub fn short_name(image: &str) -> &str {
+    Reference::parse(image).last_parts(1)
+}
+
+/// The ports that the server of an image listens on.
+pub fn ports(image: &str) -> Vec<Listener> {
+    let Some((_, Server(ports), _)) = known(image) else { return Vec::new() };
+    ports.iter().map(|&(port, protocol)| Listener { port, protocol }).collect()
 }
 
 /// Whether kubelab knows this image.
@@ -208,6 +219,8 @@ pub fn behavior(image: &str, role: Role) -> Behavior {
         start_time: Duration::from_millis(10 + hash % 40),
         run,
         on_terminate,
+        page: Page::default(),
+        absent: false,
         listens: ports.iter().map(|&(port, protocol)| Listener { port, protocol }).collect(),
         health: Health::default(),
         usage: Usage::default(),

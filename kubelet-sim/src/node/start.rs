@@ -28,6 +28,8 @@ const RETRY: Duration = Duration::from_secs(10);
 /// How long a failed pull is called `ErrImagePull` before it is called `ImagePullBackOff`. Upstream renames it at its next
 /// look at the pod, which comes about this soon.
 const PULL_ERROR_SHOWN: Duration = Duration::from_secs(1);
+/// How long a container whose program could not be started is called so, before it waits as one that crashed.
+const RUN_ERROR_SHOWN: Duration = Duration::from_secs(1);
 /// Waits between tries to mount: 500 ms, doubling to 2 min 2 s. Source: `pkg/util/goroutinemap/exponentialbackoff`.
 const FIRST_MOUNT_RETRY: Duration = Duration::from_millis(500);
 const LAST_MOUNT_RETRY: Duration = Duration::from_secs(122);
@@ -81,9 +83,10 @@ impl Node {
         })?;
         self.tell(pod, name, Kind::Normal, "Created", "Container created".to_owned());
         let launch = Launch { pod: pod.clone(), container: container.clone(), attempt: start.attempt, env };
-        self.runtime.start(launch).await.map_err(|why| {
-            self.tell(pod, name, Kind::Warning, "Failed", format!("Error: {why}"));
-            failure("RunContainerError", why)
+        self.runtime.start(launch).await.map_err(|error| {
+            self.tell(pod, name, Kind::Warning, "Failed", format!("Error: {error}"));
+            let retry_at = clock::now_micro().0 + RUN_ERROR_SHOWN;
+            Failure { retry_at, ..failure("RunContainerError", error.to_string()) }
         })?;
         self.tell(pod, name, Kind::Normal, "Started", "Container started".to_owned());
         Ok(())

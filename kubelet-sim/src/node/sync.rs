@@ -130,6 +130,7 @@ impl Node {
         }
         self.take_in(pod, state);
         let sandbox = self.runtime.sandbox(&key.uid);
+        state.memory.forget_run_errors(now);
         for (name, failure) in state.memory.rename_failures(now) {
             self.tell_of_back_off(pod, &name, &failure);
         }

@@ -188,6 +188,11 @@ impl Memory {
         };
     }
 
+    /// Forgets that containers could not be run, once that has been shown: then they wait like those that crashed.
+    pub fn forget_run_errors(&mut self, now: Timestamp) {
+        self.failures.retain(|_, failure| failure.reason != "RunContainerError" || now < failure.retry_at);
+    }
+
     /// Gives failures their later names when the time has come; returns those that were renamed.
     pub fn rename_failures(&mut self, now: Timestamp) -> Vec<(String, Failure)> {
         let mut renamed = Vec::new();

@@ -192,6 +192,9 @@ impl Planner<'_> {
             }
             return self.memory.has_started(container, run);
         };
+        if let Some(failure) = self.memory.failures.get(&container.name) {
+            self.wake_at(failure.retry_at);
+        }
         if restarts(policy, exit) && !self.memory.starting.contains(&container.name) {
             let failed = exit.finished_at.0;
             let backoff = self.memory.restarts.get(&container.name);

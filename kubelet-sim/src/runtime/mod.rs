@@ -5,13 +5,14 @@
 //! | --- | --- |
 //! | [`simulated`] | the default: containers that only behave |
 //! | [`checkpoint`] | the files that let them outlive a kubelet |
-//! | [`http`] | what a container that listens answers |
+//! | [`http`], [`redis`] | what a container that listens answers |
 //! | [`console`], [`log`] | what a container's program is connected to, and what is kept of what it wrote |
 
 pub mod checkpoint;
 pub mod console;
 pub mod http;
 pub mod log;
+pub mod redis;
 pub mod simulated;
 
 use std::{
@@ -195,6 +196,17 @@ pub enum DialError {
 #[error("container not found ({0:?})")]
 pub struct NoContainer(pub String);
 
+/// Why a container does not run.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StartError {
+    /// Its program could not be started: the container is there, and has ended.
+    #[error("{0}")]
+    Program(String),
+    /// The pod was removed meanwhile.
+    #[error("the pod's sandbox is gone")]
+    NoSandbox,
+}
+
 /// What somebody who is attached to a container's own program sees of it.
 pub struct Attached {
     /// What it writes from now on; ends with it.
@@ -232,7 +244,7 @@ pub trait Runtime: Send + Sync + 'static {
     fn pull<'a>(&'a self, pod: &'a Pod, container: &'a ContainerSpec) -> BoxFuture<'a, Result<Image, String>>;
 
     /// Starts a container in a pod that was created. Dropped, it has not started.
-    fn start(&self, launch: Launch) -> BoxFuture<'_, Result<(), String>>;
+    fn start(&self, launch: Launch) -> BoxFuture<'_, Result<(), StartError>>;
     /// Asks a container to end (SIGTERM) and kills it after `grace`. Asked again with less, it ends sooner.
     fn stop(&self, uid: &str, id: &str, grace: Duration);
     /// Asks a container how it is.

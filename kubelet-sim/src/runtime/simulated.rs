@@ -31,8 +31,8 @@ use tokio::{
 
 use self::running::{Program, Setup};
 use super::{
-    Attached, Container, DialError, Exit, Image, Launch, NoContainer, PodRef, Runtime, Sandbox, Usage,
-    checkpoint::Checkpoint, console::Console, http::Server, log,
+    Attached, Container, DialError, Exit, Image, Launch, NoContainer, PodRef, Runtime, Sandbox, StartError, Usage,
+    checkpoint::Checkpoint, console::Console, http::Server, log, redis,
 };
 use crate::{
     behavior::{Behavior, OnTerminate, Protocol, annotations, images},
@@ -363,7 +363,7 @@ impl Runtime for Simulated {
         Box::pin(self.pull_image(pod, container))
     }
 
-    fn start(&self, launch: Launch) -> BoxFuture<'_, Result<(), String>> {
+    fn start(&self, launch: Launch) -> BoxFuture<'_, Result<(), StartError>> {
         Box::pin(self.start_container(launch))
     }
 
@@ -375,6 +375,7 @@ impl Runtime for Simulated {
             OnTerminate::Exit { after, code } if after <= grace => (after, code),
             OnTerminate::Exit { .. } | OnTerminate::Ignore => (grace, KILLED),
         };
+        process.program.terminate();
         process.program.silence();
         let at = clock::now_micro().0 + after;
         process.end_at(&self.shared, &room.sandbox.pod, id, at, code);
@@ -454,10 +455,12 @@ impl Runtime for Simulated {
                 node: self.shared.node.clone(),
                 started_at: container.started_at.0,
                 health: process.behavior.health.clone(),
+                page: process.behavior.page.clone(),
                 console: process.console.clone(),
             };
             match protocol {
                 Protocol::Http => process.connections.spawn(server.serve(theirs)),
+                Protocol::Redis => process.connections.spawn(redis::serve(theirs)),
                 Protocol::Tcp => process.connections.spawn(async move {
                     copy(&mut (&mut theirs).take(u64::MAX), &mut sink()).await.ok();
                 }),

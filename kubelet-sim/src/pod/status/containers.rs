@@ -1,5 +1,6 @@
 //! One container's status. Source: `convertToAPIContainerStatuses` in `pkg/kubelet/kubelet_pods.go` of Kubernetes.
 
+use jiff::Timestamp;
 use k8s_openapi::{
     api::core::v1::{
         Container as ContainerSpec, ContainerState, ContainerStateRunning, ContainerStateTerminated,
@@ -9,7 +10,7 @@ use k8s_openapi::{
 };
 use kubelab_api::pod::is_sidecar;
 
-use super::Input;
+use super::{super::plan, Input};
 use crate::{
     duration,
     runtime::{Container, PodRef},
@@ -25,7 +26,9 @@ pub fn status(input: &Input<'_>, spec: &PodSpec, container: &ContainerSpec) -> C
     let name = &container.name;
     let run = input.sandbox.and_then(|sandbox| sandbox.latest(name));
     let previous = input.sandbox.and_then(|sandbox| sandbox.previous(name)).and_then(terminated);
-    let waits_to_restart = run.is_some_and(|run| !run.is_running()) && !input.over;
+    let policy = spec.restart_policy.as_deref().unwrap_or("Always");
+    let restarts = |run: &Container| run.exit.as_ref().is_some_and(|exit| plan::restarts(policy, exit));
+    let waits_to_restart = run.is_some_and(restarts) && !input.over;
     let failure = input.memory.failures.get(name);
     let (state, last_state) = match (run, failure) {
         (None, Some(failure)) => (waiting(&failure.reason, failure.message.clone()), None),
@@ -87,7 +90,8 @@ fn terminated(run: &Container) -> Option<ContainerStateTerminated> {
         exit_code: exit.code,
         reason: Some(exit.reason().to_owned()),
         message: exit.message.clone(),
-        started_at: Some(Time(run.started_at.0)),
+        // What never ran has no start: runtimes say zero.
+        started_at: Some(Time(if exit.reason() == "StartError" { Timestamp::UNIX_EPOCH } else { run.started_at.0 })),
         finished_at: Some(Time(exit.finished_at.0)),
         ..Default::default()
     })
