@@ -142,6 +142,28 @@ impl Userland {
     }
 }
 
+/// The user that an image's programs run as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum User {
+    /// Root.
+    Root,
+    /// Somebody else, by his number.
+    Number,
+    /// Somebody whose number the image's configuration does not say.
+    Named(&'static str),
+}
+
+/// The user of an image. Whoever builds his own is taken to have given it one.
+pub fn user(image: &str) -> User {
+    match short_name(image) {
+        "nginx-unprivileged" | "elasticsearch" | "grafana" | "node-exporter" | "podinfo" => User::Number,
+        "prometheus" => User::Named("nobody"),
+        "curl" => User::Named("curl_user"),
+        _ if is_known(image) => User::Root,
+        _ => User::Number,
+    }
+}
+
 /// The programs of an image.
 pub fn userland(image: &str) -> Userland {
     const BARE: [&str; 10] = [

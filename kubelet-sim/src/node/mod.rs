@@ -7,6 +7,7 @@
 //! | [`lease`] | the heartbeat |
 //! | [`sync`] | one look at one pod: decide, act, report |
 //! | [`start`] | starting containers: volumes, image, environment, events |
+//! | [`hooks`] | what containers do after their start and before their end |
 //! | [`end`] | the end of a pod |
 //! | [`report`] | writing a pod's status |
 //! | [`worker`] | what is kept of a pod between two looks |
@@ -14,6 +15,7 @@
 
 pub mod address;
 mod end;
+mod hooks;
 mod lease;
 pub mod object;
 mod registration;

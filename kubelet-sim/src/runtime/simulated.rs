@@ -1,6 +1,7 @@
 //! The default runtime: containers that do nothing but behave. A container that runs until it is stopped costs an entry
 //! in a table; one that will end costs a timer.
 
+mod ending;
 mod probing;
 mod running;
 mod starting;
@@ -10,28 +11,27 @@ use std::{
     io,
     net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use jiff::Timestamp;
-use k8s_openapi::{
-    api::core::v1::{Container as ContainerSpec, Pod},
-    apimachinery::pkg::apis::meta::v1::MicroTime,
-};
-use kubelab_client::{Cause, clock};
+use k8s_openapi::api::core::v1::{Container as ContainerSpec, Pod};
+use kubelab_client::clock;
 use serde::{Deserialize, Serialize};
 use tokio::{
     io::{AsyncReadExt, DuplexStream, copy, duplex, sink},
     sync::mpsc,
-    task::{AbortHandle, JoinSet},
+    task::JoinSet,
 };
 
-use self::running::{Program, Setup};
+use self::{
+    ending::{End, KILLED, Timer},
+    running::{Program, Setup},
+};
 use super::{
-    Attached, Container, DialError, Exit, Image, Launch, NoContainer, PodRef, Runtime, Sandbox, StartError, Usage,
+    Attached, Container, DialError, Image, Launch, NoContainer, PodRef, Runtime, Sandbox, StartError, Usage,
     checkpoint::Checkpoint, console::Console, http::Server, log, redis,
 };
 use crate::{
@@ -42,9 +42,6 @@ use crate::{
         world::Past,
     },
 };
-
-/// What a process killed by SIGKILL exits with: 128 + 9.
-const KILLED: i32 = 137;
 
 /// Connections that a container takes at a time.
 const MAX_CONNECTIONS: usize = 1024;
@@ -105,27 +102,6 @@ struct Process {
     connections: JoinSet<()>,
 }
 
-/// How and when a process will end.
-#[derive(Clone, Serialize, Deserialize)]
-struct End {
-    at: MicroTime,
-    code: i32,
-    #[serde(default)]
-    reason: Option<String>,
-}
-
-/// Ends its task with itself.
-#[derive(Default)]
-struct Timer(Option<AbortHandle>);
-
-impl Drop for Timer {
-    fn drop(&mut self) {
-        if let Some(task) = &self.0 {
-            task.abort();
-        }
-    }
-}
-
 impl Simulated {
     /// A runtime for a node, with the containers that it had before it was restarted. `delays` multiplies the time that
     /// pulls and starts take.
@@ -173,77 +149,9 @@ impl Shared {
         // The state is consistent between any two of its changes, so a panic elsewhere does not spoil it.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    fn timer(self: &Arc<Self>, pod: &PodRef, id: &str, at: Timestamp, program: &Program) -> Timer {
-        let shared = Arc::downgrade(self);
-        let last_words = program.last_words();
-        let (pod, id, cause) = (pod.clone(), id.to_owned(), Cause::current());
-        let task = tokio::spawn(async move {
-            clock::sleep(at.duration_since(clock::now_micro().0).try_into().unwrap_or_default()).await;
-            if let Some(last_words) = last_words {
-                last_words.await;
-            }
-            if let Some(shared) = Weak::upgrade(&shared) {
-                cause.sync_scope(|| shared.end(&pod, &id));
-            }
-        });
-        Timer(Some(task.abort_handle()))
-    }
-
-    /// The end that was set for a process has come.
-    fn end(&self, pod: &PodRef, id: &str) {
-        {
-            let mut state = self.lock();
-            let Some(room) = state.pods.get_mut(&pod.uid) else { return };
-            let Some(process) = room.processes.remove(id) else { return };
-            let Some(end) = process.end.clone() else { return };
-            let mut containers = Arc::make_mut(&mut room.sandbox).containers.iter_mut();
-            if let Some(container) = containers.find(|container| container.id == id) {
-                container.exit = Some(Exit { code: end.code, finished_at: end.at, reason: end.reason, message: None });
-            }
-            self.checkpoint.save_pod(&pod.uid, room);
-        }
-        if let Some(listener) = self.listener.get() {
-            listener(pod);
-        }
-    }
-}
-
-impl Shared {
-    fn kill_for_memory(&self, pod: &PodRef, id: &str) {
-        if let Some(process) = self.lock().pods.get_mut(&pod.uid).and_then(|room| room.processes.get_mut(id)) {
-            process.end = Some(End { at: clock::now_micro(), code: KILLED, reason: Some("OOMKilled".to_owned()) });
-        }
-        self.end(pod, id);
-    }
 }
 
 impl Process {
-    /// Sets an end, unless an earlier one is set already.
-    fn end_at(&mut self, shared: &Arc<Shared>, pod: &PodRef, id: &str, at: Timestamp, code: i32) {
-        if self.end.as_ref().is_some_and(|end| end.at.0 <= at) {
-            return;
-        }
-        self.end = Some(End { at: MicroTime(at), code, reason: None });
-        self.timer = shared.timer(pod, id, at, &self.program);
-    }
-
-    /// Sets when the kernel will kill it for the memory that it uses, if it will.
-    fn watch_memory(&mut self, shared: &Arc<Shared>, pod: &PodRef, container: &Container) {
-        self.out_of_memory = Timer(None);
-        let Some(after) = self.behavior.usage.out_of_memory() else { return };
-        let at = container.started_at.0 + after;
-        let (shared, pod, id) = (Arc::downgrade(shared), pod.clone(), container.id.clone());
-        let cause = Cause::current();
-        let task = tokio::spawn(async move {
-            clock::sleep(at.duration_since(clock::now_micro().0).try_into().unwrap_or_default()).await;
-            if let Some(shared) = shared.upgrade() {
-                cause.sync_scope(|| shared.kill_for_memory(&pod, &id));
-            }
-        });
-        self.out_of_memory = Timer(Some(task.abort_handle()));
-    }
-
     fn listens(&self, port: u16) -> Option<Protocol> {
         self.behavior.listens.iter().find(|listener| listener.port == port).map(|listener| listener.protocol)
     }

@@ -10,7 +10,7 @@ use k8s_openapi::{
 };
 use kubelab_api::pod::is_sidecar;
 
-use super::{super::plan, Input};
+use super::{super::restart::restarts, Input};
 use crate::{
     duration,
     runtime::{Container, PodRef},
@@ -26,8 +26,7 @@ pub fn status(input: &Input<'_>, spec: &PodSpec, container: &ContainerSpec) -> C
     let name = &container.name;
     let run = input.sandbox.and_then(|sandbox| sandbox.latest(name));
     let previous = input.sandbox.and_then(|sandbox| sandbox.previous(name)).and_then(terminated);
-    let policy = spec.restart_policy.as_deref().unwrap_or("Always");
-    let restarts = |run: &Container| run.exit.as_ref().is_some_and(|exit| plan::restarts(policy, exit));
+    let restarts = |run: &Container| run.exit.as_ref().is_some_and(|exit| restarts(spec, container, exit.code));
     let waits_to_restart = run.is_some_and(restarts) && !input.over;
     let failure = input.memory.failures.get(name);
     let (state, last_state) = match (run, failure) {
@@ -36,6 +35,7 @@ pub fn status(input: &Input<'_>, spec: &PodSpec, container: &ContainerSpec) -> C
         (Some(run), Some(failure)) if waits_to_restart => {
             (waiting(&failure.reason, failure.message.clone()), terminated(run))
         }
+        (Some(run), _) if input.memory.runs_hook(container, run) => (waiting(first_reason(spec), None), previous),
         (Some(run), _) => match input.backing_off.get(name) {
             Some(delay) if waits_to_restart => {
                 let (delay, pod) = (duration::format(*delay), PodRef::of(input.pod));

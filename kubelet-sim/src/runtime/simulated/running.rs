@@ -11,7 +11,7 @@ use kubelab_client::{Cause, clock};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use super::{Process, Room, Shared, Timer};
+use super::{Process, Room, Shared, ending::Timer};
 use crate::{
     behavior::{Listener, OnTerminate, Run, command, foreign::Foreign, images, plain},
     runtime::{Container, PodRef, console::Console, log::Log},
@@ -46,6 +46,12 @@ pub(super) struct Setup {
     pub(super) foreign: Foreign,
     stdin: bool,
     pub(super) stdin_once: bool,
+    /// Where it may say why it ends.
+    #[serde(default)]
+    pub(super) message_path: String,
+    /// Otherwise the end of its log says so.
+    #[serde(default)]
+    pub(super) message_from_log: bool,
     tty: bool,
 }
 
@@ -67,6 +73,8 @@ impl Setup {
             is_played: command::is_played(&command) && (stdin || plain::run(&command).is_none()),
             command,
             foreign: Foreign::of(pod, spec),
+            message_path: spec.termination_message_path.clone().unwrap_or_else(|| "/dev/termination-log".to_owned()),
+            message_from_log: spec.termination_message_policy.as_deref() == Some("FallbackToLogsOnError"),
             stdin,
             stdin_once: spec.stdin_once == Some(true),
             tty: spec.tty == Some(true),
@@ -221,6 +229,14 @@ impl Shared {
         }
     }
 
+    /// A container's files.
+    pub(super) fn files(&self, uid: &str, name: &str, setup: &Setup) -> Files {
+        let volumes = self.files_folder(uid).join("volumes");
+        let mounts =
+            setup.mounts.iter().map(|(path, volume)| (path.clone(), volumes.join(volume.trim_start_matches('/'))));
+        Files::new(self.container_folder(uid, name), mounts)
+    }
+
     /// What programs in a container see.
     pub(super) fn world(
         self: &Arc<Self>,
@@ -232,11 +248,7 @@ impl Shared {
         past: Arc<Past>,
     ) -> World {
         let setup = &process.setup;
-        let folder = self.files_folder(&pod.uid);
-        let volumes = folder.join("volumes");
-        let mounts =
-            setup.mounts.iter().map(|(path, volume)| (path.clone(), volumes.join(volume.trim_start_matches('/'))));
-        let files = Files::new(self.container_folder(&pod.uid, &container.name), mounts);
+        let files = self.files(&pod.uid, &container.name, setup);
         let hostname = &setup.hostname;
         let about = [
             ("/etc/hostname", format!("{hostname}\n")),

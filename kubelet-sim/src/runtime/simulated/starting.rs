@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::{Container as ContainerSpec, Pod};
 use kubelab_client::clock;
 use tokio::task::JoinSet;
 
-use super::{Process, Program, Setup, Simulated, Timer};
+use super::{Process, Program, Setup, Simulated, ending::Timer};
 use crate::{
     behavior::{Behavior, Pull, Run, images},
     runtime::{Container, Exit, Image, Launch, PodRef, Runtime, StartError},
