@@ -39,6 +39,9 @@ pub struct Options {
     /// Labels of the node: disk=ssd,topology.kubernetes.io/zone=a
     #[arg(long, value_delimiter = ',', value_parser = label)]
     pub node_labels: Vec<(String, String)>,
+    /// What containers do, by their images and labels: a file of Behaviors of kubelab.dev/v1alpha1, or Stages of kwok (YAML)
+    #[arg(long, value_name = "FILE")]
+    pub behaviors: Option<PathBuf>,
     /// Multiplies the time that simulated pulls and starts take; 0 for none
     #[arg(long, default_value_t = 1.0, value_parser = factor)]
     pub delays: f64,

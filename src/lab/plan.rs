@@ -214,6 +214,9 @@ pub fn group(
     let mut kubelet = places.clone();
     kubelet.push(("--port", KUBELET_PORT.to_string()));
     kubelet.push(("--data-dir", text(&layout.state_of("{node}"))?));
+    if layout.behaviors().exists() {
+        kubelet.push(("--behaviors", text(&layout.behaviors())?));
+    }
     let at = |port| SocketAddr::new(spec.subnet.node(*first), port);
     let [kubelet_name, proxy_name] = node_processes(spec, number);
     let processes = [

@@ -50,24 +50,37 @@ pub enum Error {
 }
 
 /// One thing to change.
-#[derive(Debug)]
-enum Override {
+#[derive(Clone, Debug)]
+pub enum Override {
+    /// How long the image takes to pull.
     PullTime(Duration),
+    /// Why it cannot be pulled.
     PullError(String),
+    /// From the end of the pull until it runs.
     StartTime(Duration),
+    /// How long it runs.
     ExitAfter(Duration),
+    /// What it exits with.
     ExitCode(i32),
+    /// How long it takes to end after SIGTERM; `None`: until SIGKILL.
     StopTime(Option<Duration>),
+    /// Until when it answers 503.
     ReadyAfter(Duration),
+    /// What readiness probes find.
     Readiness(Answer),
+    /// What liveness probes find.
     Liveness(Answer),
+    /// What startup probes find.
     Startup(Answer),
+    /// Nanocores that it uses.
     Cpu(Curve),
+    /// Bytes that it uses.
     Memory(Curve),
 }
 
 impl Override {
-    fn parse(annotation: &str, key: &str, value: &str) -> Result<Self, Error> {
+    /// Reads a key and its value; errors name it as the `annotation`.
+    pub fn parse(annotation: &str, key: &str, value: &str) -> Result<Self, Error> {
         let wrong = |wanted| Error::Value { key: annotation.to_owned(), value: value.to_owned(), wanted };
         let time = || duration::parse(value).ok_or_else(|| wrong("a duration such as 500ms, 1.5s or 2m"));
         let answer = || match value {
@@ -103,7 +116,8 @@ impl Override {
         })
     }
 
-    fn apply(self, behavior: &mut Behavior) {
+    /// Makes the change.
+    pub fn apply(self, behavior: &mut Behavior) {
         match self {
             Self::PullTime(new) => {
                 if let Pull::Succeeds { time, .. } = &mut behavior.pull {
@@ -181,6 +195,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::behavior::file::Rules;
 
     fn pod(annotations: serde_json::Value) -> Pod {
         serde_json::from_value(json!({
@@ -191,7 +206,7 @@ mod tests {
     }
 
     fn behavior(pod: &Pod, container: usize) -> Behavior {
-        Behavior::of(pod, &pod.spec.as_ref().unwrap().containers[container])
+        Behavior::of(pod, &pod.spec.as_ref().unwrap().containers[container], &Rules::default())
     }
 
     #[test]

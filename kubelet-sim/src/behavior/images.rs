@@ -316,7 +316,8 @@ pub fn is_valid(image: &str) -> bool {
 }
 
 /// FNV-1a: the same on every node and in every run, unlike the standard library's.
-fn hash(text: &str) -> u64 {
+/// A number that is always the same for the same text.
+pub fn hash(text: &str) -> u64 {
     struct Fnv(u64);
     impl Hasher for Fnv {
         fn finish(&self) -> u64 {

@@ -7,6 +7,7 @@
 //! | [`command`] | the command: a script that is run, or a program of the image's own |
 //! | [`plain`] | commands that need not be run to know what comes of them |
 //! | [`foreign`], [`agnhost`] | programs that are not played, by image and words |
+//! | [`file`] | the behaviour file: rules by image and labels |
 //! | [`annotations`] | the pod's annotations, which override everything |
 //! | [`usage`] | what it uses of CPU and memory, and when that is too much |
 //!
@@ -15,6 +16,7 @@
 pub mod agnhost;
 pub mod annotations;
 pub mod command;
+pub mod file;
 pub mod foreign;
 pub mod images;
 pub mod plain;
@@ -28,7 +30,7 @@ use k8s_openapi::{
 };
 use serde::{Deserialize, Serialize};
 
-use self::{foreign::Foreign, usage::Usage};
+use self::{file::Rules, foreign::Foreign, usage::Usage};
 use crate::probe;
 
 /// What a container does.
@@ -210,9 +212,9 @@ impl Role {
 }
 
 impl Behavior {
-    /// What this container of this pod does. Annotations that make no sense are passed over here; [`annotations::check`]
+    /// What this container of this pod does, if the behaviour file says no more than these rules. Annotations that make no sense are passed over here; [`annotations::check`]
     /// finds them.
-    pub fn of(pod: &Pod, container: &Container) -> Self {
+    pub fn of(pod: &Pod, container: &Container, rules: &Rules) -> Self {
         let image = container.image.as_deref().unwrap_or_default();
         let foreign = Foreign::of(pod, container);
         let mut behavior = images::behavior(image, foreign.role);
@@ -221,6 +223,7 @@ impl Behavior {
         }
         behavior.usage = images::usage(image, container);
         command::apply(&mut behavior, container, &foreign);
+        rules.apply(&mut behavior, pod, container);
         annotations::apply(&mut behavior, pod, &container.name);
         behavior
     }
@@ -266,7 +269,7 @@ mod tests {
 
     fn behavior(pod: serde_json::Value) -> Behavior {
         let pod: Pod = serde_json::from_value(pod).unwrap();
-        Behavior::of(&pod, &pod.spec.as_ref().unwrap().containers[0])
+        Behavior::of(&pod, &pod.spec.as_ref().unwrap().containers[0], &Rules::default())
     }
 
     fn ports(behavior: &Behavior) -> Vec<u16> {

@@ -103,10 +103,11 @@ impl Memory {
             && (spec.startup_probe.is_none() || self.verdict(container, Kind::Startup) == Some(true))
     }
 
-    /// Whether this container runs its postStart hook: it does not count as running until that is done.
+    /// Whether this container runs its postStart hook, or ends because that failed: it does not count as running until that is done.
     pub fn runs_hook(&self, spec: &ContainerSpec, container: &Container) -> bool {
         let has_hook = spec.lifecycle.as_ref().is_some_and(|lifecycle| lifecycle.post_start.is_some());
-        has_hook && container.is_running() && self.starting.contains(&spec.name)
+        let hook_failed = self.failures.get(&spec.name).is_some_and(|failure| failure.reason == "PostStartHookError");
+        has_hook && container.is_running() && (hook_failed || self.starting.contains(&spec.name))
     }
 
     /// Whether this container counts as ready: it has started and its readiness probe, if any, succeeds.

@@ -35,7 +35,7 @@ use super::{
     checkpoint::Checkpoint, console::Console, http::Server, log, redis,
 };
 use crate::{
-    behavior::{Behavior, OnTerminate, Protocol, annotations, images},
+    behavior::{Behavior, OnTerminate, Protocol, annotations, file::Rules, images},
     probe::{Answer, Check},
     shell::{
         session::{self, Session},
@@ -61,6 +61,8 @@ struct Shared {
     node: String,
     /// Multiplies the time that pulls and starts take.
     delays: f64,
+    /// What the behaviour file says.
+    rules: Arc<Rules>,
     checkpoint: Checkpoint,
     /// Where logs and files of containers are.
     folder: PathBuf,
@@ -104,8 +106,8 @@ struct Process {
 
 impl Simulated {
     /// A runtime for a node, with the containers that it had before it was restarted. `delays` multiplies the time that
-    /// pulls and starts take.
-    pub fn open(node: &str, folder: &Path, delays: f64) -> io::Result<Self> {
+    /// pulls and starts take; `rules` are those of the behaviour file.
+    pub fn open(node: &str, folder: &Path, delays: f64, rules: Arc<Rules>) -> io::Result<Self> {
         let checkpoint = Checkpoint::open(folder)?;
         let mut state = State { images: checkpoint.images().unwrap_or_default(), ..State::default() };
         for room in checkpoint.pods::<Room>()? {
@@ -113,7 +115,8 @@ impl Simulated {
         }
         let node = node.to_owned();
         let folder = folder.to_owned();
-        let shared = Shared { node, delays, checkpoint, folder, listener: OnceLock::new(), state: Mutex::new(state) };
+        let shared =
+            Shared { node, delays, rules, checkpoint, folder, listener: OnceLock::new(), state: Mutex::new(state) };
         let runtime = Self { shared: Arc::new(shared) };
         runtime.adopt();
         Ok(runtime)
@@ -223,7 +226,7 @@ impl Runtime for Simulated {
         for spec in specs {
             let Some(id) = room.sandbox.latest(&spec.name).map(|container| &container.id) else { continue };
             if let Some(process) = room.processes.get_mut(id) {
-                let Behavior { health, usage, .. } = Behavior::of(pod, spec);
+                let Behavior { health, usage, .. } = Behavior::of(pod, spec, &self.shared.rules);
                 changed |= process.behavior.health != health || process.behavior.usage != usage;
                 process.behavior.health = health;
                 if process.behavior.usage != usage {

@@ -19,7 +19,7 @@ const UID: &str = "u-1";
 
 impl Rig {
     fn open(folder: &Path, annotations: Value, container: Value) -> Self {
-        let runtime = Simulated::open("node-1", folder, 1.0).unwrap();
+        let runtime = Simulated::open("node-1", folder, 1.0, Arc::default()).unwrap();
         let (tell, changes) = mpsc::channel();
         runtime.on_change(Box::new(move |pod| tell.send(pod.clone()).unwrap()));
         let pod = json!({"metadata": {"name": "web", "namespace": "default", "uid": UID, "annotations": annotations},
@@ -206,7 +206,7 @@ async fn an_image_is_pulled_once() {
         let image = rig.runtime.pull(&rig.pod, container).await.unwrap();
         assert_eq!((began.elapsed().as_secs(), image.name.as_str()), (seconds, "docker.io/library/nginx:latest"));
     }
-    assert_eq!(Simulated::open("node-1", folder.path(), 1.0).unwrap().images(), rig.runtime.images());
+    assert_eq!(Simulated::open("node-1", folder.path(), 1.0, Arc::default()).unwrap().images(), rig.runtime.images());
     let bad = Rig::open(folder.path(), json!({"kubelab.dev/pull-error": "no disk"}), nginx());
     assert_eq!(bad.runtime.pull(&bad.pod, container).await, Err("no disk".to_owned()));
 }
@@ -248,7 +248,7 @@ async fn a_restarted_runtime_has_the_same_containers() {
         assert_eq!((&again.id, started(&again), again.is_running()), (&run.id, started(&run), !ended));
         assert!(after.runtime.dial("10.244.1.7:80".parse().unwrap()).is_ok() != ended);
         after.runtime.remove(UID);
-        assert!(Simulated::open("node-1", folder.path(), 1.0).unwrap().pods().is_empty());
+        assert!(Simulated::open("node-1", folder.path(), 1.0, Arc::default()).unwrap().pods().is_empty());
     }
 }
 

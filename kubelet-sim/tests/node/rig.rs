@@ -58,7 +58,8 @@ impl Rig {
         };
         let executor = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let entered = executor.enter();
-        let runtime: Arc<dyn Runtime> = Arc::new(Simulated::open("node-1", self.folder.path(), 0.0).unwrap());
+        let runtime: Arc<dyn Runtime> =
+            Arc::new(Simulated::open("node-1", self.folder.path(), 0.0, Arc::default()).unwrap());
         let client = Client::new(&self.api.connection(&[&self.server])).unwrap();
         let node = Node::new(client, config, runtime.clone());
         drop(entered);

@@ -35,7 +35,10 @@ pub fn status(input: &Input<'_>, spec: &PodSpec, container: &ContainerSpec) -> C
         (Some(run), Some(failure)) if waits_to_restart => {
             (waiting(&failure.reason, failure.message.clone()), terminated(run))
         }
-        (Some(run), _) if input.memory.runs_hook(container, run) => (waiting(first_reason(spec), None), previous),
+        (Some(run), Some(failure)) if input.memory.runs_hook(container, run) => {
+            (waiting(&failure.reason, failure.message.clone()), previous)
+        }
+        (Some(run), None) if input.memory.runs_hook(container, run) => (waiting(first_reason(spec), None), previous),
         (Some(run), _) => match input.backing_off.get(name) {
             Some(delay) if waits_to_restart => {
                 let (delay, pod) = (duration::format(*delay), PodRef::of(input.pod));

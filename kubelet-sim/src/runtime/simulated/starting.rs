@@ -18,7 +18,7 @@ const CANNOT_START: i32 = 128;
 impl Simulated {
     pub(super) async fn pull_image(&self, pod: &Pod, container: &ContainerSpec) -> Result<Image, String> {
         let name = container.image.as_deref().unwrap_or_default();
-        match Behavior::of(pod, container).pull {
+        match Behavior::of(pod, container, &self.shared.rules).pull {
             Pull::Succeeds { time, size } => {
                 // What is here already is only asked for its digest.
                 let time = if self.image(name).is_some() { time / 5 } else { time };
@@ -39,7 +39,7 @@ impl Simulated {
 
     pub(super) async fn start_container(&self, launch: Launch) -> Result<(), StartError> {
         let Launch { pod, container: spec, attempt, env } = launch;
-        let behavior = Behavior::of(&pod, &spec);
+        let behavior = Behavior::of(&pod, &spec, &self.shared.rules);
         let setup = Setup::of(&pod, &spec);
         clock::sleep(self.delay(behavior.start_time)).await;
         let image = spec.image.unwrap_or_default();
