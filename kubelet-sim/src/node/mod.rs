@@ -7,6 +7,7 @@
 //! | [`lease`] | the heartbeat |
 //! | [`sync`] | one look at one pod: decide, act, report |
 //! | [`start`] | starting containers: volumes, image, environment, events |
+//! | [`pressure`] | how much memory is left, and evictions |
 //! | [`hooks`] | what containers do after their start and before their end |
 //! | [`end`] | the end of a pod |
 //! | [`report`] | writing a pod's status |
@@ -18,6 +19,7 @@ mod end;
 mod hooks;
 mod lease;
 pub mod object;
+mod pressure;
 mod registration;
 mod report;
 mod start;
@@ -32,6 +34,7 @@ use std::{
 };
 
 use ipnet::Ipv4Net;
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node as NodeObject, Pod};
 use kubelab_client::{Cache, Client, Recorder, Scope, queue::Queue};
 use tokio::{
@@ -81,6 +84,8 @@ pub struct Node {
     addresses: Mutex<Option<Pool>>,
     /// Held while a pod is let in.
     admitting: Mutex<()>,
+    /// When the node was last seen to be short of memory.
+    short_since: Mutex<Option<Timestamp>>,
     /// By the pod's uid.
     workers: Mutex<HashMap<String, Arc<Worker>>>,
     ready: watch::Sender<bool>,
@@ -99,6 +104,7 @@ impl Node {
             queue: Queue::new("pods"),
             addresses: Mutex::new(None),
             admitting: Mutex::default(),
+            short_since: Mutex::default(),
             workers: Mutex::default(),
             ready: watch::Sender::new(false),
             config,
@@ -124,7 +130,7 @@ impl Node {
         self.runtime.on_change(Box::new(move |pod| queue.add(pod.clone())));
         let changed = self.object_changed.clone();
         self.object.on_change(move |_| changed.notify_one());
-        tokio::join!(self.keep_registered(), self.keep_lease(), self.keep_pods());
+        tokio::join!(self.keep_registered(), self.keep_lease(), self.keep_pods(), self.keep_memory());
     }
 
     /// Looks at each pod whenever something about it changes.

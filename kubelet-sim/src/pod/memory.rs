@@ -11,7 +11,11 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::Time,
 };
 
-use super::{backoff::Backoff, plan::Start};
+use super::{
+    backoff::Backoff,
+    plan::Start,
+    resize::{Allocated, Pending},
+};
 use crate::{
     probe::{Answer, Check, Kind, Worker, worker},
     runtime::{Container, Sandbox},
@@ -43,6 +47,12 @@ pub struct Memory {
     pub ending: Option<Ending>,
     /// The runs that are being killed for their restart or for good, by id.
     pub stopping: BTreeMap<String, Timestamp>,
+    /// What its containers have; what the spec says later may have to wait.
+    pub allocated: Allocated,
+    /// The change of that which waits.
+    pub resize: Option<Pending>,
+    /// Containers that are to be restarted for a change, by name.
+    pub resized: BTreeSet<String>,
     /// By container id.
     probes: BTreeMap<String, BTreeMap<Kind, Worker>>,
 }
@@ -80,6 +90,8 @@ pub struct Ending {
     pub message: String,
     /// It was never let in.
     pub rejected: bool,
+    /// What its containers have to end in, if not what the pod says.
+    pub grace: Option<Duration>,
 }
 
 /// A question that is due.
@@ -189,6 +201,7 @@ impl Memory {
             self.restarts.insert(start.name.clone(), backoff);
         }
         self.starting.insert(start.name.clone());
+        self.resized.remove(&start.name);
     }
 
     /// Takes in that a container has been started, or why it has not.

@@ -14,6 +14,8 @@
 //! | [`restart`] | whether a container that ended is run again (pure) |
 //! | [`security`] | whether a container may run as its user (pure) |
 //! | [`status`] | the pod's status: phase, conditions, container statuses (pure) |
+//! | [`resize`] | resources that change while a pod runs (pure) |
+//! | [`eviction`] | which pod goes when memory runs out (pure) |
 //! | [`backoff`] | how long to wait after a failure (pure) |
 //! | [`admission`] | whether a pod may run here (pure) |
 //! | [`env`] | a container's environment from its sources (pure) |
@@ -27,8 +29,10 @@ pub mod admission;
 pub mod backoff;
 pub mod env;
 pub mod ephemeral;
+pub mod eviction;
 pub mod memory;
 pub mod plan;
+pub mod resize;
 pub mod restart;
 pub mod security;
 pub mod status;

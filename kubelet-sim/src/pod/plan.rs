@@ -185,6 +185,10 @@ impl Planner<'_> {
                 self.kill(run, message, own.map_or_else(|| grace(self.spec), seconds));
                 return false;
             }
+            if self.memory.resized.contains(name) {
+                self.kill(run, format!("Container {name} resize requires restart"), grace(self.spec));
+                return false;
+            }
             if container.image.as_ref().is_some_and(|image| *image != run.image) {
                 self.kill(run, format!("Container {name} definition changed, will be restarted"), grace(self.spec));
                 return false;

@@ -216,3 +216,40 @@ async fn a_container_may_have_a_restart_policy_of_its_own() {
     assert_eq!(pod["status"]["phase"], "Running");
     assert_eq!(pod["status"]["containerStatuses"][1]["state"]["terminated"]["exitCode"], 1);
 }
+
+#[tokio::test]
+async fn a_change_of_resources_waits_for_room() {
+    let rig = Rig::new().await;
+    let cpu = |cpu: &str| json!({"requests": {"cpu": cpu}});
+    let policy = json!([{"resourceName": "cpu", "restartPolicy": "RestartContainer"}]);
+    rig.run("other", json!({}), json!({"containers": [{"name": "c", "resources": cpu("2")}]}));
+    rig.run("web", json!({}), json!({"containers": [{"name": "c", "resources": cpu("1"), "resizePolicy": policy}]}));
+    rig.until("other", "/status/phase", json!("Running")).await;
+    rig.until("web", "/status/phase", json!("Running")).await;
+    let resize = |amount: &str| {
+        rig.change("pods", "default", "web", |pod| pod["spec"]["containers"][0]["resources"] = cpu(amount));
+    };
+    let pending = |pod: &Value| {
+        let conditions = pod["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        conditions.iter().find(|condition| condition["type"] == "PodResizePending").map(|found| found["reason"].clone())
+    };
+    resize("3");
+    rig.until_event(
+        "ResizeDeferred",
+        "Node didn't have enough resource: cpu, requested: 3000, used: 2000, capacity: 4000",
+    )
+    .await;
+    let deferred = |api: &crate::fake::Fake| {
+        api.object("pods", "default", "web").is_some_and(|pod| pending(&pod) == Some(json!("Deferred")))
+    };
+    rig.api.until("the change is deferred", deferred).await;
+    let had = "/status/containerStatuses/0/allocatedResources/cpu";
+    assert_eq!(rig.pod("web").pointer(had), Some(&json!("1")));
+    rig.delete("other", 0);
+    rig.until_gone("other").await;
+    resize("3000m");
+    rig.until("web", had, json!("3000m")).await;
+    rig.until_event("Killing", "Container c resize requires restart").await;
+    let pod = rig.until("web", "/status/containerStatuses/0/restartCount", json!(1)).await;
+    assert_eq!(pending(&pod), None);
+}

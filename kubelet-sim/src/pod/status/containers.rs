@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use k8s_openapi::{
     api::core::v1::{
         Container as ContainerSpec, ContainerState, ContainerStateRunning, ContainerStateTerminated,
-        ContainerStateWaiting, ContainerStatus, PodSpec,
+        ContainerStateWaiting, ContainerStatus, PodSpec, ResourceRequirements,
     },
     apimachinery::pkg::apis::meta::v1::Time,
 };
@@ -51,8 +51,11 @@ pub fn status(input: &Input<'_>, spec: &PodSpec, container: &ContainerSpec) -> C
     let is_init = spec.init_containers.iter().flatten().any(|init| init.name == *name) && !is_sidecar(container);
     let has_succeeded = run.and_then(|run| run.exit.as_ref()).is_some_and(|exit| exit.code == 0);
     let has_started = run.is_some_and(|run| input.memory.has_started(container, run));
+    let allocated = input.memory.allocated.get(name).filter(|allocated| **allocated != ResourceRequirements::default());
     ContainerStatus {
         name: name.clone(),
+        allocated_resources: allocated.and_then(|allocated| allocated.requests.clone()),
+        resources: allocated.cloned(),
         image: run.map_or_else(|| container.image.clone().unwrap_or_default(), |run| run.full_image.clone()),
         image_id: run.map(|run| run.image_id.clone()).unwrap_or_default(),
         container_id: run.map(container_id),
