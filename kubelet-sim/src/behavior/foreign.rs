@@ -150,6 +150,11 @@ impl Foreign {
             let port = words.last().and_then(|word| word.parse().ok()).unwrap_or(8000);
             return Work::Serves(vec![Listener { port, protocol: Protocol::Http }]);
         }
+        if name == "httpd" && images::is_shell(&self.image) {
+            // Busybox's own.
+            let port = words.iter().position(|word| word == "-p").and_then(|at| words.get(at + 1)?.parse().ok());
+            return Work::Serves(vec![Listener { port: port.unwrap_or(80), protocol: Protocol::Http }]);
+        }
         let is_brief = words.get(1).is_some_and(|word| BRIEF.contains(&word.as_str()));
         if !images::is_known(&self.image) {
             return match (is_last && !is_brief, self.role) {
@@ -244,6 +249,7 @@ mod tests {
             ("redis:7", Service, "redis-server --port 6380", true, tcp(6380, Protocol::Redis)),
             ("redis:7", Service, "redis-cli ping", true, now.clone()),
             ("mysql:8", Service, "docker-entrypoint.sh mysqld", true, tcp(3306, Protocol::Tcp)),
+            ("busybox", Service, "httpd -f -p 8080 -h /www", true, http(8080)),
             ("busybox", Service, "foo", true, Work::Absent),
             ("busybox", Service, "/bin/foo", true, Work::Absent),
             ("busybox", Service, "awk {print}", false, Work::NotPlayed),

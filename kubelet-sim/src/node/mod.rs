@@ -8,6 +8,7 @@
 //! | [`sync`] | one look at one pod: decide, act, report |
 //! | [`start`] | starting containers: volumes, image, environment, events |
 //! | [`pressure`] | how much memory is left, and evictions |
+//! | [`static_pods`] | pods from manifests on the node |
 //! | [`hooks`] | what containers do after their start and before their end |
 //! | [`end`] | the end of a pod |
 //! | [`report`] | writing a pod's status |
@@ -23,12 +24,14 @@ mod pressure;
 mod registration;
 mod report;
 mod start;
+mod static_pods;
 mod sync;
 mod worker;
 
 use std::{
     collections::{BTreeMap, HashMap},
     net::IpAddr,
+    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -69,6 +72,8 @@ pub struct Config {
     pub capacity: Allocatable,
     /// Its labels beside those that every node has.
     pub labels: BTreeMap<String, String>,
+    /// Where manifests of static pods are: a folder or a file.
+    pub manifests: Option<PathBuf>,
 }
 
 /// A node. Several may live in one process.
@@ -80,6 +85,8 @@ pub struct Node {
     pods: Cache<Pod>,
     object: Cache<NodeObject>,
     object_changed: Arc<Notify>,
+    /// Something happened to a static pod.
+    static_changed: Arc<Notify>,
     queue: Queue<PodRef>,
     addresses: Mutex<Option<Pool>>,
     /// Held while a pod is let in.
@@ -101,6 +108,7 @@ impl Node {
             pods: Cache::start(&client, fields(format!("spec.nodeName={}", config.name))),
             object: Cache::start(&client, fields(format!("metadata.name={}", config.name))),
             object_changed: Arc::new(Notify::new()),
+            static_changed: Arc::new(Notify::new()),
             queue: Queue::new("pods"),
             addresses: Mutex::new(None),
             admitting: Mutex::default(),
@@ -130,7 +138,13 @@ impl Node {
         self.runtime.on_change(Box::new(move |pod| queue.add(pod.clone())));
         let changed = self.object_changed.clone();
         self.object.on_change(move |_| changed.notify_one());
-        tokio::join!(self.keep_registered(), self.keep_lease(), self.keep_pods(), self.keep_memory());
+        tokio::join!(
+            self.keep_registered(),
+            self.keep_lease(),
+            self.keep_pods(),
+            self.keep_memory(),
+            self.keep_static_pods()
+        );
     }
 
     /// Looks at each pod whenever something about it changes.

@@ -197,6 +197,7 @@ mod tests {
             port: 10250,
             capacity: [("cpu".to_owned(), "4".parse().unwrap())].into(),
             labels: [("disk".to_owned(), "ssd".to_owned())].into(),
+            manifests: None,
         }
     }
 

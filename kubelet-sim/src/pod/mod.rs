@@ -16,6 +16,7 @@
 //! | [`status`] | the pod's status: phase, conditions, container statuses (pure) |
 //! | [`resize`] | resources that change while a pod runs (pure) |
 //! | [`eviction`] | which pod goes when memory runs out (pure) |
+//! | [`manifest`] | what static pods are in the API (pure) |
 //! | [`backoff`] | how long to wait after a failure (pure) |
 //! | [`admission`] | whether a pod may run here (pure) |
 //! | [`env`] | a container's environment from its sources (pure) |
@@ -30,6 +31,7 @@ pub mod backoff;
 pub mod env;
 pub mod ephemeral;
 pub mod eviction;
+pub mod manifest;
 pub mod memory;
 pub mod plan;
 pub mod resize;

@@ -277,7 +277,7 @@ impl Shell {
     }
 
     /// Lets others run now and then, so that `while :; do :; done` costs little.
-    async fn breathe(&mut self) {
+    pub async fn breathe(&mut self) {
         self.steps += 1;
         if self.steps >= BURST {
             self.steps = 0;
@@ -311,40 +311,8 @@ impl Shell {
             }
             CompoundCommand::WhileClause(clause) => self.repeat(clause, true, streams).await,
             CompoundCommand::UntilClause(clause) => self.repeat(clause, false, streams).await,
-            CompoundCommand::ForClause(clause) => {
-                let values = match &clause.values {
-                    Some(words) => self.words(words, streams).await,
-                    None => self.arguments.clone(),
-                };
-                let mut status = 0;
-                for value in values {
-                    self.set(&clause.variable_name, value);
-                    match in_loop(self.list(&clause.body.list, streams).await)? {
-                        Some(done) => status = done,
-                        None => break,
-                    }
-                    self.breathe().await;
-                }
-                Ok(status)
-            }
-            CompoundCommand::ArithmeticForClause(clause) => {
-                let value = |part: &Option<ast::UnexpandedArithmeticExpr>| part.as_ref().map(|part| part.value.clone());
-                if let Some(first) = value(&clause.initializer) {
-                    self.calculate(&first);
-                }
-                loop {
-                    if value(&clause.condition).is_some_and(|condition| self.calculate(&condition) == Some(0)) {
-                        return Ok(0);
-                    }
-                    if in_loop(self.list(&clause.body.list, streams).await)?.is_none() {
-                        return Ok(0);
-                    }
-                    if let Some(next) = value(&clause.updater) {
-                        self.calculate(&next);
-                    }
-                    self.breathe().await;
-                }
-            }
+            CompoundCommand::ForClause(clause) => self.for_each(clause, streams).await,
+            CompoundCommand::ArithmeticForClause(clause) => self.count(clause, streams).await,
             CompoundCommand::CaseClause(clause) => {
                 let value = self.text(&clause.value, streams).await;
                 for case in &clause.cases {
@@ -371,24 +339,12 @@ impl Shell {
         }
     }
 
-    async fn condition(&mut self, list: &CompoundList, streams: &Streams) -> Result<bool, Stop> {
+    /// Whether a condition holds; what fails in it ends no script.
+    pub async fn condition(&mut self, list: &CompoundList, streams: &Streams) -> Result<bool, Stop> {
         let strict = std::mem::replace(&mut self.exit_on_error, false);
         let outcome = self.list(list, streams).await;
         self.exit_on_error = strict;
         Ok(outcome? == 0)
-    }
-
-    async fn repeat(&mut self, clause: &ast::WhileOrUntilClauseCommand, wanted: bool, streams: &Streams) -> Outcome {
-        let ast::WhileOrUntilClauseCommand(condition, body, _) = clause;
-        let mut status = 0;
-        while self.condition(condition, streams).await? == wanted {
-            match in_loop(self.list(&body.list, streams).await)? {
-                Some(done) => status = done,
-                None => break,
-            }
-            self.breathe().await;
-        }
-        Ok(status)
     }
 }
 
@@ -397,17 +353,5 @@ pub fn status_of(outcome: Outcome, shell: &Shell) -> i32 {
     match outcome {
         Ok(status) | Err(Stop::Exit(status) | Stop::Return(status)) => status,
         Err(Stop::Break(_) | Stop::Continue(_)) => shell.status,
-    }
-}
-
-/// What a loop makes of its body's outcome: a status to go on with, `None` to end.
-fn in_loop(outcome: Outcome) -> Result<Option<i32>, Stop> {
-    match outcome {
-        Ok(status) => Ok(Some(status)),
-        Err(Stop::Break(0 | 1)) => Ok(None),
-        Err(Stop::Break(levels)) => Err(Stop::Break(levels - 1)),
-        Err(Stop::Continue(0 | 1)) => Ok(Some(0)),
-        Err(Stop::Continue(levels)) => Err(Stop::Continue(levels - 1)),
-        Err(stop) => Err(stop),
     }
 }

@@ -14,6 +14,7 @@
 //! | [`evaluate`], [`expand`] | commands, and the words they are made of |
 //! | [`script`] | what the parser makes of a text |
 //! | [`simple`] | commands without parts |
+//! | [`loops`] | `for`, `while`, `until` |
 //! | [`jobs`], [`traps`] | `&` and `wait`; signals and `trap` |
 //! | [`redirect`], [`arithmetic`], [`pattern`] | `>`, `$((…))`, `*` |
 //! | [`programs`] | the programs that are known |
@@ -28,6 +29,7 @@ pub mod evaluate;
 mod expand;
 pub mod files;
 pub mod jobs;
+mod loops;
 pub mod pattern;
 pub mod programs;
 mod redirect;

@@ -253,3 +253,39 @@ async fn a_change_of_resources_waits_for_room() {
     let pod = rig.until("web", "/status/containerStatuses/0/restartCount", json!(1)).await;
     assert_eq!(pending(&pod), None);
 }
+
+#[tokio::test]
+async fn static_pods_are_those_of_their_manifests() {
+    let mut rig = Rig::new().await;
+    let folder = rig.manifests();
+    std::fs::create_dir_all(&folder).unwrap();
+    let write = |image: &str| {
+        let text = format!("metadata: {{name: web}}\nspec: {{containers: [{{name: c, image: {image}}}]}}\n");
+        std::fs::write(folder.join("web.yaml"), text).unwrap();
+    };
+    write("nginx");
+    std::fs::write(folder.join("broken.yaml"), "[").unwrap();
+    // It looks as it starts, and then every 20 s.
+    rig.kill();
+    rig.start();
+    let pod = rig.until("web-node-1", "/status/phase", json!("Running")).await;
+    assert_eq!(pod["metadata"]["annotations"]["kubernetes.io/config.source"], "file");
+    // Who deletes it gets another one.
+    let uid = pod["metadata"]["uid"].clone();
+    rig.delete("web-node-1", 0);
+    let is_another = |api: &crate::fake::Fake| {
+        api.object("pods", "default", "web-node-1").is_some_and(|pod| pod["metadata"]["uid"] != uid)
+    };
+    rig.api.until("another pod is there", is_another).await;
+    rig.until("web-node-1", "/status/phase", json!("Running")).await;
+    // Another manifest makes another pod, once something happens to the one that is there.
+    write("httpd");
+    rig.change("pods", "default", "web-node-1", |pod| pod["metadata"]["labels"] = json!({"a": "b"}));
+    let is_new = |api: &crate::fake::Fake| {
+        let pod = api.object("pods", "default", "web-node-1");
+        pod.is_none_or(|pod| {
+            pod["spec"]["containers"][0]["image"] == "httpd" || !pod["metadata"]["deletionTimestamp"].is_null()
+        })
+    };
+    rig.api.until("the old pod goes", is_new).await;
+}
