@@ -19,16 +19,20 @@
 //! | [`deletion`] | cascades, finalizers, namespaces that end; quotas and security standards |
 //! | [`deployments`] | the states of a rollout, scaling amid it, deadlines, history |
 //! | [`disruption`] | budgets that a drain waits for; autoscalers |
+//! | [`ingress`] | the ingress controller: hosts, paths, TLS |
 //! | [`jobs`] | Jobs from their first pod to their end |
 //! | [`life`] | `kubelab`'s own commands, and its errors |
+//! | [`many_nodes`] | many nodes in a process |
 //! | [`metrics_server`] | a metrics API for autoscalers |
 //! | [`load_balancers`] | services of type LoadBalancer get addresses |
+//! | [`network`] | the network of pods: Services, names, policies |
 //! | [`node_failure`] | a node falls silent, and its pods go elsewhere |
 //! | [`policies`] | admission policies and webhooks, as kubectl meets them |
 //! | [`python`] | the Python client, and an operator that is written with kopf |
 //! | [`reading`] | pages and watches, as raw requests see them |
 //! | [`scheduling`] | where pods go, and why; preemption; configuration |
 //! | [`served`] | what the apiservers tell of themselves, to kubectl, old and new |
+//! | [`services`] | node ports, load balancers, policies, affinity and IPVS, as clients outside meet them |
 //! | [`stateful_sets`] | pods in order, partitions, claims, history |
 //! | [`streams`] | logs, exec, attach, port-forward, proxy |
 //! | [`survival`] | processes are killed under load and nothing that was acknowledged is lost |
@@ -52,16 +56,20 @@ mod deletion;
 mod deployments;
 mod disruption;
 mod harness;
+mod ingress;
 mod jobs;
 mod life;
 mod load_balancers;
+mod many_nodes;
 mod metrics_server;
+mod network;
 mod node_failure;
 mod policies;
 mod python;
 mod reading;
 mod scheduling;
 mod served;
+mod services;
 mod stateful_sets;
 mod story;
 mod streams;

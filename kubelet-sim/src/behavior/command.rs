@@ -6,7 +6,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::Container;
 
 use super::{
-    Behavior, OnTerminate, Page, Run, agnhost,
+    Behavior, OnTerminate, Page, Protocol, Run, agnhost,
     foreign::{Foreign, Work, with_port},
     images, plain,
 };
@@ -78,13 +78,16 @@ fn entry_point(behavior: &mut Behavior, container: &Container, foreign: &Foreign
     if let Some(text) = args.iter().find_map(|arg| arg.trim_start_matches('-').strip_prefix("text=")) {
         behavior.page = Page::Text(text.trim_matches('"').to_owned());
     }
-    behavior.listens = with_port(std::mem::take(&mut behavior.listens), args);
+    // Add-ons read their own options.
+    if behavior.listens.iter().all(|listener| listener.protocol != Protocol::AddOn) {
+        behavior.listens = with_port(std::mem::take(&mut behavior.listens), args);
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::behavior::{Listener, Protocol, Role};
+    use crate::behavior::{Listener, Role};
 
     fn container(image: &str, command: &[&str], args: &[&str]) -> Container {
         let list = |words: &[&str]| (!words.is_empty()).then(|| words.iter().map(|word| (*word).to_owned()).collect());

@@ -21,7 +21,7 @@ enum Program {
 }
 
 use Program::{Batch, Daemon, Server, Shell};
-use Protocol::{Http, Redis, Tcp};
+use Protocol::{AddOn, Http, Redis, Tcp};
 
 const MB: u64 = 1_000_000;
 
@@ -46,6 +46,8 @@ const KNOWN: &[(&[&str], Program, u64)] = &[
     (&["etcd"], Server(&[(2379, Http), (2380, Tcp)]), 55 * MB),
     (&["zookeeper"], Server(&[(2181, Tcp)]), 110 * MB),
     (&["kafka"], Server(&[(9092, Tcp)]), 200 * MB),
+    (&["coredns"], Server(&[(53, AddOn), (8080, Http), (8181, Http)]), 21 * MB),
+    (&["ingress-nginx/controller"], Server(&[(80, AddOn), (443, AddOn), (10254, Http)]), 110 * MB),
     (&["pause"], Daemon, MB / 3),
     (&["fluentd", "fluent-bit", "filebeat", "logstash", "node-exporter"], Daemon, 50 * MB),
     (&["hello-world"], Batch, MB / 100),
@@ -107,6 +109,12 @@ pub fn short_name(image: &str) -> &str {
 pub fn ports(image: &str) -> Vec<Listener> {
     let Some((_, Server(ports), _)) = known(image) else { return Vec::new() };
     ports.iter().map(|&(port, protocol)| Listener { port, protocol }).collect()
+}
+
+/// An image's repository and its tag.
+pub fn parts(image: &str) -> (&str, &str) {
+    let Reference { repository, tag } = Reference::parse(image);
+    (repository, tag)
 }
 
 /// Whether kubelab knows this image.

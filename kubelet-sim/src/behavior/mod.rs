@@ -116,6 +116,8 @@ pub enum Protocol {
     Tcp,
     /// Redis' own protocol, as far as PING and a few others go.
     Redis,
+    /// What the image's own program speaks, which talks to the API: see [`kubelab_add_ons`].
+    AddOn,
 }
 
 /// What an HTTP server answers.

@@ -75,7 +75,7 @@ impl Node {
         };
         let path = http.path.as_deref().unwrap_or_default().trim_start_matches('/');
         let address = SocketAddr::new(address, port);
-        let mut connection = self.runtime.dial(address).map_err(|error| error.to_string())?;
+        let mut connection = self.runtime.dial(address.into()).map_err(|error| error.to_string())?;
         let mut request = format!("GET /{path} HTTP/1.1\r\nHost: {address}\r\nUser-Agent: kube-lifecycle/1.37\r\n");
         for header in http.http_headers.iter().flatten() {
             request.push_str(&format!("{}: {}\r\n", header.name, header.value));

@@ -1,6 +1,7 @@
 //! The default runtime: containers that do nothing but behave. A container that runs until it is stopped costs an entry
 //! in a table; one that will end costs a timer.
 
+pub mod add_on;
 mod ending;
 mod probing;
 mod running;
@@ -9,7 +10,7 @@ mod starting;
 use std::{
     collections::{BTreeMap, HashMap},
     io,
-    net::{IpAddr, SocketAddr},
+    net::IpAddr,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
@@ -18,6 +19,7 @@ use std::{
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use k8s_openapi::api::core::v1::{Container as ContainerSpec, Pod};
+use kubelab_add_ons::Connection as Incoming;
 use kubelab_client::clock;
 use serde::{Deserialize, Serialize};
 use tokio::{
@@ -26,16 +28,18 @@ use tokio::{
     task::JoinSet,
 };
 
+pub use self::add_on::Outside;
 use self::{
     ending::{End, KILLED, Timer},
     running::{Program, Setup},
 };
 use super::{
-    Attached, Container, DialError, Image, Launch, NoContainer, PodRef, Runtime, Sandbox, StartError, Usage,
+    Attached, Container, Dial, DialError, Image, Launch, NoContainer, PodRef, Runtime, Sandbox, StartError, Usage,
     checkpoint::Checkpoint, console::Console, http::Server, log, redis,
 };
 use crate::{
     behavior::{Behavior, OnTerminate, Protocol, annotations, file::Rules, images},
+    network,
     probe::{Answer, Check},
     shell::{
         session::{self, Session},
@@ -64,6 +68,8 @@ struct Shared {
     /// What the behaviour file says.
     rules: Arc<Rules>,
     checkpoint: Checkpoint,
+    /// What the node gives of the world outside; nothing in tests.
+    outside: Option<Outside>,
     /// Where logs and files of containers are.
     folder: PathBuf,
     listener: OnceLock<Listener>,
@@ -101,6 +107,8 @@ struct Process {
     #[serde(skip)]
     program: Program,
     #[serde(skip)]
+    add_on: add_on::Running,
+    #[serde(skip)]
     connections: JoinSet<()>,
 }
 
@@ -108,6 +116,17 @@ impl Simulated {
     /// A runtime for a node, with the containers that it had before it was restarted. `delays` multiplies the time that
     /// pulls and starts take; `rules` are those of the behaviour file.
     pub fn open(node: &str, folder: &Path, delays: f64, rules: Arc<Rules>) -> io::Result<Self> {
+        Self::open_with(node, folder, delays, rules, None)
+    }
+
+    /// The same, with a world outside: the API for add-ons, and the pod network.
+    pub fn open_with(
+        node: &str,
+        folder: &Path,
+        delays: f64,
+        rules: Arc<Rules>,
+        outside: Option<Outside>,
+    ) -> io::Result<Self> {
         let checkpoint = Checkpoint::open(folder)?;
         let mut state = State { images: checkpoint.images().unwrap_or_default(), ..State::default() };
         for room in checkpoint.pods::<Room>()? {
@@ -115,8 +134,8 @@ impl Simulated {
         }
         let node = node.to_owned();
         let folder = folder.to_owned();
-        let shared =
-            Shared { node, delays, rules, checkpoint, folder, listener: OnceLock::new(), state: Mutex::new(state) };
+        let (listener, state) = (OnceLock::new(), Mutex::new(state));
+        let shared = Shared { node, delays, rules, checkpoint, outside, folder, listener, state };
         let runtime = Self { shared: Arc::new(shared) };
         runtime.adopt();
         Ok(runtime)
@@ -127,10 +146,10 @@ impl Simulated {
         let mut state = self.shared.lock();
         for room in state.pods.values_mut() {
             let Room { sandbox, processes } = room;
-            let address = sandbox.address.to_string();
+            let address = sandbox.address;
             for (id, process) in processes.iter_mut() {
                 if let Some(container) = sandbox.containers.iter().find(|container| container.id == *id) {
-                    self.shared.begin(&sandbox.pod, &address, container, process);
+                    self.shared.begin(&sandbox.pod, address, container, process);
                 }
                 if let Some(end) = process.end.clone() {
                     process.timer = self.shared.timer(&sandbox.pod, id, end.at.0, &process.program);
@@ -155,6 +174,11 @@ impl Shared {
 }
 
 impl Process {
+    /// Whether its own program is one that talks to the API.
+    fn is_add_on(&self) -> bool {
+        self.behavior.listens.iter().any(|listener| listener.protocol == Protocol::AddOn)
+    }
+
     fn listens(&self, port: u16) -> Option<Protocol> {
         self.behavior.listens.iter().find(|listener| listener.port == port).map(|listener| listener.protocol)
     }
@@ -318,9 +342,8 @@ impl Runtime for Simulated {
         let state = self.shared.lock();
         let room = state.pods.get(uid).ok_or_else(|| NoContainer(name.to_owned()))?;
         let (container, process) = room.running(name).ok_or_else(|| NoContainer(name.to_owned()))?;
-        let address = room.sandbox.address.to_string();
         let past = Arc::new(Past::default());
-        let world = self.shared.world(&room.sandbox.pod, &address, container, process, false, past);
+        let world = self.shared.world(&room.sandbox.pod, room.sandbox.address, container, process, false, past);
         Ok(Box::pin(session::run(Arc::new(world), session)))
     }
 
@@ -342,7 +365,8 @@ impl Runtime for Simulated {
         }
     }
 
-    fn dial(&self, address: SocketAddr) -> Result<DuplexStream, DialError> {
+    fn dial(&self, dial: Dial) -> Result<DuplexStream, DialError> {
+        let address = dial.to;
         let mut state = self.shared.lock();
         let mut rooms = state
             .pods
@@ -355,6 +379,9 @@ impl Runtime for Simulated {
         for room in rooms {
             let name = room.sandbox.pod.name.clone();
             let Some((container, process, protocol)) = room.listener(address.port()) else { continue };
+            if dial.protocol != network::Protocol::Tcp && protocol != Protocol::AddOn {
+                continue;
+            }
             while process.connections.try_join_next().is_some() {}
             if process.connections.len() >= MAX_CONNECTIONS {
                 continue;
@@ -367,9 +394,16 @@ impl Runtime for Simulated {
                 started_at: container.started_at.0,
                 health: process.behavior.health.clone(),
                 page: process.behavior.page.clone(),
+                from: dial.from,
                 console: process.console.clone(),
             };
             match protocol {
+                Protocol::AddOn => {
+                    let from = dial.from;
+                    let incoming = Incoming { stream: theirs, protocol: dial.protocol, port: address.port(), from };
+                    let Some(serving) = process.add_on.serve(incoming) else { continue };
+                    process.connections.spawn(serving)
+                }
                 Protocol::Http => process.connections.spawn(server.serve(theirs)),
                 Protocol::Redis => process.connections.spawn(redis::serve(theirs)),
                 Protocol::Tcp => process.connections.spawn(async move {

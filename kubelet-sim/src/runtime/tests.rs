@@ -169,9 +169,9 @@ async fn a_script_may_end_with_a_server() {
     rig.create();
     let run = rig.start(0).await;
     let address: SocketAddr = "10.244.1.7:80".parse().unwrap();
-    assert!(rig.runtime.dial(address).is_err());
+    assert!(rig.runtime.dial(address.into()).is_err());
     tokio::time::sleep(Duration::from_secs(6)).await;
-    assert!(rig.runtime.dial(address).is_ok());
+    assert!(rig.runtime.dial(address.into()).is_ok());
     rig.runtime.stop(UID, &run.id, Duration::from_secs(30));
     assert_eq!(rig.ended().await, (0, 0));
 }
@@ -246,7 +246,7 @@ async fn a_restarted_runtime_has_the_same_containers() {
         let again = after.latest();
         let started = |run: &Container| run.started_at.0.as_microsecond();
         assert_eq!((&again.id, started(&again), again.is_running()), (&run.id, started(&run), !ended));
-        assert!(after.runtime.dial("10.244.1.7:80".parse().unwrap()).is_ok() != ended);
+        assert!(after.runtime.dial("10.244.1.7:80".parse::<SocketAddr>().unwrap().into()).is_ok() != ended);
         after.runtime.remove(UID);
         assert!(Simulated::open("node-1", folder.path(), 1.0, Arc::default()).unwrap().pods().is_empty());
     }

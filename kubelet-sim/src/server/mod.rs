@@ -32,7 +32,10 @@ use tonic::{
     transport::{Certificate, Identity, Server, ServerTlsConfig},
 };
 
-use crate::runtime::{DialError, Runtime};
+use crate::{
+    network::Protocol,
+    runtime::{Dial, DialError, Runtime},
+};
 
 /// Dials under way over one connection.
 const MAX_STREAMS: u32 = 10_000;
@@ -90,7 +93,9 @@ impl Node for Service {
             .address
             .parse()
             .map_err(|_| Status::invalid_argument(format!("{:?} is not an address with a port", first.address)))?;
-        let connection = self.runtime.dial(address).map_err(refusal)?;
+        let protocol = if first.protocol == "UDP" { Protocol::Udp } else { Protocol::Tcp };
+        let dial = Dial { to: address, from: first.source.parse().ok(), protocol };
+        let connection = self.runtime.dial(dial).map_err(refusal)?;
         let (read, write) = split(connection);
         tokio::spawn(send(write, first.data, sent));
         Ok(Response::new(replies(read)))

@@ -40,7 +40,9 @@ impl Simulated {
     pub(super) async fn start_container(&self, launch: Launch) -> Result<(), StartError> {
         let Launch { pod, container: spec, attempt, env } = launch;
         let behavior = Behavior::of(&pod, &spec, &self.shared.rules);
-        let setup = Setup::of(&pod, &spec);
+        let uid = pod.metadata.uid.as_deref().unwrap_or_default();
+        let address = self.sandbox(uid).ok_or(StartError::NoSandbox)?.address;
+        let setup = Setup::of(&pod, &spec, address);
         clock::sleep(self.delay(behavior.start_time)).await;
         let image = spec.image.unwrap_or_default();
         let started_at = clock::now_micro();
@@ -65,16 +67,16 @@ impl Simulated {
             out_of_memory: Timer(None),
             console: None,
             program: Program::default(),
+            add_on: super::add_on::Running::default(),
             connections: JoinSet::new(),
         };
         let mut state = self.shared.lock();
         let room = state.pods.get_mut(&pod.uid).ok_or(StartError::NoSandbox)?;
-        let address = room.sandbox.address.to_string();
         let folder = self.shared.container_folder(&pod.uid, &container.name);
         // Each run begins with its image's files.
         std::fs::remove_dir_all(folder).ok();
         if process.behavior.absent
-            && let Some(why) = self.shared.cannot_start(&pod, &address, &container, &process)
+            && let Some(why) = self.shared.cannot_start(&pod, address, &container, &process)
         {
             let (reason, message) = (Some("StartError".to_owned()), Some(why.clone()));
             container.exit = Some(Exit { code: CANNOT_START, finished_at: started_at, reason, message });
@@ -83,7 +85,7 @@ impl Simulated {
             self.shared.checkpoint.save_pod(&pod.uid, room);
             return Err(StartError::Program(why));
         }
-        self.shared.begin(&pod, &address, &container, &mut process);
+        self.shared.begin(&pod, address, &container, &mut process);
         let process = room.processes.entry(container.id.clone()).or_insert(process);
         if let Run::For { time, exit_code } = run {
             process.end_at(&self.shared, &pod, &container.id, container.started_at.0 + time, exit_code);
