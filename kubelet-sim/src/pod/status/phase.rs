@@ -49,9 +49,7 @@ pub fn phase(spec: &PodSpec, init: &[ContainerStatus], statuses: &[ContainerStat
     let was_initialized = running > 0 || stopped > 0;
     if (init_failed > 0 || initializing > 0) && !was_initialized || waiting > 0 {
         "Pending"
-    } else if running > 0 {
-        "Running"
-    } else if restarting {
+    } else if running > 0 || restarting {
         "Running"
     } else if stopped == succeeded {
         "Succeeded"
