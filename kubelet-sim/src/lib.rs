@@ -50,6 +50,7 @@ use tokio::net::TcpListener;
 pub use options::Options;
 
 use crate::{
+    behavior::file::Rules,
     network::proxy::Proxy,
     node::Node,
     options::Host,
@@ -59,10 +60,15 @@ use crate::{
 /// Runs one node, or many, until SIGTERM. Their containers stay, for the next run to go on with.
 pub async fn run(options: Options) -> anyhow::Result<()> {
     options.process.start();
+    let rules = options.behaviors.as_deref().map(Rules::read).transpose()?.unwrap_or_default();
+    for what in &rules.passed_over {
+        tracing::warn!("the behaviour file: {what}");
+    }
+    let rules = Arc::new(rules);
     let mut nodes = FuturesUnordered::new();
     let mut ready = Vec::new();
     for host in options.hosts()? {
-        let (node, serving) = start(&options, &host).await.with_context(|| host.name.clone())?;
+        let (node, serving) = start(&options, &host, rules.clone()).await.with_context(|| host.name.clone())?;
         ready.push(node.ready());
         nodes.push(async move {
             tokio::select! {
@@ -82,6 +88,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
 async fn start(
     options: &Options,
     host: &Host,
+    rules: Arc<Rules>,
 ) -> anyhow::Result<(Arc<Node>, impl Future<Output = anyhow::Result<()>> + use<>)> {
     let client = Client::new(&host.connection)?;
     let folder = host.data_dir.display();
@@ -90,7 +97,7 @@ async fn start(
         connection: host.connection.clone(),
         proxy: Proxy::new(SocketAddr::new(host.ip, options.proxy_port), &host.connection)?,
     };
-    let runtime = Simulated::open_with(&host.name, &host.data_dir, options.delays, Some(outside))
+    let runtime = Simulated::open_with(&host.name, &host.data_dir, options.delays, rules, Some(outside))
         .with_context(|| format!("cannot use {folder} for the node's state: give another --data-dir"))?;
     let runtime: Arc<dyn Runtime> = Arc::new(runtime);
     let listen = SocketAddr::new(host.ip, options.port);

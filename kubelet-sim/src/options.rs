@@ -42,6 +42,12 @@ pub struct Options {
     /// Labels of the node: disk=ssd,topology.kubernetes.io/zone=a
     #[arg(long, value_delimiter = ',', value_parser = label)]
     pub node_labels: Vec<(String, String)>,
+    /// Where manifests of static pods are: a folder or a file (YAML). `{node}` stands for the node's name
+    #[arg(long, value_name = "PATH")]
+    pub pod_manifest_path: Option<PathBuf>,
+    /// What containers do, by their images and labels: a file of Behaviors of kubelab.dev/v1alpha1, or Stages of kwok (YAML)
+    #[arg(long, value_name = "FILE")]
+    pub behaviors: Option<PathBuf>,
     /// Multiplies the time that simulated pulls and starts take; 0 for none
     #[arg(long, default_value_t = 1.0, value_parser = factor)]
     pub delays: f64,
@@ -73,6 +79,7 @@ impl Options {
                 tls_key: tls_key.as_ref().map_or_else(|| client_key.clone(), own),
                 connection: Connection { client_certificate, client_key, ..connection.clone() },
                 data_dir: own(data_dir),
+                manifests: self.pod_manifest_path.as_ref().map(own),
             }
         };
         Ok(self.nodes.iter().map(host).collect())
@@ -86,6 +93,7 @@ impl Options {
             port,
             capacity: self.capacity.0.clone(),
             labels: self.node_labels.iter().cloned().collect(),
+            manifests: host.manifests.clone(),
         }
     }
 }
@@ -108,6 +116,8 @@ pub struct Host {
     pub tls_key: PathBuf,
     /// Where it keeps its containers' state.
     pub data_dir: PathBuf,
+    /// Where its manifests of static pods are.
+    pub manifests: Option<PathBuf>,
 }
 
 /// Several nodes would share what each needs for itself.

@@ -11,6 +11,7 @@ use std::{
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use kubelab_apiserver::audit::policy::Policy;
+use kubelab_kubelet_sim::behavior::file::Rules;
 use kubelab_scheduler::config::Configuration;
 use tokio::{sync::watch, time};
 
@@ -65,6 +66,10 @@ pub struct Up {
     /// starts; an empty value ends that
     #[arg(long, value_name = "FILE")]
     scheduler_config: Option<PathBuf>,
+    /// What containers do, by their images and labels: Behaviors of kubelab.dev/v1alpha1, or Stages of kwok (YAML). It is
+    /// kept for later starts; an empty value ends that
+    #[arg(long, value_name = "FILE")]
+    behaviors: Option<PathBuf>,
     /// What a new cluster is given besides: dns, ingress; none for nothing [default: dns,ingress]. For a lab that is there:
     /// what it is given now
     #[arg(long, value_name = "ADD-ON", value_delimiter = ',', value_parser = add_on)]
@@ -128,14 +133,15 @@ impl Up {
         Ok(spec)
     }
 
-    /// Keeps the audit policy and the scheduler's configuration in the lab's folder, where its processes find them.
+    /// Keeps the audit policy, the scheduler's configuration and the behaviour file in the lab's folder, where its processes find them.
     fn keep_files(&self, layout: &Layout) -> anyhow::Result<()> {
         keep("--audit-policy", self.audit_policy.as_deref(), &layout.audit_policy(), |yaml| {
             Ok(Policy::parse(yaml).map(drop)?)
         })?;
         keep("--scheduler-config", self.scheduler_config.as_deref(), &layout.scheduler_config(), |yaml| {
             Ok(Configuration::parse(yaml).map(drop)?)
-        })
+        })?;
+        keep("--behaviors", self.behaviors.as_deref(), &layout.behaviors(), |yaml| Ok(Rules::parse(yaml).map(drop)?))
     }
 
     async fn foreground(self, layout: Layout) -> anyhow::Result<()> {

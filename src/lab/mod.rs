@@ -57,6 +57,11 @@ impl Layout {
         self.root.join("lab.json")
     }
 
+    /// What its containers do, if a behaviour file was given.
+    pub fn behaviors(&self) -> PathBuf {
+        self.root.join("behaviors.yaml")
+    }
+
     /// How kubectl reaches it.
     pub fn kubeconfig(&self) -> PathBuf {
         self.root.join("kubeconfig")

@@ -222,6 +222,10 @@ pub fn group(
     let mut kubelet = places.clone();
     kubelet.push(("--port", KUBELET_PORT.to_string()));
     kubelet.push(("--data-dir", text(&layout.state_of("{node}"))?));
+    kubelet.push(("--pod-manifest-path", text(&layout.state_of("{node}").join("manifests"))?));
+    if layout.behaviors().exists() {
+        kubelet.push(("--behaviors", text(&layout.behaviors())?));
+    }
     let mut proxy = places;
     proxy.push(("--cluster-cidr", cluster_cidr(spec).to_owned()));
     proxy.push(("--tls-certificate", text(&pki.certificate(PROXY_SERVER))?));

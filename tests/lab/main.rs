@@ -11,6 +11,7 @@
 //! | [`bad_input`] | what is wrong is refused in upstream's words, and nothing is stored |
 //! | [`clients`] | the `kube` crate's client and watcher |
 //! | [`commands`] | kubectl's commands, old and new |
+//! | [`containers`] | what containers do and what becomes of their pods: scripts, probes, hooks, memory |
 //! | [`crashes`] | the controller-manager dies after each of its writes |
 //! | [`cron_jobs`] | CronJobs: jobs by the clock, and by hand |
 //! | [`custom`] | custom resources: their definitions, kubectl, an operator |
@@ -46,6 +47,7 @@ mod apply;
 mod bad_input;
 mod clients;
 mod commands;
+mod containers;
 mod crashes;
 mod cron_jobs;
 mod custom;

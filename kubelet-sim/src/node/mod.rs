@@ -7,6 +7,9 @@
 //! | [`lease`] | the heartbeat |
 //! | [`sync`] | one look at one pod: decide, act, report |
 //! | [`start`] | starting containers: volumes, image, environment, events |
+//! | [`pressure`] | how much memory is left, and evictions |
+//! | [`static_pods`] | pods from manifests on the node |
+//! | [`hooks`] | what containers do after their start and before their end |
 //! | [`end`] | the end of a pod |
 //! | [`report`] | writing a pod's status |
 //! | [`worker`] | what is kept of a pod between two looks |
@@ -14,22 +17,27 @@
 
 pub mod address;
 mod end;
+mod hooks;
 mod lease;
 pub mod object;
+mod pressure;
 mod registration;
 mod report;
 mod start;
+mod static_pods;
 mod sync;
 mod worker;
 
 use std::{
     collections::{BTreeMap, HashMap},
     net::IpAddr,
+    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use ipnet::Ipv4Net;
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node as NodeObject, Pod};
 use kubelab_client::{Cache, Client, Recorder, Scope, queue::Queue};
 use tokio::{
@@ -64,6 +72,8 @@ pub struct Config {
     pub capacity: Allocatable,
     /// Its labels beside those that every node has.
     pub labels: BTreeMap<String, String>,
+    /// Where manifests of static pods are: a folder or a file.
+    pub manifests: Option<PathBuf>,
 }
 
 /// A node. Several may live in one process.
@@ -75,10 +85,14 @@ pub struct Node {
     pods: Cache<Pod>,
     object: Cache<NodeObject>,
     object_changed: Arc<Notify>,
+    /// Something happened to a static pod.
+    static_changed: Arc<Notify>,
     queue: Queue<PodRef>,
     addresses: Mutex<Option<Pool>>,
     /// Held while a pod is let in.
     admitting: Mutex<()>,
+    /// When the node was last seen to be short of memory.
+    short_since: Mutex<Option<Timestamp>>,
     /// By the pod's uid.
     workers: Mutex<HashMap<String, Arc<Worker>>>,
     ready: watch::Sender<bool>,
@@ -94,9 +108,11 @@ impl Node {
             pods: Cache::start(&client, fields(format!("spec.nodeName={}", config.name))),
             object: Cache::start(&client, fields(format!("metadata.name={}", config.name))),
             object_changed: Arc::new(Notify::new()),
+            static_changed: Arc::new(Notify::new()),
             queue: Queue::new("pods"),
             addresses: Mutex::new(None),
             admitting: Mutex::default(),
+            short_since: Mutex::default(),
             workers: Mutex::default(),
             ready: watch::Sender::new(false),
             config,
@@ -122,7 +138,13 @@ impl Node {
         self.runtime.on_change(Box::new(move |pod| queue.add(pod.clone())));
         let changed = self.object_changed.clone();
         self.object.on_change(move |_| changed.notify_one());
-        tokio::join!(self.keep_registered(), self.keep_lease(), self.keep_pods());
+        tokio::join!(
+            self.keep_registered(),
+            self.keep_lease(),
+            self.keep_pods(),
+            self.keep_memory(),
+            self.keep_static_pods()
+        );
     }
 
     /// Looks at each pod whenever something about it changes.

@@ -63,14 +63,17 @@ pub fn node(config: &Config, status: NodeStatus) -> Node {
     }
 }
 
+/// How a node is.
+#[derive(Clone, Copy, Debug)]
+pub struct Health {
+    /// It has a network for its pods.
+    pub has_network: bool,
+    /// It has too little memory.
+    pub is_short_of_memory: bool,
+}
+
 /// A node's status. Conditions keep the time of their last transition from the `old` status.
-pub fn status(
-    config: &Config,
-    images: &[Image],
-    has_network: bool,
-    old: Option<&NodeStatus>,
-    now: &Time,
-) -> NodeStatus {
+pub fn status(config: &Config, images: &[Image], health: Health, old: Option<&NodeStatus>, now: &Time) -> NodeStatus {
     let amounts: BTreeMap<String, Quantity> =
         config.capacity.iter().map(|(resource, amount)| (resource.clone(), (*amount).into())).collect();
     let images = images.iter().take(MAX_IMAGES).map(|image| ContainerImage {
@@ -82,7 +85,7 @@ pub fn status(
         addresses: Some(vec![address("InternalIP", config.ip.to_string()), address("Hostname", config.name.clone())]),
         capacity: Some(amounts.clone()),
         allocatable: Some(amounts),
-        conditions: Some(conditions(has_network, old, now)),
+        conditions: Some(conditions(health, old, now)),
         daemon_endpoints: Some(NodeDaemonEndpoints {
             kubelet_endpoint: Some(DaemonEndpoint { port: i32::from(config.port) }),
         }),
@@ -115,14 +118,19 @@ fn node_info(config: &Config) -> NodeSystemInfo {
 pub const NETWORK_NOT_READY: &str = "container runtime network not ready: NetworkReady=false \
      reason:NetworkPluginNotReady message:Network plugin returns error: cni plugin not initialized";
 
-fn conditions(has_network: bool, old: Option<&NodeStatus>, now: &Time) -> Vec<NodeCondition> {
-    let ready = if has_network {
+fn conditions(health: Health, old: Option<&NodeStatus>, now: &Time) -> Vec<NodeCondition> {
+    let ready = if health.has_network {
         ("Ready", "True", "KubeletReady", "kubelet is posting ready status")
     } else {
         ("Ready", "False", "KubeletNotReady", NETWORK_NOT_READY)
     };
+    let memory = if health.is_short_of_memory {
+        ("MemoryPressure", "True", "KubeletHasInsufficientMemory", "kubelet has insufficient memory available")
+    } else {
+        ("MemoryPressure", "False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available")
+    };
     [
-        ("MemoryPressure", "False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
+        memory,
         ("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
         ("PIDPressure", "False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
         ready,
@@ -189,7 +197,12 @@ mod tests {
             port: 10250,
             capacity: [("cpu".to_owned(), "4".parse().unwrap())].into(),
             labels: [("disk".to_owned(), "ssd".to_owned())].into(),
+            manifests: None,
         }
+    }
+
+    fn health(has_network: bool) -> Health {
+        Health { has_network, is_short_of_memory: false }
     }
 
     fn at(second: i64) -> Time {
@@ -198,8 +211,8 @@ mod tests {
 
     #[test]
     fn a_node_is_ready_once_it_has_a_network() {
-        let before = status(&config(), &[], false, None, &at(1));
-        let after = status(&config(), &[], true, Some(&before), &at(9));
+        let before = status(&config(), &[], health(false), None, &at(1));
+        let after = status(&config(), &[], health(true), Some(&before), &at(9));
         let ready = |status: &NodeStatus| status.conditions.clone().unwrap().pop().unwrap();
         assert_eq!((ready(&before).status.as_str(), ready(&after).status.as_str()), ("False", "True"));
         assert_eq!(ready(&after).last_transition_time, Some(at(9)));
@@ -210,13 +223,13 @@ mod tests {
 
     #[test]
     fn only_what_changed_is_news() {
-        let posted = status(&config(), &[], true, None, &at(1));
+        let posted = status(&config(), &[], health(true), None, &at(1));
         let mut seen = posted.clone();
         seen.capacity = Some([("cpu".to_owned(), Quantity("4000m".into()))].into());
         seen.volumes_in_use = Some(vec!["v".into()]);
-        assert!(says_the_same(&seen, &status(&config(), &[], true, Some(&posted), &at(99))));
+        assert!(says_the_same(&seen, &status(&config(), &[], health(true), Some(&posted), &at(99))));
         let image = Image { name: "docker.io/library/nginx:latest".into(), id: "nginx@sha256:0".into(), size: 7 };
-        assert!(!says_the_same(&seen, &status(&config(), &[image], true, Some(&posted), &at(99))));
+        assert!(!says_the_same(&seen, &status(&config(), &[image], health(true), Some(&posted), &at(99))));
     }
 
     #[test]

@@ -72,7 +72,8 @@ impl Node {
         let node = self.complete(node).await?;
         let has_network = self.set_network(node.spec.as_ref().and_then(|spec| spec.pod_cidr.as_deref()));
         let now = clock::now();
-        let status = object::status(&self.config, &self.runtime.images(), has_network, node.status.as_ref(), &now);
+        let status =
+            object::status(&self.config, &self.runtime.images(), self.health(has_network), node.status.as_ref(), &now);
         let is_news = !node.status.as_ref().is_some_and(|posted| object::says_the_same(posted, &status));
         let is_due = reported.as_ref().is_none_or(Report::is_due);
         if is_news && reported.as_ref().is_none_or(|report| !report.is_fresh(&status)) || is_due {
@@ -86,11 +87,16 @@ impl Node {
     /// A new Node object, or the one that is there from before a restart.
     async fn create(&self) -> Result<NodeObject, Error> {
         let has_network = super::lock(&self.addresses).is_some();
-        let status = object::status(&self.config, &self.runtime.images(), has_network, None, &clock::now());
+        let status =
+            object::status(&self.config, &self.runtime.images(), self.health(has_network), None, &clock::now());
         match self.client.create(&object::node(&self.config, status)).await {
             Err(error) if error.reason == Reason::AlreadyExists => self.client.get("", &self.config.name).await,
             created => created.inspect(|_| tracing::info!(node = self.config.name, "registered")),
         }
+    }
+
+    fn health(&self, has_network: bool) -> object::Health {
+        object::Health { has_network, is_short_of_memory: self.has_memory_pressure() }
     }
 
     /// Gives an object from before a restart the labels that it lacks.

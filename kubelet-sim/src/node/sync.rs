@@ -14,14 +14,18 @@ use super::{
 };
 use crate::{
     pod::{
-        admission, ephemeral,
+        admission, ephemeral, eviction,
         memory::{Ending, Question},
         plan::{self, Kill, Plan},
+        resize,
         status::{self, Input},
     },
     probe::Answer,
     runtime::PodRef,
 };
+
+/// How soon a change of resources that did not fit is tried again.
+const RESIZE_RETRY: Duration = Duration::from_secs(10);
 
 /// What a look came to.
 struct Look {
@@ -88,6 +92,8 @@ impl Node {
             }
             let known = pod.status.as_ref().and_then(|status| status.start_time.clone());
             state.memory.start_time = Some(known.unwrap_or_else(clock::now));
+            state.memory.allocated =
+                if self.runtime.sandbox(uid).is_some() { resize::known(pod) } else { resize::wanted(pod) };
         }
         if self.runtime.sandbox(uid).is_some() || pod.metadata.deletion_timestamp.is_some() {
             return;
@@ -98,7 +104,13 @@ impl Node {
         let here = self.pods.list();
         let others = here.iter().filter(|other| other.metadata.uid != pod.metadata.uid && self.is_admitted(other));
         let others = others.map(|pod| &**pod);
-        if let Err(ending) = admission::admit(pod, others, &self.config.capacity, node) {
+        let admitted = if self.has_memory_pressure() && eviction::turns_away(pod) {
+            let message = "The node had condition: [MemoryPressure]. ".to_owned();
+            Err(Ending { reason: "Evicted".to_owned(), message, rejected: true, grace: None })
+        } else {
+            admission::admit(pod, others, &self.config.capacity, node)
+        };
+        if let Err(ending) = admitted {
             self.recorder.event(&**pod, Kind::Warning, &ending.reason, ending.message.clone());
             worker.state().memory.ending = Some(ending);
         }
@@ -128,13 +140,15 @@ impl Node {
         if !ending {
             self.ensure_sandbox(key, pod, state);
         }
+        let deferred = self.resize(pod, state, now);
         self.take_in(pod, state);
         let sandbox = self.runtime.sandbox(&key.uid);
+        state.memory.forget_run_errors(now);
         for (name, failure) in state.memory.rename_failures(now) {
             self.tell_of_back_off(pod, &name, &failure);
         }
         let mut plan = Plan::default();
-        let mut wake = deadline;
+        let mut wake = [deadline, deferred].into_iter().flatten().min();
         if let Some(sandbox) = &sandbox {
             state
                 .memory
@@ -147,7 +161,15 @@ impl Node {
             plan = if ending {
                 state.stop_starting();
                 let grace = pod.metadata.deletion_grace_period_seconds.and_then(|grace| u64::try_from(grace).ok());
-                let grace = grace.map_or_else(|| plan::grace(spec), Duration::from_secs);
+                let own = state.memory.ending.as_ref().and_then(|ending| ending.grace);
+                let mut grace = own.or(grace.map(Duration::from_secs)).unwrap_or_else(|| plan::grace(spec));
+                if plan::only_sidecars_run(spec, sandbox)
+                    && let Some(end) = &pod.metadata.deletion_timestamp
+                {
+                    // What the others took of the time is gone.
+                    let left = end.0.duration_since(now).try_into().unwrap_or(Duration::ZERO);
+                    grace = grace.min(left.max(plan::MINIMUM_GRACE));
+                }
                 Plan { kill: plan::terminate(spec, sandbox, grace), ..Plan::default() }
             } else {
                 plan::plan(spec, sandbox, &state.memory, now)
@@ -189,7 +211,8 @@ impl Node {
         if state.memory.ending.is_none() {
             let message = "Pod was active on the node longer than the specified deadline".to_owned();
             self.recorder.event(pod, Kind::Normal, "DeadlineExceeded", message.clone());
-            state.memory.ending = Some(Ending { reason: "DeadlineExceeded".to_owned(), message, rejected: false });
+            let reason = "DeadlineExceeded".to_owned();
+            state.memory.ending = Some(Ending { reason, message, rejected: false, grace: None });
         }
         None
     }
@@ -230,10 +253,44 @@ impl Node {
         }
     }
 
+    /// Gives a pod's containers the resources that its spec says now, if there is room. Returns when to look again.
+    fn resize(&self, pod: &Pod, state: &mut State, now: Timestamp) -> Option<Timestamp> {
+        let memory = &mut state.memory;
+        let wanted = resize::wanted(pod);
+        if wanted == memory.allocated {
+            memory.resize = None;
+            return None;
+        }
+        let here = self.pods.list();
+        let others = here.iter().filter(|other| other.metadata.uid != pod.metadata.uid && self.is_admitted(other));
+        match resize::fits(pod, others.map(|pod| &**pod), &self.config.capacity) {
+            Ok(()) => {
+                memory.resized.extend(resize::restarted(pod, &memory.allocated, &wanted));
+                memory.allocated = wanted;
+                memory.resize = None;
+                state.taken_in = None;
+                self.recorder.event(pod, Kind::Normal, "ResizeCompleted", "Pod resize completed".to_owned());
+                None
+            }
+            Err(pending) => {
+                if memory.resize.as_ref() != Some(&pending) {
+                    let reason = format!("Resize{}", pending.reason);
+                    self.recorder.event(pod, Kind::Warning, &reason, pending.message.clone());
+                }
+                memory.resize = Some(pending);
+                Some(now + RESIZE_RETRY)
+            }
+        }
+    }
+
     /// Lets the runtime know what has changed about a pod.
     fn take_in(&self, pod: &Pod, state: &mut State) {
         if state.taken_in != pod.metadata.resource_version {
-            self.runtime.update(pod);
+            if state.memory.resize.is_some() {
+                self.runtime.update(&resize::with(pod, &state.memory.allocated));
+            } else {
+                self.runtime.update(pod);
+            }
             state.taken_in.clone_from(&pod.metadata.resource_version);
         }
     }
@@ -263,7 +320,7 @@ impl Node {
     }
 
     /// Asks a container to end, unless it was asked already and has no longer than now.
-    pub(super) fn kill(&self, key: &PodRef, pod: &Pod, state: &mut State, kill: &Kill, now: Timestamp) {
+    pub(super) fn kill(self: &Arc<Self>, key: &PodRef, pod: &Arc<Pod>, state: &mut State, kill: &Kill, now: Timestamp) {
         let deadline = now + kill.grace;
         match state.memory.stopping.insert(kill.id.clone(), deadline) {
             Some(earlier) if earlier <= deadline => {
@@ -271,7 +328,12 @@ impl Node {
                 return;
             }
             Some(_) => {}
-            None => self.tell(pod, &kill.name, Kind::Normal, "Killing", kill.message.clone()),
+            None => {
+                self.tell(pod, &kill.name, Kind::Normal, "Killing", kill.message.clone());
+                if self.stop_after_hook(key, pod, kill) {
+                    return;
+                }
+            }
         }
         self.runtime.stop(&key.uid, &kill.id, kill.grace);
     }

@@ -32,29 +32,44 @@ pub fn admit<'a>(
     let one = Quantity::new(1, Default::default());
     requested.insert("pods".to_owned(), one);
     used.insert("pods".to_owned(), Quantity::new(count, Default::default()));
-    for (resource, request) in requested {
-        let Some(capacity) = allocatable.get(&resource).copied() else {
-            // Upstream ignores what the node does not know, unless it is an extended resource.
-            continue;
-        };
-        let used = used.get(&resource).copied().unwrap_or_default();
-        if !request.is_zero() && used + request > capacity {
-            // Upstream counts CPU in thousandths here.
-            let unit = |amount: Quantity| if resource == "cpu" { amount.milli_value() } else { amount.value() };
-            let message = format!(
-                "Node didn't have enough resource: {resource}, requested: {}, used: {}, capacity: {}",
-                unit(request),
-                unit(used),
-                unit(capacity)
-            );
-            return Err(rejection(&format!("OutOf{resource}"), message));
-        }
+    match lack(&requested, &used, allocatable) {
+        Some(lack) => Err(rejection(&format!("OutOf{}", lack.resource), lack.to_string())),
+        None => Ok(()),
     }
-    Ok(())
+}
+
+/// What a node has too little of. CPU counts in thousandths here, as upstream's messages have it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("Node didn't have enough resource: {resource}, requested: {requested}, used: {used}, capacity: {capacity}")]
+pub struct Lack {
+    /// Of what.
+    pub resource: String,
+    /// How much is asked for.
+    pub requested: i64,
+    /// How much is taken.
+    pub used: i64,
+    /// How much there is.
+    pub capacity: i64,
+}
+
+/// The first resource of which there is too little.
+pub fn lack(requested: &Allocatable, used: &Allocatable, allocatable: &Allocatable) -> Option<Lack> {
+    requested.iter().find_map(|(resource, request)| {
+        // Upstream ignores what the node does not know, unless it is an extended resource.
+        let capacity = allocatable.get(resource).copied()?;
+        let used = used.get(resource).copied().unwrap_or_default();
+        let unit = |amount: Quantity| if resource == "cpu" { amount.milli_value() } else { amount.value() };
+        (!request.is_zero() && used + *request > capacity).then(|| Lack {
+            resource: resource.clone(),
+            requested: unit(*request),
+            used: unit(used),
+            capacity: unit(capacity),
+        })
+    })
 }
 
 fn rejection(reason: &str, message: String) -> Ending {
-    Ending { reason: reason.to_owned(), message, rejected: true }
+    Ending { reason: reason.to_owned(), message, rejected: true, grace: None }
 }
 
 #[cfg(test)]

@@ -11,11 +11,18 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::Time,
 };
 
-use super::{backoff::Backoff, plan::Start};
+use super::{
+    backoff::Backoff,
+    plan::Start,
+    resize::{Allocated, Pending},
+};
 use crate::{
     probe::{Answer, Check, Kind, Worker, worker},
     runtime::{Container, Sandbox},
 };
+
+/// Failures of containers that were there already.
+const RUN_ERRORS: [&str; 2] = ["RunContainerError", "PostStartHookError"];
 
 /// What is remembered of a pod.
 #[derive(Debug, Default)]
@@ -40,6 +47,12 @@ pub struct Memory {
     pub ending: Option<Ending>,
     /// The runs that are being killed for their restart or for good, by id.
     pub stopping: BTreeMap<String, Timestamp>,
+    /// What its containers have; what the spec says later may have to wait.
+    pub allocated: Allocated,
+    /// The change of that which waits.
+    pub resize: Option<Pending>,
+    /// Containers that are to be restarted for a change, by name.
+    pub resized: BTreeSet<String>,
     /// By container id.
     probes: BTreeMap<String, BTreeMap<Kind, Worker>>,
 }
@@ -77,6 +90,8 @@ pub struct Ending {
     pub message: String,
     /// It was never let in.
     pub rejected: bool,
+    /// What its containers have to end in, if not what the pod says.
+    pub grace: Option<Duration>,
 }
 
 /// A question that is due.
@@ -95,7 +110,16 @@ pub struct Question {
 impl Memory {
     /// Whether this container counts as started: it runs and its startup probe, if any, has succeeded.
     pub fn has_started(&self, spec: &ContainerSpec, container: &Container) -> bool {
-        container.is_running() && (spec.startup_probe.is_none() || self.verdict(container, Kind::Startup) == Some(true))
+        !self.runs_hook(spec, container)
+            && container.is_running()
+            && (spec.startup_probe.is_none() || self.verdict(container, Kind::Startup) == Some(true))
+    }
+
+    /// Whether this container runs its postStart hook, or ends because that failed: it does not count as running until that is done.
+    pub fn runs_hook(&self, spec: &ContainerSpec, container: &Container) -> bool {
+        let has_hook = spec.lifecycle.as_ref().is_some_and(|lifecycle| lifecycle.post_start.is_some());
+        let hook_failed = self.failures.get(&spec.name).is_some_and(|failure| failure.reason == "PostStartHookError");
+        has_hook && container.is_running() && (hook_failed || self.starting.contains(&spec.name))
     }
 
     /// Whether this container counts as ready: it has started and its readiness probe, if any, succeeds.
@@ -177,6 +201,7 @@ impl Memory {
             self.restarts.insert(start.name.clone(), backoff);
         }
         self.starting.insert(start.name.clone());
+        self.resized.remove(&start.name);
     }
 
     /// Takes in that a container has been started, or why it has not.
@@ -186,6 +211,11 @@ impl Memory {
             Ok(()) => self.failures.remove(name),
             Err(failure) => self.failures.insert(name.to_owned(), failure),
         };
+    }
+
+    /// Forgets that containers could not be run, or their hooks not, once that has been shown: then they wait like those that crashed.
+    pub fn forget_run_errors(&mut self, now: Timestamp) {
+        self.failures.retain(|_, failure| !RUN_ERRORS.contains(&failure.reason.as_str()) || now < failure.retry_at);
     }
 
     /// Gives failures their later names when the time has come; returns those that were renamed.

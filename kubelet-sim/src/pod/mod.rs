@@ -11,7 +11,12 @@
 //! | --- | --- |
 //! | [`memory`] | what is remembered of a pod between two looks at it |
 //! | [`plan`] | which containers to start and to kill now (pure) |
+//! | [`restart`] | whether a container that ended is run again (pure) |
+//! | [`security`] | whether a container may run as its user (pure) |
 //! | [`status`] | the pod's status: phase, conditions, container statuses (pure) |
+//! | [`resize`] | resources that change while a pod runs (pure) |
+//! | [`eviction`] | which pod goes when memory runs out (pure) |
+//! | [`manifest`] | what static pods are in the API (pure) |
 //! | [`backoff`] | how long to wait after a failure (pure) |
 //! | [`admission`] | whether a pod may run here (pure) |
 //! | [`env`] | a container's environment from its sources (pure) |
@@ -25,8 +30,13 @@ pub mod admission;
 pub mod backoff;
 pub mod env;
 pub mod ephemeral;
+pub mod eviction;
+pub mod manifest;
 pub mod memory;
 pub mod plan;
+pub mod resize;
+pub mod restart;
+pub mod security;
 pub mod status;
 pub mod volumes;
 

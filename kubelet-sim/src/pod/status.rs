@@ -142,7 +142,12 @@ pub fn patch(uid: &str, old: &PodStatus, new: &PodStatus) -> Option<Value> {
 fn changed_conditions(old: Option<&Value>, new: Value) -> Vec<Value> {
     let old = old.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let Value::Array(new) = new else { return Vec::new() };
-    let mut changed = Vec::new();
+    let is_over = |condition: &&Value| {
+        conditions::PASSING.iter().any(|passing| condition["type"] == *passing)
+            && new.iter().all(|new| new["type"] != condition["type"])
+    };
+    let delete = |condition: &Value| json!({"$patch": "delete", "type": condition["type"]});
+    let mut changed: Vec<Value> = old.iter().filter(is_over).map(delete).collect();
     for mut condition in new {
         let before = old.iter().find(|before| before["type"] == condition["type"]);
         let differs = before.is_none_or(|before| {

@@ -22,7 +22,10 @@ use kubelab_client::clock;
 use tokio::io::DuplexStream;
 
 use super::console::Console;
-use crate::{behavior::Health, shell::streams::Fd};
+use crate::{
+    behavior::{Health, Page},
+    shell::streams::Fd,
+};
 
 /// A request's body is read, so that the connection can be kept, up to this.
 const MAX_BODY: usize = 16 << 20;
@@ -40,6 +43,8 @@ pub struct Server {
     pub started_at: Timestamp,
     /// How it is.
     pub health: Health,
+    /// What it answers.
+    pub page: Page,
     /// Who asks, as far as that is known.
     pub from: Option<IpAddr>,
     /// Where it tells of each request.
@@ -69,7 +74,7 @@ impl Server {
             if read.is_err() { 413 } else { self.health.status(now.duration_since(self.started_at).unsigned_abs()) };
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let body = if status.is_success() {
-            self.describe(&uri, now)
+            self.body(&uri, now)
         } else {
             format!("{} {}\n", status.as_u16(), status.canonical_reason().unwrap_or_default())
         };
@@ -85,6 +90,30 @@ impl Server {
         *response.status_mut() = status;
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
         Ok(response)
+    }
+
+    fn body(&self, uri: &str, now: Timestamp) -> String {
+        match &self.page {
+            Page::Describe => self.describe(uri, now),
+            Page::Text(text) => format!("{text}\n"),
+            Page::Hostname => self.name.clone(),
+            Page::Netexec => self.netexec(uri, now),
+        }
+    }
+
+    /// Source: `test/images/agnhost/netexec` of Kubernetes.
+    fn netexec(&self, uri: &str, now: Timestamp) -> String {
+        let (path, query) = uri.split_once('?').unwrap_or((uri, ""));
+        let query = |name: &str| {
+            let value = query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
+            value.unwrap_or_default().replace('+', " ")
+        };
+        match path {
+            "/hostname" | "/hostName" => self.name.clone(),
+            "/echo" => query("msg"),
+            "/healthz" => "OK".to_owned(),
+            _ => format!("NOW: {}", now.strftime("%Y-%m-%d %H:%M:%S.%f +0000 UTC")),
+        }
     }
 
     fn describe(&self, uri: &str, now: Timestamp) -> String {

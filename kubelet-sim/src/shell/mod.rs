@@ -14,6 +14,8 @@
 //! | [`evaluate`], [`expand`] | commands, and the words they are made of |
 //! | [`script`] | what the parser makes of a text |
 //! | [`simple`] | commands without parts |
+//! | [`loops`] | `for`, `while`, `until` |
+//! | [`jobs`], [`traps`] | `&` and `wait`; signals and `trap` |
 //! | [`redirect`], [`arithmetic`], [`pattern`] | `>`, `$((…))`, `*` |
 //! | [`programs`] | the programs that are known |
 //! | [`terminal`] | what a kernel's terminal does: echo, line editing, ^C |
@@ -26,6 +28,8 @@ mod arithmetic;
 pub mod evaluate;
 mod expand;
 pub mod files;
+pub mod jobs;
+mod loops;
 pub mod pattern;
 pub mod programs;
 mod redirect;
@@ -34,6 +38,7 @@ pub mod session;
 mod simple;
 pub mod streams;
 pub mod terminal;
+pub mod traps;
 pub mod world;
 
 #[cfg(test)]

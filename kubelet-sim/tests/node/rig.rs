@@ -55,10 +55,12 @@ impl Rig {
             port: 10250,
             capacity: "".parse::<Capacity>().unwrap().0,
             labels: Default::default(),
+            manifests: Some(self.folder.path().join("manifests")),
         };
         let executor = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let entered = executor.enter();
-        let runtime: Arc<dyn Runtime> = Arc::new(Simulated::open("node-1", self.folder.path(), 0.0).unwrap());
+        let runtime: Arc<dyn Runtime> =
+            Arc::new(Simulated::open("node-1", self.folder.path(), 0.0, Arc::default()).unwrap());
         let client = Client::new(&self.api.connection(&[&self.server])).unwrap();
         let node = Node::new(client, config, runtime.clone());
         drop(entered);
@@ -75,6 +77,11 @@ impl Rig {
         let tls = Tls::load(&connection, &connection.client_certificate, &connection.client_key).unwrap();
         tokio::spawn(serve(listener, tls, self.runtime.clone().unwrap(), std::sync::Arc::new(Vec::new)));
         (address, connection)
+    }
+
+    /// Where the node's manifests are.
+    pub fn manifests(&self) -> std::path::PathBuf {
+        self.folder.path().join("manifests")
     }
 
     /// As `kill -9`.

@@ -45,7 +45,27 @@ pub fn conditions(
         ("ContainersReady", ready),
     ]
     .map(|(type_, verdict)| condition(input, type_, verdict))
-    .to_vec()
+    .into_iter()
+    .chain(extraordinary(input))
+    .collect()
+}
+
+/// Conditions that the kubelet owns and takes away again.
+pub const PASSING: [&str; 1] = ["PodResizePending"];
+
+/// Conditions that most pods do not have.
+fn extraordinary(input: &Input<'_>) -> impl Iterator<Item = PodCondition> {
+    let resize = input.memory.resize.as_ref().map(|pending| {
+        let verdict = Verdict { holds: true, reason: Some(pending.reason), message: Some(pending.message.clone()) };
+        condition(input, "PodResizePending", verdict)
+    });
+    // Source: KEP-3329.
+    let evicted = input.memory.ending.as_ref().filter(|ending| ending.reason == "Evicted").map(|ending| {
+        let verdict =
+            Verdict { holds: true, reason: Some("TerminationByKubelet"), message: Some(ending.message.clone()) };
+        condition(input, "DisruptionTarget", verdict)
+    });
+    resize.into_iter().chain(evicted)
 }
 
 fn condition(input: &Input<'_>, type_: &str, verdict: Verdict) -> PodCondition {

@@ -107,7 +107,7 @@ fn transition_times_change_with_the_condition_alone() {
 #[test]
 fn a_rejected_pod_fails_and_says_why() {
     let pod = pod(json!({"containers": [{"name": "web"}]}));
-    let ending = Ending { reason: "OutOfcpu".into(), message: "no".into(), rejected: true };
+    let ending = Ending { reason: "OutOfcpu".into(), message: "no".into(), rejected: true, grace: None };
     let mut memory = Memory::default();
     memory.ending = Some(ending);
     let shown = shown(&pod, None, &memory, 0);

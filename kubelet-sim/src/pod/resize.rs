@@ -1,0 +1,129 @@
+//! Resources that change while a pod runs. Source: KEP-1287 and `pkg/kubelet/allocation` of Kubernetes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::api::core::v1::{Container, Pod, ResourceRequirements};
+use kubelab_api::{Quantity, pod};
+
+use super::admission::{Allocatable, Lack, lack};
+
+/// What the containers of a pod have, by name.
+pub type Allocated = BTreeMap<String, ResourceRequirements>;
+
+/// A change that waits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pending {
+    /// `Deferred`: it may fit later; `Infeasible`: it never will.
+    pub reason: &'static str,
+    /// Why, in words.
+    pub message: String,
+}
+
+/// What a pod's containers should have.
+pub fn wanted(pod: &Pod) -> Allocated {
+    let of = |container: &Container| (container.name.clone(), container.resources.clone().unwrap_or_default());
+    pod::containers(pod).map(of).collect()
+}
+
+/// What a pod's containers had when this kubelet did not run yet, as far as its status tells.
+pub fn known(pod: &Pod) -> Allocated {
+    let mut all = wanted(pod);
+    let status = pod.status.as_ref();
+    let statuses = status.iter().flat_map(|status| {
+        status.container_statuses.iter().flatten().chain(status.init_container_statuses.iter().flatten())
+    });
+    for status in statuses {
+        if let (Some(had), Some(now)) = (&status.resources, all.get_mut(&status.name)) {
+            *now = had.clone();
+        }
+    }
+    all
+}
+
+/// Whether a pod with the resources that it should have fits beside the others; otherwise why it waits.
+pub fn fits<'a>(pod: &Pod, others: impl Iterator<Item = &'a Pod>, allocatable: &Allocatable) -> Result<(), Pending> {
+    let requested = pod::requests(pod);
+    if let Some(Lack { resource, requested, capacity, .. }) = lack(&requested, &BTreeMap::new(), allocatable) {
+        let message =
+            format!("Node didn't have enough capacity: {resource}, requested: {requested}, capacity: {capacity}");
+        return Err(Pending { reason: "Infeasible", message });
+    }
+    let mut used: BTreeMap<String, Quantity> = BTreeMap::new();
+    for other in others {
+        for (resource, amount) in pod::requests(other) {
+            *used.entry(resource).or_default() += amount;
+        }
+    }
+    match lack(&requested, &used, allocatable) {
+        Some(lack) => Err(Pending { reason: "Deferred", message: lack.to_string() }),
+        None => Ok(()),
+    }
+}
+
+/// A pod whose containers have these resources.
+pub fn with(pod: &Pod, allocated: &Allocated) -> Pod {
+    let mut pod = pod.clone();
+    if let Some(spec) = &mut pod.spec {
+        for container in spec.containers.iter_mut().chain(spec.init_containers.iter_mut().flatten()) {
+            container.resources = allocated.get(&container.name).cloned();
+        }
+    }
+    pod
+}
+
+/// The containers that must be restarted for what changed.
+pub fn restarted(pod: &Pod, before: &Allocated, after: &Allocated) -> BTreeSet<String> {
+    let empty = ResourceRequirements::default();
+    let changed = |name: &str, resource: &str| {
+        let part = |all: &Allocated| {
+            let all = all.get(name).unwrap_or(&empty);
+            let of = |list: &Option<BTreeMap<String, _>>| list.as_ref().and_then(|list| list.get(resource)).cloned();
+            (of(&all.requests), of(&all.limits))
+        };
+        part(before) != part(after)
+    };
+    let must = |container: &&Container| {
+        let mut policies = container.resize_policy.iter().flatten();
+        policies.any(|policy| {
+            policy.restart_policy == "RestartContainer" && changed(&container.name, &policy.resource_name)
+        })
+    };
+    pod::containers(pod).filter(must).map(|container| container.name.clone()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use serde_json::json;
+
+    use super::*;
+
+    fn pod(cpu: &str) -> Pod {
+        let policy = json!([{"resourceName": "cpu", "restartPolicy": "RestartContainer"}]);
+        serde_json::from_value(json!({"spec": {"containers": [
+            {"name": "a", "resizePolicy": policy, "resources": {"requests": {"cpu": cpu, "memory": "1Gi"}}},
+            {"name": "b", "resources": {"requests": {"cpu": "100m"}}}]}}))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_change_fits_now_or_later_or_never() {
+        let allocatable = Allocatable::from([("cpu".to_owned(), "2".parse().unwrap())]);
+        let never = "Node didn't have enough capacity: cpu, requested: 2100, capacity: 2000";
+        let later = "Node didn't have enough resource: cpu, requested: 1600, used: 600, capacity: 2000";
+        for (cpu, expected) in [("1", None), ("1500m", Some(("Deferred", later))), ("2", Some(("Infeasible", never)))] {
+            let other = pod("500m");
+            let refused = fits(&pod(cpu), [&other].into_iter(), &allocatable).err();
+            let refused = refused.as_ref().map(|pending| (pending.reason, pending.message.as_str()));
+            assert_eq!(refused, expected, "{cpu}");
+        }
+    }
+
+    #[test]
+    fn only_what_changed_and_asks_for_it_is_restarted() {
+        let (before, after) = (wanted(&pod("1")), wanted(&pod("2")));
+        assert_eq!(restarted(&pod("2"), &before, &after), BTreeSet::from(["a".to_owned()]));
+        assert_eq!(restarted(&pod("2"), &after, &after), BTreeSet::new());
+        assert_eq!(with(&pod("2"), &before), pod("1"));
+    }
+}
