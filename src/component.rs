@@ -46,12 +46,12 @@ impl Component {
 /// What is wrong with flags that a process of this kind shall get besides its usual ones; nothing for kinds that are not
 /// known.
 pub fn check_flags(kind: &str, flags: impl Iterator<Item = String>) -> Result<(), String> {
-    let name = Command::new(kind.to_owned());
+    let command = Command::new("");
     let command = match kind {
-        "apiserver" => kubelab_apiserver::Options::augment_args(name),
-        "scheduler" => kubelab_scheduler::Options::augment_args(name),
-        "controller-manager" => kubelab_controller_manager::Options::augment_args(name),
-        "kube-proxy" => kubelab_kube_proxy_sim::Options::augment_args(name),
+        "apiserver" => kubelab_apiserver::Options::augment_args(command),
+        "scheduler" => kubelab_scheduler::Options::augment_args(command),
+        "controller-manager" => kubelab_controller_manager::Options::augment_args(command),
+        "kube-proxy" => kubelab_kube_proxy_sim::Options::augment_args(command),
         _ => return Ok(()),
     };
     // The usual flags are not here.
