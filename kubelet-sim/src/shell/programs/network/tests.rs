@@ -92,7 +92,7 @@ async fn serve_pages(mut stream: DuplexStream) {
     let (status, more, body) = match request.split(' ').nth(1).unwrap() {
         "/" => ("200 OK", "", "hello\n".to_owned()),
         "/moved" => ("302 Found", "Location: /\r\n", String::new()),
-        "/request" => ("200 OK", "", request.clone()),
+        "/request" => ("200 OK", "", request.split_inclusive("\r\n\r\n").next().unwrap().to_owned()),
         "/slow" => return std::future::pending().await,
         _ => ("404 Not Found", "", "nothing\n".to_owned()),
     };
