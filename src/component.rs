@@ -46,7 +46,7 @@ impl Component {
 /// What is wrong with flags that a process of this kind shall get besides its usual ones; nothing for kinds that are not
 /// known.
 pub fn check_flags(kind: &str, flags: impl Iterator<Item = String>) -> Result<(), String> {
-    let name = Command::new(kind.to_owned());
+    let name = Command::new("flags");
     let command = match kind {
         "apiserver" => kubelab_apiserver::Options::augment_args(name),
         "scheduler" => kubelab_scheduler::Options::augment_args(name),
@@ -56,7 +56,7 @@ pub fn check_flags(kind: &str, flags: impl Iterator<Item = String>) -> Result<()
     };
     // The usual flags are not here.
     let command = command.mut_args(|argument| argument.required(false));
-    let parsed = command.try_get_matches_from(std::iter::once(kind.to_owned()).chain(flags));
+    let parsed = command.no_binary_name(true).try_get_matches_from(flags);
     parsed.map(drop).map_err(|error| {
         let text = error.render().to_string();
         let words = text.trim_start_matches("error: ").split("\n\n").next().unwrap_or_default();

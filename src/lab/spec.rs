@@ -6,6 +6,7 @@ use anyhow::bail;
 use serde::{Deserialize, Serialize};
 
 use super::{add_ons::AddOn, addresses::Subnet};
+use crate::component::check_flags;
 
 /// The most nodes of a lab, so that their addresses and those of their pods do not run out.
 const NODES: usize = 4000;
