@@ -1,7 +1,7 @@
 //! The lab's processes. This binary links every component's library, so that one file is enough to install: it runs
 //! itself again as `kubelab apiserver …`. Each component also has a small binary of its own in its folder.
 
-use clap::Subcommand;
+use clap::{Args, Command, Subcommand};
 
 use crate::supervisor::child::SUPERVISED;
 
@@ -41,6 +41,27 @@ impl Component {
             Component::KubeProxySim(options) => one_thread()?.block_on(kubelab_kube_proxy_sim::run(options)),
         }
     }
+}
+
+/// What is wrong with flags that a process of this kind shall get besides its usual ones; nothing for kinds that are not
+/// known.
+pub fn check_flags(kind: &str, flags: impl Iterator<Item = String>) -> Result<(), String> {
+    let name = Command::new(kind.to_owned());
+    let command = match kind {
+        "apiserver" => kubelab_apiserver::Options::augment_args(name),
+        "scheduler" => kubelab_scheduler::Options::augment_args(name),
+        "controller-manager" => kubelab_controller_manager::Options::augment_args(name),
+        "kube-proxy" => kubelab_kube_proxy_sim::Options::augment_args(name),
+        _ => return Ok(()),
+    };
+    // The usual flags are not here.
+    let command = command.mut_args(|argument| argument.required(false));
+    let parsed = command.try_get_matches_from(std::iter::once(kind.to_owned()).chain(flags));
+    parsed.map(drop).map_err(|error| {
+        let text = error.render().to_string();
+        let words = text.trim_start_matches("error: ").split("\n\n").next().unwrap_or_default();
+        words.split_whitespace().collect::<Vec<_>>().join(" ")
+    })
 }
 
 /// A supervised process is told to end when its supervisor dies, however that happens, so that no lab leaves processes.

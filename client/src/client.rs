@@ -23,7 +23,7 @@ use crate::{
     Cause, Scope,
     endpoints::{Choice, Endpoints, Failure, is_about_server},
     process::{Connection, crash},
-    request::{self, Headers, Objects, Repeat},
+    request::{self, Failed, Headers, Objects, Repeat},
     token::Token,
 };
 
@@ -118,9 +118,14 @@ impl Client {
 
     /// A new object.
     pub async fn create<K: Object>(&self, object: &K) -> Result<K, Error> {
+        Ok(self.try_create(object).await?)
+    }
+
+    /// A new object; and if it was refused, whether an earlier attempt of the same request may have made it.
+    pub async fn try_create<K: Object>(&self, object: &K) -> Result<K, Failed> {
         let meta = object.metadata();
         let target = target::<K>(meta.namespace.as_deref().unwrap_or_default(), "", "");
-        read(&self.create_target(target, object, Repeat::of_create(meta)).await?)
+        Ok(read(&self.create_target(target, object, Repeat::of_create(meta)).await?)?)
     }
 
     /// Replaces an object; its resourceVersion, if set, must be current.
@@ -172,7 +177,8 @@ impl Client {
         let meta = &binding.metadata;
         let (namespace, name) = (meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref());
         let target = target::<Pod>(namespace, name.unwrap_or_default(), "binding");
-        self.create_target(target, binding, Repeat::of_binding(meta)).await.map(drop)
+        self.create_target(target, binding, Repeat::of_binding(meta)).await?;
+        Ok(())
     }
 
     /// Evicts a pod, respecting disruption budgets.
@@ -185,7 +191,8 @@ impl Client {
         let (namespace, name) = (meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default());
         let repeat = Repeat::of_delete(&options);
         let eviction = Eviction { metadata: meta, delete_options: Some(options) };
-        self.create_target(target::<Pod>(&namespace, &name, "eviction"), &eviction, repeat).await.map(drop)
+        self.create_target(target::<Pod>(&namespace, &name, "eviction"), &eviction, repeat).await?;
+        Ok(())
     }
 
     /// Deletes an object of a resource known only at run time.
@@ -256,7 +263,8 @@ impl Client {
         let send = |mut client: Objects, request| async move { client.list(request).await };
         let mut items = Vec::new();
         loop {
-            match request::send(&self.endpoints, &self.headers, message.clone(), Repeat::Read, send).await {
+            let page = request::send(&self.endpoints, &self.headers, message.clone(), Repeat::Read, send).await;
+            match page.map_err(Error::from) {
                 Ok(page) => {
                     for item in &page.items {
                         items.push(read(item)?);
@@ -276,7 +284,7 @@ impl Client {
         }
     }
 
-    async fn create_target(&self, target: Target, body: &impl Serialize, repeat: Repeat) -> Result<Bytes, Error> {
+    async fn create_target(&self, target: Target, body: &impl Serialize, repeat: Repeat) -> Result<Bytes, Failed> {
         let writing = crash::Write::to(&target);
         let message = WriteRequest { target: Some(target), json: write(body)?, cause: cause(), dry_run: false };
         let send = |mut client: Objects, request| async move { client.create(request).await };

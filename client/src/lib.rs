@@ -45,4 +45,5 @@ pub use controller::{Action, Controller};
 pub use kubelab_api::Error;
 pub use partial::Partial;
 pub use recorder::Recorder;
+pub use request::Failed;
 pub use token::Token;

@@ -107,6 +107,27 @@ pub(crate) fn with_headers<T>(message: T, headers: &Headers) -> Request<T> {
     request
 }
 
+/// A request that was not answered as one would wish.
+#[derive(Clone, Debug)]
+pub struct Failed {
+    /// Why.
+    pub error: Error,
+    /// An earlier attempt of the same request, whose fate is unknown, may have done it.
+    pub maybe_done: bool,
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Self { error, maybe_done: false }
+    }
+}
+
+impl From<Failed> for Error {
+    fn from(failed: Failed) -> Self {
+        failed.error
+    }
+}
+
 /// Sends `message` until it is answered, it must not be sent again, or the deadline has passed.
 pub(crate) async fn send<T, R, F, Fut>(
     endpoints: &Endpoints,
@@ -114,7 +135,7 @@ pub(crate) async fn send<T, R, F, Fut>(
     message: T,
     repeat: Repeat,
     attempt: F,
-) -> Result<R, Error>
+) -> Result<R, Failed>
 where
     T: Clone,
     F: Fn(Objects, Request<T>) -> Fut,
@@ -123,16 +144,18 @@ where
     let deadline = clock::instant() + DEADLINE;
     let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
     let mut failures = 0;
+    let mut maybe_done = false;
     loop {
         let choice = endpoints.choose();
         let mut request = with_headers(message.clone(), headers);
         request.set_timeout(deadline - clock::instant());
         let Ok(outcome) = tokio::time::timeout_at(deadline, attempt(objects(choice.channel.clone()), request)).await
         else {
-            return Err(match repeat {
+            let error = match repeat {
                 Repeat::Read => endpoints.unreachable(),
                 Repeat::Guarded | Repeat::Never => unknown_fate("no answer within 30 s"),
-            });
+            };
+            return Err(Failed { error, maybe_done: true });
         };
         let status = match outcome {
             Ok(response) => return Ok(response.into_inner()),
@@ -147,16 +170,17 @@ where
                 _ if is_about_server(&error) => {
                     endpoints.failed(&choice, &error.message);
                     if repeat != Repeat::Read {
-                        return Err(error);
+                        return Err(Failed { error, maybe_done });
                     }
                 }
-                _ => return Err(error),
+                _ => return Err(Failed { error, maybe_done }),
             },
             Failure::NotSent(why) => endpoints.failed(&choice, &why),
             Failure::Unknown(why) => {
                 endpoints.failed(&choice, &why);
+                maybe_done = true;
                 if repeat == Repeat::Never {
-                    return Err(unknown_fate(&why));
+                    return Err(Failed { error: unknown_fate(&why), maybe_done });
                 }
             }
         }
@@ -165,7 +189,7 @@ where
         if failures % endpoints.len() == 0 {
             let wait = backoff.step();
             if clock::instant() + wait >= deadline {
-                return Err(endpoints.unreachable());
+                return Err(Failed { error: endpoints.unreachable(), maybe_done });
             }
             clock::sleep(wait).await;
         }

@@ -20,6 +20,7 @@
 //! | [`disruption`] | PodDisruptionBudget → how many pods may be evicted now |
 //! | [`pod_autoscaler`] | HorizontalPodAutoscaler → how many replicas there are to be |
 //! | [`endpoints`], [`endpoint_slice`] | Service and Pods → Endpoints, EndpointSlices |
+//! | [`endpoint_slice_mirroring`] | Endpoints that people keep → EndpointSlices |
 //! | [`load_balancer`] | Service → the address of its load balancer |
 //! | [`node_lifecycle`] | silent Nodes → conditions, taints |
 //! | [`taint_eviction`] | taints → Pods that must go |
@@ -68,6 +69,7 @@ pub mod daemon_set;
 pub mod deployment;
 pub mod disruption;
 pub mod endpoint_slice;
+pub mod endpoint_slice_mirroring;
 pub mod endpoints;
 pub mod ephemeral_volume;
 pub mod expectations;

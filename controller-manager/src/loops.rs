@@ -8,10 +8,10 @@ use tracing::Instrument;
 
 use crate::{
     Context, attach_detach, bootstrap_token, certificates, cluster_role_aggregation, cron_job,
-    custom_resource_definition, daemon_set, deployment, disruption, endpoint_slice, endpoints, ephemeral_volume,
-    garbage_collector, job, load_balancer, namespace, node_ipam, node_lifecycle, node_ttl, persistent_volume,
-    pod_autoscaler, pod_gc, replica_set, resource_quota, root_ca_publisher, service_account, stateful_set,
-    storage_protection, taint_eviction, token, ttl_after_finished, volume_expansion, volume_provisioner,
+    custom_resource_definition, daemon_set, deployment, disruption, endpoint_slice, endpoint_slice_mirroring,
+    endpoints, ephemeral_volume, garbage_collector, job, load_balancer, namespace, node_ipam, node_lifecycle, node_ttl,
+    persistent_volume, pod_autoscaler, pod_gc, replica_set, resource_quota, root_ca_publisher, service_account,
+    stateful_set, storage_protection, taint_eviction, token, ttl_after_finished, volume_expansion, volume_provisioner,
 };
 
 /// One control loop.
@@ -39,6 +39,10 @@ pub const LOOPS: &[Loop] = &[
     Loop { name: "horizontal-pod-autoscaler-controller", start: |context| Box::pin(pod_autoscaler::run(context)) },
     Loop { name: "endpoints-controller", start: |context| Box::pin(endpoints::run(context)) },
     Loop { name: "endpointslice-controller", start: |context| Box::pin(endpoint_slice::run(context)) },
+    Loop {
+        name: "endpointslice-mirroring-controller",
+        start: |context| Box::pin(endpoint_slice_mirroring::run(context)),
+    },
     Loop { name: "node-lifecycle-controller", start: |context| Box::pin(node_lifecycle::run(context)) },
     Loop { name: "taint-eviction-controller", start: |context| Box::pin(taint_eviction::run(context)) },
     Loop { name: "node-ipam-controller", start: |context| Box::pin(node_ipam::run(context)) },

@@ -17,7 +17,10 @@ use kubelab_api::{
     name::generate,
     pod::{condition, get_condition, is_available, is_ready},
 };
-use kubelab_client::{Client, Object, Recorder, controller::Key, recorder::Kind};
+use kubelab_client::{Client, Failed, Object, Recorder, controller::Key, recorder::Kind};
+
+/// Names drawn for a pod before it is given up. Source: the apiserver's `maxNameGenerationCreateAttempts`.
+const NAME_TRIES: usize = 8;
 
 /// Makes and removes pods, and tells of it in events about their owner.
 pub struct PodControl {
@@ -34,15 +37,8 @@ impl PodControl {
     /// Creates a pod with a random name. The name is given here, not by the apiserver, so that the request can be repeated
     /// when its answer is lost, and makes one pod all the same.
     pub async fn create<O: Object>(&self, owner: &O, pod: &Pod) -> Result<(), Error> {
-        let mut pod = pod.clone();
-        let name = generate(pod.metadata.generate_name.as_deref().unwrap_or_default(), rand::random());
-        pod.metadata.name = Some(name.clone());
-        let result = match self.client.create(&pod).await {
-            Err(error) if error.reason == Reason::AlreadyExists => self.confirm(owner, &pod, error).await,
-            result => result.map(drop),
-        };
-        match result {
-            Ok(()) => {
+        match self.create_named(owner, pod).await {
+            Ok(name) => {
                 self.recorder.event(owner, Kind::Normal, "SuccessfulCreate", format!("Created pod: {name}"));
                 Ok(())
             }
@@ -55,12 +51,29 @@ impl PodControl {
         }
     }
 
-    /// A pod of this name exists: the one that an earlier attempt of the same request made, or a stranger's.
-    async fn confirm<O: Object>(&self, owner: &O, pod: &Pod, error: Error) -> Result<(), Error> {
+    /// A name that is taken is drawn again: among some thousand pods of one owner two often draw the same.
+    async fn create_named<O: Object>(&self, owner: &O, pod: &Pod) -> Result<String, Error> {
+        let mut pod = pod.clone();
+        let mut tries = 0;
+        loop {
+            let name = generate(pod.metadata.generate_name.as_deref().unwrap_or_default(), rand::random());
+            pod.metadata.name = Some(name.clone());
+            tries += 1;
+            match self.client.try_create(&pod).await {
+                Ok(_) => return Ok(name),
+                Err(Failed { error, .. }) if error.reason != Reason::AlreadyExists => return Err(error),
+                Err(Failed { maybe_done: true, .. }) if self.is_owned(owner, &pod).await? => return Ok(name),
+                Err(Failed { error, .. }) if tries == NAME_TRIES => return Err(error),
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// A pod of this name exists: the one that an earlier attempt of the same request made, or a stranger's?
+    async fn is_owned<O: Object>(&self, owner: &O, pod: &Pod) -> Result<bool, Error> {
         let key = Key::of(pod);
         let present: Pod = self.client.get(&key.namespace, &key.name).await?;
-        let uid = owner.metadata().uid.as_deref().unwrap_or_default();
-        if is_controlled_by(&present.metadata, uid) { Ok(()) } else { Err(error) }
+        Ok(is_controlled_by(&present.metadata, owner.metadata().uid.as_deref().unwrap_or_default()))
     }
 
     /// Deletes a pod; a pod that is gone already is an error.

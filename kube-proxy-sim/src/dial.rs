@@ -11,6 +11,7 @@ use std::{
 
 use anyhow::Context;
 use futures::StreamExt;
+use ipnet::IpNet;
 use k8s_openapi::api::core::v1::Node;
 use kubelab_client::{Cache, Client, Scope, process::Connection};
 use kubelab_proto::node::{DialRequest, node_client::NodeClient};
@@ -106,6 +107,15 @@ impl Nodes {
     /// Who may connect to whom.
     pub fn policies(&self) -> &Policies {
         &self.policies
+    }
+
+    /// The node whose pods have this address.
+    pub fn owner_of(&self, ip: IpAddr) -> Option<String> {
+        let has = |node: &Node| {
+            let cidr = node.spec.as_ref().and_then(|spec| spec.pod_cidr.as_ref());
+            cidr.and_then(|cidr| cidr.parse::<IpNet>().ok()).is_some_and(|cidr| cidr.contains(&ip))
+        };
+        self.nodes.list().iter().find(|node| has(node))?.metadata.name.clone()
     }
 
     /// Connects to an address in a pod of a node.

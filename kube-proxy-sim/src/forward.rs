@@ -48,7 +48,7 @@ pub async fn forward(client: TcpStream, from: IpAddr, to: SocketAddr, name: &Por
     // The rules may change meanwhile; this connection goes on as it began.
     drop(table);
     // Without an endpoint it is closed without an answer, as by a pod that is gone.
-    let Some((pipe, connection)) = connected else { return };
+    let Some(Connected { pipe, connection, .. }) = connected else { return };
     METRICS.connections.inc();
     client.set_nodelay(true).ok();
     let (read, write) = client.into_split();
@@ -61,25 +61,40 @@ pub async fn forward(client: TcpStream, from: IpAddr, to: SocketAddr, name: &Por
     drop(connection);
 }
 
+/// A connection to a pod.
+pub struct Connected {
+    /// The connection itself.
+    pub pipe: Pipe,
+    /// The endpoint that answered.
+    pub endpoint: SocketAddr,
+    /// Counts as a connection of the endpoint until it is dropped.
+    pub connection: Option<Connection>,
+}
+
 /// A connection to one of the call's endpoints: if one does not answer, another is tried.
-pub async fn connect(call: &Call<'_>, balancer: &Balancer, nodes: &Nodes) -> Option<(Pipe, Option<Connection>)> {
+pub async fn connect(call: &Call<'_>, balancer: &Balancer, nodes: &Nodes) -> Option<Connected> {
+    let protocol = call.target.rule.protocol;
     let mut tried: Vec<SocketAddr> = Vec::new();
     while tried.len() < TRIES {
         let chosen = balancer.choose(call, &tried, clock::instant())?;
-        let endpoint = chosen.endpoint;
+        let (node, endpoint) = (chosen.endpoint.node, chosen.endpoint.address);
         // What a policy forbids is dropped, and no other endpoint is asked.
         let peer = Peer { ip: call.client, pod: None };
-        if !nodes.policies().allow(peer, endpoint.address, Protocol::Tcp).await {
-            clock::sleep(SILENCE).await;
+        if !nodes.policies().allow(peer, endpoint, protocol).await {
+            if protocol == Protocol::Tcp {
+                clock::sleep(SILENCE).await;
+            }
             return None;
         }
-        let dial = Dial { to: endpoint.address, source: Some(call.client), protocol: Protocol::Tcp };
-        match nodes.dial(&endpoint.node, dial).await {
-            Ok(pipe) => return Some((pipe, chosen.connection)),
+        let dial = Dial { to: endpoint, source: Some(call.client), protocol };
+        // Endpoints that people keep by hand need not say where they are.
+        let owner = if node.is_empty() { nodes.owner_of(endpoint.ip()) } else { None };
+        match nodes.dial(owner.as_deref().unwrap_or(&node), dial).await {
+            Ok(pipe) => return Some(Connected { pipe, endpoint, connection: chosen.connection }),
             Err(error) => {
                 METRICS.failed_dials.inc();
-                tracing::debug!(service = %call.target.name, endpoint = %endpoint.address, %error, "will try another endpoint");
-                tried.push(endpoint.address);
+                tracing::debug!(service = %call.target.name, %endpoint, %error, "will try another endpoint");
+                tried.push(endpoint);
             }
         }
     }

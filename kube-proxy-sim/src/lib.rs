@@ -5,7 +5,7 @@
 //!  apiserver ──watch──► cluster: services, slices, nodes ──► rules: what they mean on a node ──► ports: what to listen on
 //!                       (shared by a process's proxies)       (pure)                               │
 //!                                                                                                  ▼
-//!  client ──TCP──► listener ──► forward ──► balance: which endpoint ──► dial: its kubelet, Node.Dial ──► container
+//!  client ──TCP, UDP──► listener ──► forward ──► balance: which endpoint ──► dial: its kubelet, Node.Dial ──► container
 //!  a pod ──► its kubelet ──Proxy.Dial──► network ──► balance, policy ──► dial
 //! ```
 //!
@@ -22,8 +22,7 @@
 //!
 //! Invariant: a port is open exactly while a connection to it can go somewhere, or should be left without an answer.
 //!
-//! Invariant: a change of one Service costs what that Service costs, however many there are; and what is the same on all
-//! nodes is held once.
+//! Invariant: what a Service means is worked out anew only when it changes, and what is the same on all nodes is held once.
 
 pub mod balance;
 pub mod cluster;

@@ -227,11 +227,11 @@ pub fn group(
         kubelet.push(("--behaviors", text(&layout.behaviors())?));
     }
     let mut proxy = places;
+    proxy.push(("--cluster-cidr", cluster_cidr(spec).to_owned()));
     proxy.push(("--tls-certificate", text(&pki.certificate(PROXY_SERVER))?));
     proxy.push(("--tls-key", text(&pki.key(PROXY_SERVER))?));
     let at = |port| SocketAddr::new(spec.subnet.node(*first), port);
     let [kubelet_name, proxy_name] = node_processes(spec, number);
-    proxy.push(("--cluster-cidr", cluster_cidr(spec).to_owned()));
     let mut processes = [
         component(Kind::KubeletSim, kubelet_name, "{node}", pki, addresses, at(KUBELET_HEALTH_PORT), kubelet)?,
         component(Kind::KubeProxySim, proxy_name, "kube-proxy", pki, addresses, at(KUBE_PROXY_HEALTH_PORT), proxy)?,

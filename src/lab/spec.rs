@@ -155,7 +155,13 @@ impl Spec {
                 );
             }
         }
-        self.extra_config = extra.to_vec();
+        let wanted = Self { extra_config: extra.to_vec(), ..self.clone() };
+        for kind in CONFIGURABLE {
+            if let Err(why) = check_flags(kind, wanted.extra_flags(kind)) {
+                bail!("--extra-config for the {kind}: {why}");
+            }
+        }
+        *self = wanted;
         Ok(())
     }
 
@@ -196,15 +202,23 @@ mod tests {
     #[test]
     fn flags_reach_the_processes_that_they_are_for() {
         let mut spec = Wish::default().create("lab").unwrap();
-        let given = ["controller-manager.node-monitor-period=1s", "scheduler.a.b=c", "kube-proxy.proxy-mode=ipvs"]
+        let given = ["controller-manager.node-monitor-period=1s", "scheduler.name=a.b=c", "kube-proxy.proxy-mode=ipvs"]
             .map(str::to_owned);
         spec.configure(&given).unwrap();
         let flags = |kind: &str| spec.extra_flags(kind).collect::<Vec<_>>();
         assert_eq!(flags("controller-manager"), ["--node-monitor-period=1s"]);
         assert_eq!(flags("kube-proxy"), ["--proxy-mode=ipvs"]);
-        assert_eq!((flags("scheduler"), flags("apiserver")), (vec!["--a.b=c".to_owned()], vec![]));
-        for wrong in ["kubelet.x=y", "scheduler.x", "x=y", ""] {
-            assert!(spec.configure(&[wrong.to_owned()]).is_err(), "{wrong}");
+        assert_eq!((flags("scheduler"), flags("apiserver")), (vec!["--name=a.b=c".to_owned()], vec![]));
+        for (wrong, word) in [
+            ("kubelet.x=y", "must be COMPONENT.FLAG=VALUE"),
+            ("scheduler.x", "must be COMPONENT.FLAG=VALUE"),
+            ("x=y", "must be COMPONENT.FLAG=VALUE"),
+            ("", "must be COMPONENT.FLAG=VALUE"),
+            ("scheduler.x=y", "unexpected argument '--x' found"),
+            ("kube-proxy.proxy-mode=nftables", "[possible values: iptables, ipvs]"),
+        ] {
+            let error = spec.configure(&[wrong.to_owned()]).unwrap_err().to_string();
+            assert!(error.contains(word), "{wrong}: {error}");
         }
     }
 

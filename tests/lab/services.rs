@@ -235,6 +235,17 @@ fn ipvs_goes_around() {
     });
     assert!(rules.starts_with("IP Virtual Server version 1.2.1 (size=4096)\n"), "{rules}");
     assert!(rules.contains("Name: KUBE-NODE-PORT-TCP\nType: bitmap:port\n"), "{rules}");
+    // A second way to the same pod, kept by hand.
+    let pod = kubectl.run("get pods -l app=web -o jsonpath={.items[0].status.podIP}");
+    let items = json!([
+        {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "manual"},
+            "spec": {"type": "NodePort", "ports": [{"port": 80}]}},
+        {"apiVersion": "v1", "kind": "Endpoints", "metadata": {"name": "manual"},
+            "subsets": [{"addresses": [{"ip": pod}], "ports": [{"port": 80}]}]},
+    ]);
+    kubectl.run_with("create -f -", &json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string());
+    let port = kubectl.run("get service manual -o jsonpath={.spec.ports[0].nodePort}").parse().unwrap();
+    until_names(SocketAddr::new(address.ip(), port), 1);
     let heard: Vec<String> = (0..9).map(|_| who(address).unwrap()).collect();
     assert_eq!(heard[..3].iter().collect::<BTreeSet<_>>().len(), 3, "{heard:?}");
     assert_eq!((&heard[..3], &heard[..3]), (&heard[3..6], &heard[6..]), "strictly one after the other");

@@ -25,7 +25,8 @@ async fn writes_and_reads_and_refusals() {
 
     let mut created = client.create(&config("web")).await.unwrap();
     let stale = created.clone();
-    assert_eq!(client.create(&config("web")).await.unwrap_err().reason, Reason::AlreadyExists);
+    let refused = client.try_create(&config("web")).await.unwrap_err();
+    assert_eq!((refused.error.reason, refused.maybe_done), (Reason::AlreadyExists, false), "somebody else's");
 
     created.data = Some([("colour".to_owned(), "red".to_owned())].into());
     client.update(&created).await.unwrap();
@@ -118,15 +119,15 @@ async fn a_write_whose_fate_is_unknown_is_not_done_twice() {
             object.metadata.generate_name = Some("web-".into());
         }
         fake.mute.store(true, Ordering::Relaxed);
-        let write = tokio::spawn(async move { client.create(&object).await });
+        let write = tokio::spawn(async move { client.try_create(&object).await });
         while fake.writes().is_empty() {
             tokio::task::yield_now().await;
         }
         one.kill();
         fake.mute.store(false, Ordering::Relaxed);
         let two = fake.serve_at(second);
-        let outcome = write.await.unwrap();
-        assert_eq!(outcome.unwrap_err().reason, expected, "named: {named}");
+        let failed = write.await.unwrap().unwrap_err();
+        assert_eq!((failed.error.reason, failed.maybe_done), (expected, true), "named: {named}");
         let all: Vec<ConfigMap> = fake.client(&[&two]).list("shop").await.unwrap();
         assert_eq!(all.len(), 1);
     }

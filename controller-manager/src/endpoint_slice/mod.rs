@@ -4,7 +4,7 @@
 //! collector's. Source: `pkg/controller/endpointslice` and `k8s.io/endpointslice` in Kubernetes.
 
 mod hints;
-mod plan;
+pub(crate) mod plan;
 
 use std::sync::Arc;
 

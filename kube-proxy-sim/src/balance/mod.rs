@@ -68,11 +68,6 @@ impl Balancer {
         Self { mode, affinity: Affinity::default(), servers: Arc::default() }
     }
 
-    /// How it chooses.
-    pub fn mode(&self) -> Mode {
-        self.mode
-    }
-
     /// The connections that IPVS knows of.
     pub fn servers(&self) -> &Servers {
         &self.servers

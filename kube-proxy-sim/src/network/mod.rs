@@ -127,6 +127,9 @@ impl Network {
         if !self.services.has(call.to, call.protocol) {
             return self.reach(call, call.to, false).await;
         }
+        if self.services.drops(call) {
+            return Err(Failure::Dropped(call.to));
+        }
         let mut tried = Vec::new();
         while tried.len() < TRIES {
             let Some(Found { address, is_apiserver, connection }) = self.services.choose(call, &tried) else { break };
@@ -137,8 +140,7 @@ impl Network {
                 dropped => return dropped,
             }
         }
-        let dropped = tried.is_empty() && self.services.drops(call.to, call.protocol);
-        Err(if dropped { Failure::Dropped(call.to) } else { refused })
+        Err(refused)
     }
 
     /// Connects to an address that is no Service's.

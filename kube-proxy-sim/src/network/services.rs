@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use super::Call;
 use crate::{
     balance::{self, Balancer, Connection},
-    rules::{Protocol, Table},
+    rules::{Protocol, Table, Via},
 };
 
 /// The Service that the apiservers are behind.
@@ -46,12 +46,14 @@ impl Services {
         self.table().find(to, protocol).is_some()
     }
 
-    /// Whether connections are dropped in silence: there are endpoints, but a policy keeps them from here.
-    pub fn drops(&self, to: SocketAddr, protocol: Protocol) -> bool {
+    /// Whether a connection is dropped in silence: there are endpoints, but a policy keeps them from here, or the pod is
+    /// not among those that may use the load balancer.
+    pub fn drops(&self, call: &Call) -> bool {
         let table = self.table();
-        table
-            .find(to, protocol)
-            .is_some_and(|target| target.rule.usable.any && target.rule.endpoints(target.via, true).is_empty())
+        table.find(call.to, call.protocol).is_some_and(|target| {
+            let stranger = target.via == Via::LoadBalancer && !target.rule.admits(call.from);
+            target.rule.usable.any && (stranger || target.rule.endpoints(target.via, true).is_empty())
+        })
     }
 
     /// One of the endpoints that were not tried yet.

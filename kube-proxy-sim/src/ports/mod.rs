@@ -6,9 +6,11 @@
 //! | [`wanted`] | what a node has to listen on (pure) |
 //! | [`health`] | what health checks are told |
 //! | `silence` | a port that nobody answers at |
+//! | [`udp`] | datagrams |
 
 pub mod health;
 mod silence;
+pub mod udp;
 pub mod wanted;
 
 use std::{
@@ -23,7 +25,7 @@ use kubelab_client::clock;
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, watch},
-    task::AbortHandle,
+    task::JoinHandle,
 };
 
 use self::{
@@ -34,7 +36,7 @@ use crate::{
     balance::Balancer,
     dial::Nodes,
     forward::forward,
-    rules::{PortName, Table, Via},
+    rules::{PortName, Protocol, Table, Via},
 };
 
 /// Connections at a time, over all ports; more wait to be accepted.
@@ -62,7 +64,7 @@ pub struct Shared {
 struct Open {
     purpose: Purpose,
     health: Option<watch::Sender<Health>>,
-    task: AbortHandle,
+    task: JoinHandle<()>,
 }
 
 impl Drop for Open {
@@ -103,7 +105,15 @@ impl Ports {
 
     /// Opens and closes listeners so that they are those that are wanted. Returns those that could not be opened.
     pub async fn apply(&mut self, wanted: BTreeMap<Place, Purpose>) -> Vec<Taken> {
-        self.open.retain(|place, open| wanted.get(place).is_some_and(|purpose| purpose.is_same(&open.purpose)));
+        let goes_on =
+            |place: &Place, open: &Open| wanted.get(place).is_some_and(|purpose| purpose.is_same(&open.purpose));
+        let closed: Vec<Open> =
+            self.open.extract_if(|place, open| !goes_on(place, open)).map(|(_, open)| open).collect();
+        for mut open in closed {
+            // The port is free once the task has ended, and may be wanted for something else.
+            open.task.abort();
+            let _ = (&mut open.task).await;
+        }
         let mut taken = Vec::new();
         for (place, purpose) in wanted {
             if let Some(open) = self.open.get(&place) {
@@ -128,6 +138,10 @@ impl Ports {
         let shared = self.shared.clone();
         let mut health = None;
         let task = match purpose {
+            Purpose::Forward { name, via } if place.protocol == Protocol::Udp => {
+                let socket = udp::listen(place.address, *via == Via::LoadBalancer)?;
+                tokio::spawn(udp::serve(socket, place.address, name.clone(), *via, shared))
+            }
             Purpose::Forward { name, via } => {
                 let listener = listen(place.address, *via == Via::LoadBalancer)?;
                 tokio::spawn(serve(listener, place.address, name.clone(), *via, shared))
@@ -139,7 +153,7 @@ impl Ports {
                 tokio::spawn(health::serve(listen(place.address, false)?, receiver, shared.places.clone()))
             }
         };
-        Ok(Open { purpose: purpose.clone(), health, task: task.abort_handle() })
+        Ok(Open { purpose: purpose.clone(), health, task })
     }
 }
 

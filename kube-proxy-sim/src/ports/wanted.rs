@@ -132,7 +132,7 @@ fn chosen(port: &Port, nodes: &[NodeFacts]) -> BTreeSet<String> {
 }
 
 /// A node's place in the order of a Service's nodes. With each Service it is another, and the loss of a node leaves the
-/// others where they are (rendezvous hashing).
+/// others where they are (rendezvous hashing). All proxies of a lab are the same program, and so come to the same numbers.
 fn rank(name: &PortName, node: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     (&name.namespace, &name.service, node).hash(&mut hasher);

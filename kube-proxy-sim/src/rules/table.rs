@@ -153,11 +153,6 @@ impl Table {
         Some(Target { rule: self.get(name)?, name, via })
     }
 
-    /// How many ports there are.
-    pub fn len(&self) -> usize {
-        self.services.ports.len()
-    }
-
     /// There is no rule at all.
     pub fn is_empty(&self) -> bool {
         self.services.ports.is_empty()

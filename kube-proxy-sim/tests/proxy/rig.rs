@@ -76,9 +76,18 @@ impl Node for Pods {
 
     async fn dial(&self, request: Request<Streaming<DialRequest>>) -> Result<Response<Self::DialStream>, Status> {
         let mut sent = request.into_inner();
-        let address = sent.message().await?.unwrap().address;
+        let first = sent.message().await?.unwrap();
+        let address = first.address;
         if self.dead.lock().unwrap().contains(&address) {
             return Err(Status::failed_precondition("connection refused"));
+        }
+        if first.protocol == "UDP" {
+            let answer = sent.map(move |message| {
+                let datagram = [format!("{address} got ").as_bytes(), &message?.data[2..]].concat();
+                let length = u16::try_from(datagram.len()).unwrap().to_be_bytes();
+                Ok(DialReply { data: [&length[..], &datagram].concat().into() })
+            });
+            return Ok(Response::new(answer.boxed()));
         }
         let answer = stream::once(async move {
             let mut all = format!("{address} got ").into_bytes();
@@ -134,17 +143,26 @@ impl Rig {
     }
 
     pub fn service(&self, name: &str, node_port: u16) {
-        let ports = json!([{"port": 80, "nodePort": node_port}]);
+        self.service_of(name, node_port, "TCP");
+    }
+
+    pub fn service_of(&self, name: &str, node_port: u16, protocol: &str) {
+        let ports = json!([{"port": 80, "nodePort": node_port, "protocol": protocol}]);
         let spec = json!({"type": "NodePort", "clusterIP": "10.96.0.10", "ports": ports});
         self.api.put("services", json!({"metadata": {"name": name, "namespace": "default"}, "spec": spec}));
     }
 
     /// The pods behind a service, by the last part of their addresses.
     pub fn endpoints(&self, service: &str, parts: &[u8]) {
+        self.endpoints_of(service, parts, "TCP");
+    }
+
+    pub fn endpoints_of(&self, service: &str, parts: &[u8], protocol: &str) {
         let endpoint = |part| json!({"addresses": [format!("10.244.1.{part}")], "nodeName": NODE});
         let endpoints: Vec<Value> = parts.iter().map(endpoint).collect();
         let meta = json!({"name": service, "namespace": "default", "labels": {"kubernetes.io/service-name": service}});
-        let slice = json!({"metadata": meta, "addressType": "IPv4", "ports": [{"name": "", "port": 80}], "endpoints": endpoints});
+        let slice = json!({"metadata": meta, "addressType": "IPv4", "ports": [{"name": "", "port": 80, "protocol": protocol}],
+            "endpoints": endpoints});
         self.api.put("endpointslices", slice);
     }
 

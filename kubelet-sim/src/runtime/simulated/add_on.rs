@@ -1,6 +1,10 @@
 //! Add-ons: programs of containers that talk to the API, each as its pod's service account.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, Ipv6Addr, SocketAddr},
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use futures::future::BoxFuture;
 use k8s_openapi::api::{
@@ -172,7 +176,7 @@ impl Begin {
 
 /// The network as a pod sees it: its own ports, and all else through the node's kube-proxy.
 struct PodNetwork {
-    shared: std::sync::Weak<Shared>,
+    shared: Weak<Shared>,
     pod: PodRef,
     address: IpAddr,
     proxy: Option<Proxy>,
@@ -184,16 +188,16 @@ impl PodNetwork {
         ip == IpAddr::from([127, 0, 0, 1])
             || ip == IpAddr::from([0; 4])
             || ip == self.address
-            || ip.to_string() == "::1"
+            || ip == IpAddr::V6(Ipv6Addr::LOCALHOST)
     }
 }
 
 impl Dialer for PodNetwork {
-    fn dial(&self, to: std::net::SocketAddr, protocol: Protocol) -> BoxFuture<'_, Result<DuplexStream, Failure>> {
+    fn dial(&self, to: SocketAddr, protocol: Protocol) -> BoxFuture<'_, Result<DuplexStream, Failure>> {
         Box::pin(async move {
             if self.is_own(to.ip()) {
                 let shared = self.shared.upgrade().ok_or(Failure::Unreachable)?;
-                let to = std::net::SocketAddr::new(self.address, to.port());
+                let to = SocketAddr::new(self.address, to.port());
                 let dial = Dial { to, from: Some(self.address), protocol };
                 return Simulated { shared }.dial(dial).map_err(|error| match error {
                     DialError::Refused(_) => Failure::Refused,

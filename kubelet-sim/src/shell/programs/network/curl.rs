@@ -29,6 +29,9 @@ const MAX_REDIRECTS: usize = 50;
 /// The largest file that is fetched.
 const MAX_BODY: usize = 64 << 20;
 
+/// By this much a connection that is not made in the whole time is found out before the time is over.
+const SLACK: Duration = Duration::from_millis(5);
+
 /// How a transfer fails. Source: curl's `CURLcode`.
 struct Failed {
     code: i32,
@@ -74,7 +77,7 @@ pub async fn run(call: &Call<'_>) -> Ran {
         let mut report = Report::default();
         let work = transfer(call, &options, url, &mut report);
         let done = match options.max_time {
-            Some(time) => tokio::time::timeout(time, work).await.unwrap_or_else(|_| {
+            Some(time) => tokio::time::timeout(time + SLACK, work).await.unwrap_or_else(|_| {
                 let time = time.as_millis();
                 Err(failed(28, format!("Operation timed out after {time} milliseconds with 0 bytes received")))
             }),
@@ -104,7 +107,7 @@ async fn transfer(call: &Call<'_>, options: &Options, url: &str, report: &mut Re
         })?),
     };
     let resolver = call.resolver();
-    let patience = options.connect_timeout.or(options.max_time);
+    let patience = [options.connect_timeout, options.max_time].into_iter().flatten().min();
     let sender = Sender { network: call.network(), resolver: &resolver, trust, patience };
     loop {
         report.url = url.to_string();

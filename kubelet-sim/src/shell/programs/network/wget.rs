@@ -107,7 +107,8 @@ pub async fn run(call: &Call<'_>) -> Ran {
     let Some(mut url) = Url::parse(url) else { return call.fail(format!("not an http or ftp url: {url}")).await };
     let resolver = call.resolver();
     let patience = options.timeout;
-    let sender = Sender { network: call.network(), resolver: &resolver, trust: Trust::Anybody, patience };
+    // What it waits for as a whole includes the connection.
+    let sender = Sender { network: call.network(), resolver: &resolver, trust: Trust::Anybody, patience: None };
     for _ in 0..=MAX_REDIRECTS {
         let answer = match patience {
             Some(time) => match tokio::time::timeout(time, request(call, &options, &url, &sender)).await {

@@ -46,7 +46,7 @@ pub enum Data {
 /// What arguments come to.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Parsed {
-    Options(Options),
+    Options(Box<Options>),
     Version,
     Wrong(String),
 }
@@ -154,7 +154,7 @@ pub fn parse(arguments: &[String]) -> Parsed {
             options.set(name, value);
         }
     }
-    Parsed::Options(options)
+    Parsed::Options(Box::new(options))
 }
 
 impl Options {
@@ -242,7 +242,7 @@ mod tests {
     fn options(line: &str) -> Options {
         let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
         match parse(&words) {
-            Parsed::Options(options) => options,
+            Parsed::Options(options) => *options,
             other => panic!("{line}: {other:?}"),
         }
     }
