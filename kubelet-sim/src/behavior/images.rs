@@ -2,8 +2,6 @@
 
 use std::{hash::Hasher, time::Duration};
 
-use jiff::Timestamp;
-
 use k8s_openapi::api::core::v1::Container;
 
 use super::{Behavior, Health, Listener, OnTerminate, Page, Protocol, Pull, Role, Run, usage::Usage};
@@ -196,40 +194,6 @@ pub fn userland(image: &str) -> Userland {
         Userland::Busybox
     } else {
         Userland::Gnu
-    }
-}
-
-/// What the program of an image says when it starts, in the words of the real one. Little of it, since nobody should
-/// take a simulated server for a real one.
-pub fn greeting(image: &str, now: Timestamp) -> Vec<String> {
-    let reference = Reference::parse(image);
-    let (name, version) = (reference.last_parts(1), reference.tag);
-    match name {
-        "nginx" | "nginx-unprivileged" | "hello" => {
-            let time = now.strftime("%Y/%m/%d %H:%M:%S");
-            vec![
-                "/docker-entrypoint.sh: Configuration complete; ready for start up".to_owned(),
-                format!("{time} [notice] 1#1: nginx/{version}"),
-                format!("{time} [notice] 1#1: start worker processes"),
-            ]
-        }
-        "redis" | "valkey" => {
-            vec![format!("1:M {} * Ready to accept connections tcp", now.strftime("%d %b %Y %H:%M:%S.%3f"))]
-        }
-        "postgres" | "postgresql" => {
-            let time = now.strftime("%Y-%m-%d %H:%M:%S.%3f UTC");
-            vec![format!("{time} [1] LOG:  database system is ready to accept connections")]
-        }
-        "mysql" | "mariadb" => {
-            let time = now.strftime("%Y-%m-%dT%H:%M:%S.%6fZ");
-            vec![format!("{time} 0 [System] [MY-010931] [Server] /usr/sbin/mysqld: ready for connections. Port: 3306")]
-        }
-        "hello-world" => vec![
-            String::new(),
-            "Hello from Docker!".to_owned(),
-            "This message shows that your installation appears to be working correctly.".to_owned(),
-        ],
-        _ => Vec::new(),
     }
 }
 

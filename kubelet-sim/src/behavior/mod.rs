@@ -9,6 +9,7 @@
 //! | [`foreign`], [`agnhost`] | programs that are not played, by image and words |
 //! | [`file`] | the behaviour file: rules by image and labels |
 //! | [`annotations`] | the pod's annotations, which override everything |
+//! | [`greeting`] | what it says when it starts |
 //! | [`usage`] | what it uses of CPU and memory, and when that is too much |
 //!
 //! To teach kubelab an image, add a row to [`images`]. Nothing here does I/O.
@@ -18,6 +19,7 @@ pub mod annotations;
 pub mod command;
 pub mod file;
 pub mod foreign;
+pub mod greeting;
 pub mod images;
 pub mod plain;
 pub mod usage;

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use super::{Process, Room, Shared, ending::Timer};
 use crate::{
-    behavior::{Listener, OnTerminate, Run, command, foreign::Foreign, images, plain},
+    behavior::{Listener, OnTerminate, Run, command, foreign::Foreign, greeting, images, plain},
     network,
     runtime::{Container, PodRef, console::Console, log::Log},
     shell::{
@@ -207,7 +207,7 @@ impl Shared {
         let decides = process.behavior.run == Run::Program;
         if !setup.is_played && !decides {
             if is_new && setup.command.is_empty() {
-                for line in images::greeting(&container.image, container.started_at.0) {
+                for line in greeting::lines(&container.image, container.started_at.0) {
                     console.write(Fd::Stdout, format!("{line}\n").as_bytes());
                 }
             }
