@@ -46,17 +46,17 @@ impl Component {
 /// What is wrong with flags that a process of this kind shall get besides its usual ones; nothing for kinds that are not
 /// known.
 pub fn check_flags(kind: &str, flags: impl Iterator<Item = String>) -> Result<(), String> {
-    let command = Command::new("");
+    let name = Command::new("flags");
     let command = match kind {
-        "apiserver" => kubelab_apiserver::Options::augment_args(command),
-        "scheduler" => kubelab_scheduler::Options::augment_args(command),
-        "controller-manager" => kubelab_controller_manager::Options::augment_args(command),
-        "kube-proxy" => kubelab_kube_proxy_sim::Options::augment_args(command),
+        "apiserver" => kubelab_apiserver::Options::augment_args(name),
+        "scheduler" => kubelab_scheduler::Options::augment_args(name),
+        "controller-manager" => kubelab_controller_manager::Options::augment_args(name),
+        "kube-proxy" => kubelab_kube_proxy_sim::Options::augment_args(name),
         _ => return Ok(()),
     };
     // The usual flags are not here.
     let command = command.mut_args(|argument| argument.required(false));
-    let parsed = command.try_get_matches_from(std::iter::once(kind.to_owned()).chain(flags));
+    let parsed = command.no_binary_name(true).try_get_matches_from(flags);
     parsed.map(drop).map_err(|error| {
         let text = error.render().to_string();
         let words = text.trim_start_matches("error: ").split("\n\n").next().unwrap_or_default();
