@@ -14,6 +14,7 @@
 //! | [`pod`] | what a pod needs next and how it looks (pure) |
 //! | [`probe`] | what is asked of containers, and what the answers amount to (pure) |
 //! | [`behavior`] | what a simulated container does (pure) |
+//! | [`volumes`] | what of the node's and the API's they see as files |
 //! | [`runtime`] | where containers live |
 //! | [`shell`] | the programs in them |
 //! | [`server`] | what the node serves to the lab |
@@ -32,6 +33,7 @@ pub mod probe;
 pub mod runtime;
 pub mod server;
 pub mod shell;
+pub mod volumes;
 
 use std::sync::Arc;
 

@@ -7,14 +7,18 @@
 //! | [`lease`] | the heartbeat |
 //! | [`sync`] | one look at one pod: decide, act, report |
 //! | [`start`] | starting containers: volumes, image, environment, events |
+//! | [`mount`] | volumes: where they are, and their files when somebody looks |
+//! | [`attach`] | the volumes that pods claim, and tokens |
 //! | [`end`] | the end of a pod |
 //! | [`report`] | writing a pod's status |
 //! | [`worker`] | what is kept of a pod between two looks |
 //! | [`address`] | which pod addresses are taken (pure) |
 
 pub mod address;
+mod attach;
 mod end;
 mod lease;
+mod mount;
 pub mod object;
 mod registration;
 mod report;
@@ -23,14 +27,14 @@ mod sync;
 mod worker;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     net::IpAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
 use ipnet::Ipv4Net;
-use k8s_openapi::api::core::v1::{Node as NodeObject, Pod};
+use k8s_openapi::api::core::v1::{Node as NodeObject, Pod, Service};
 use kubelab_client::{Cache, Client, Recorder, Scope, queue::Queue};
 use tokio::{
     sync::{Notify, watch},
@@ -42,6 +46,7 @@ use crate::{
     pod::admission::Allocatable,
     runtime::{PodRef, Runtime},
     server::Pods,
+    volumes::place::Places,
 };
 
 /// Pods worked on at the same time. Nothing that takes simulated time is waited for here, only the apiserver.
@@ -64,6 +69,8 @@ pub struct Config {
     pub capacity: Allocatable,
     /// Its labels beside those that every node has.
     pub labels: BTreeMap<String, String>,
+    /// Where volumes are that do not end with their pods.
+    pub places: Places,
 }
 
 /// A node. Several may live in one process.
@@ -75,6 +82,12 @@ pub struct Node {
     pods: Cache<Pod>,
     object: Cache<NodeObject>,
     object_changed: Arc<Notify>,
+    /// Counts the changes of the object.
+    changes: watch::Sender<u64>,
+    /// Watched from the first pod on.
+    services: OnceLock<Cache<Service>>,
+    /// The attached volumes that are used here, and the uids of the pods that use them.
+    in_use: Mutex<BTreeMap<String, BTreeSet<String>>>,
     queue: Queue<PodRef>,
     addresses: Mutex<Option<Pool>>,
     /// Held while a pod is let in.
@@ -94,6 +107,9 @@ impl Node {
             pods: Cache::start(&client, fields(format!("spec.nodeName={}", config.name))),
             object: Cache::start(&client, fields(format!("metadata.name={}", config.name))),
             object_changed: Arc::new(Notify::new()),
+            changes: watch::Sender::new(0),
+            services: OnceLock::new(),
+            in_use: Mutex::default(),
             queue: Queue::new("pods"),
             addresses: Mutex::new(None),
             admitting: Mutex::default(),
@@ -120,8 +136,20 @@ impl Node {
     pub async fn run(self: Arc<Self>) {
         let queue = self.queue.clone();
         self.runtime.on_change(Box::new(move |pod| queue.add(pod.clone())));
-        let changed = self.object_changed.clone();
-        self.object.on_change(move |_| changed.notify_one());
+        let node = Arc::downgrade(&self);
+        self.runtime.on_look(Arc::new(move |pod, volume| {
+            let node = node.upgrade();
+            Box::pin(async move {
+                if let Some(node) = node {
+                    node.refresh(&pod, &volume).await;
+                }
+            })
+        }));
+        let (changed, changes) = (self.object_changed.clone(), self.changes.clone());
+        self.object.on_change(move |_| {
+            changed.notify_one();
+            changes.send_modify(|count| *count += 1);
+        });
         tokio::join!(self.keep_registered(), self.keep_lease(), self.keep_pods());
     }
 

@@ -148,7 +148,7 @@ pub fn says_the_same(posted: &NodeStatus, new: &NodeStatus) -> bool {
     let own = |status: &NodeStatus| NodeStatus {
         conditions: None,
         volumes_attached: None,
-        volumes_in_use: None,
+        volumes_in_use: status.volumes_in_use.clone().filter(|volumes| !volumes.is_empty()),
         config: None,
         phase: None,
         // Written by others, or not at all.
@@ -189,6 +189,7 @@ mod tests {
             port: 10250,
             capacity: [("cpu".to_owned(), "4".parse().unwrap())].into(),
             labels: [("disk".to_owned(), "ssd".to_owned())].into(),
+            places: Default::default(),
         }
     }
 

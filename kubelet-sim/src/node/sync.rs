@@ -47,6 +47,9 @@ impl Node {
         }
         if !worker.state().met {
             let node = self.as_known_for(&pod).await;
+            if self.runtime.sandbox(&key.uid).is_some() {
+                tokio::spawn(self.clone().hold(pod.clone()));
+            }
             self.meet(&worker, &pod, &node);
         }
         let look = self.look(key, &worker, &pod);

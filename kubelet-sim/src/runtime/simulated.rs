@@ -32,7 +32,7 @@ use tokio::{
 use self::running::{Program, Setup};
 use super::{
     Attached, Container, DialError, Exit, Image, Launch, NoContainer, PodRef, Runtime, Sandbox, checkpoint::Checkpoint,
-    console::Console, http::Server, log,
+    console::Console, http::Server, log, mount::Refresh,
 };
 use crate::{
     behavior::{Behavior, OnTerminate, Protocol, annotations, images},
@@ -68,6 +68,7 @@ struct Shared {
     /// Where logs and files of containers are.
     folder: PathBuf,
     listener: OnceLock<Listener>,
+    refresh: OnceLock<Refresh>,
     state: Mutex<State>,
 }
 
@@ -132,7 +133,15 @@ impl Simulated {
         }
         let node = node.to_owned();
         let folder = folder.to_owned();
-        let shared = Shared { node, delays, checkpoint, folder, listener: OnceLock::new(), state: Mutex::new(state) };
+        let shared = Shared {
+            node,
+            delays,
+            checkpoint,
+            folder,
+            listener: OnceLock::new(),
+            refresh: OnceLock::new(),
+            state: Mutex::new(state),
+        };
         let runtime = Self { shared: Arc::new(shared) };
         runtime.adopt();
         Ok(runtime)
@@ -248,6 +257,16 @@ impl Runtime for Simulated {
         if self.shared.listener.set(listener).is_err() {
             tracing::warn!("a runtime has one listener; a second one was dropped");
         }
+    }
+
+    fn on_look(&self, refresh: Refresh) {
+        if self.shared.refresh.set(refresh).is_err() {
+            tracing::warn!("a runtime has one that brings volumes up to date; a second one was dropped");
+        }
+    }
+
+    fn volumes(&self, uid: &str) -> PathBuf {
+        self.shared.files_folder(uid).join("volumes")
     }
 
     fn check(&self, pod: &Pod) -> Vec<String> {

@@ -29,7 +29,13 @@ impl Rig {
 
     async fn start(&self, attempt: u32) -> Container {
         let container = self.pod.spec.as_ref().unwrap().containers[0].clone();
-        let launch = Launch { pod: self.pod.clone(), container, attempt, env: vec![("A".into(), "1".into())] };
+        let launch = Launch {
+            pod: self.pod.clone(),
+            container,
+            attempt,
+            env: vec![("A".into(), "1".into())],
+            mounts: Vec::new(),
+        };
         self.runtime.start(launch).await.unwrap();
         self.latest()
     }
@@ -163,6 +169,7 @@ async fn a_start_that_is_given_up_leaves_nothing() {
         container: rig.pod.spec.as_ref().unwrap().containers[0].clone(),
         attempt: 0,
         env: Vec::new(),
+        mounts: Vec::new(),
     };
     assert_eq!(rig.runtime.start(launch).await, Err("the pod's sandbox is gone".to_owned()));
 }

@@ -8,6 +8,7 @@ use kubelab_kubelet_sim::{
     options::Capacity,
     runtime::{Runtime, Simulated},
     server::{Tls, serve},
+    volumes::place::Places,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -55,6 +56,7 @@ impl Rig {
             port: 10250,
             capacity: "".parse::<Capacity>().unwrap().0,
             labels: Default::default(),
+            places: Places { host: self.folder.path().join("host"), shared: self.folder.path().join("shared") },
         };
         let executor = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let entered = executor.enter();

@@ -2,6 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
+use futures::future::BoxFuture;
 use k8s_openapi::api::core::v1::{Container as ContainerSpec, Pod};
 use kubelab_client::{Cause, clock};
 use serde::{Deserialize, Serialize};
@@ -10,7 +11,7 @@ use tokio::sync::watch;
 use super::{Process, Room, Shared, Timer};
 use crate::{
     behavior::{OnTerminate, command, images},
-    runtime::{Container, PodRef, console::Console, log::Log},
+    runtime::{Container, Mount, PodRef, console::Console, log::Log},
     shell::{
         files::Files,
         session::{self, Session},
@@ -30,8 +31,10 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 pub(super) struct Setup {
     hostname: String,
     working_dir: String,
-    /// Mount paths, and the volumes' folders below the pod's.
-    mounts: Vec<(String, String)>,
+    #[serde(default)]
+    volumes: Vec<Mount>,
+    #[serde(default)]
+    read_only: bool,
     /// What it runs, as far as that is a shell's work; empty for what the image does by itself.
     command: Vec<String>,
     stdin: bool,
@@ -40,18 +43,15 @@ pub(super) struct Setup {
 }
 
 impl Setup {
-    pub(super) fn of(pod: &Pod, spec: &ContainerSpec) -> Self {
+    pub(super) fn of(pod: &Pod, spec: &ContainerSpec, volumes: Vec<Mount>) -> Self {
         let pod_spec = pod.spec.as_ref();
         let hostname = pod_spec.and_then(|spec| spec.hostname.clone()).or_else(|| pod.metadata.name.clone());
-        let mounts = spec.volume_mounts.iter().flatten().map(|mount| {
-            let below = mount.sub_path.as_deref().unwrap_or_default();
-            let folder = crate::shell::files::normalize(&format!("/{}", mount.name), below);
-            (mount.mount_path.clone(), folder)
-        });
+        let security = spec.security_context.as_ref();
         Self {
             hostname: hostname.unwrap_or_default(),
             working_dir: spec.working_dir.clone().filter(|folder| !folder.is_empty()).unwrap_or_else(|| "/".to_owned()),
-            mounts: mounts.collect(),
+            volumes,
+            read_only: security.and_then(|security| security.read_only_root_filesystem) == Some(true),
             command: command::of(spec),
             stdin: spec.stdin == Some(true),
             stdin_once: spec.stdin_once == Some(true),
@@ -170,6 +170,19 @@ impl Shared {
         }
     }
 
+    /// The files of a container.
+    pub(super) fn files(self: &Arc<Self>, pod: &PodRef, container: &str, setup: &Setup) -> Files {
+        let root = self.files_folder(&pod.uid).join("containers").join(plain(container));
+        let (shared, pod) = (Arc::downgrade(self), pod.clone());
+        let refresh = move |volume| -> BoxFuture<'static, ()> {
+            match shared.upgrade().and_then(|shared| shared.refresh.get().cloned()) {
+                Some(refresh) => refresh(pod.clone(), volume),
+                None => Box::pin(std::future::ready(())),
+            }
+        };
+        Files::with_mounts(root, setup.volumes.clone(), setup.read_only, Box::new(refresh))
+    }
+
     /// What programs in a container see.
     pub(super) fn world(
         self: &Arc<Self>,
@@ -181,11 +194,7 @@ impl Shared {
         past: Arc<Past>,
     ) -> World {
         let setup = &process.setup;
-        let folder = self.files_folder(&pod.uid);
-        let volumes = folder.join("volumes");
-        let mounts =
-            setup.mounts.iter().map(|(path, volume)| (path.clone(), volumes.join(volume.trim_start_matches('/'))));
-        let files = Files::new(folder.join("containers").join(plain(&container.name)), mounts);
+        let files = self.files(pod, &container.name, setup);
         let hostname = &setup.hostname;
         let about = [
             ("/etc/hostname", format!("{hostname}\n")),

@@ -35,9 +35,9 @@ impl Simulated {
     }
 
     pub(super) async fn start_container(&self, launch: Launch) -> Result<(), String> {
-        let Launch { pod, container: spec, attempt, env } = launch;
+        let Launch { pod, container: spec, attempt, env, mounts } = launch;
         let behavior = Behavior::of(&pod, &spec);
-        let setup = Setup::of(&pod, &spec);
+        let setup = Setup::of(&pod, &spec, mounts);
         clock::sleep(self.delay(behavior.start_time)).await;
         let image = spec.image.unwrap_or_default();
         let started_at = clock::now_micro();

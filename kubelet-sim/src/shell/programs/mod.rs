@@ -150,6 +150,7 @@ const PROGRAMS: &[&str] = &[
 /// Runs a builtin or a program.
 pub async fn run(shell: &mut Shell, program: &str, arguments: &[String], streams: &Streams) -> Outcome {
     let name = base_name(program);
+    shell.world.files.look_for(&shell.folder, arguments).await;
     let mut call = Call { shell, name, arguments, streams };
     if name == program
         && let Some(outcome) = Box::pin(builtins::run(&mut call)).await
@@ -183,7 +184,8 @@ pub async fn run(shell: &mut Shell, program: &str, arguments: &[String], streams
 /// A script of the container's own, or nothing that is known.
 async fn unknown(call: &mut Call<'_>, program: &str) -> Outcome {
     let path = call.path(program);
-    if program.contains('/') && call.shell.world.files.about(&path).is_ok_and(|about| about.is_file()) {
+    call.shell.world.files.look_for("/", std::slice::from_ref(&path)).await;
+    if program.contains('/') && call.shell.world.files.about_target(&path).is_ok_and(|about| about.is_file()) {
         let text = call.shell.world.files.read(&path).unwrap_or_default();
         let text = String::from_utf8_lossy(&text).into_owned();
         let mut inner = call.shell.clone();
