@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use kubelab_client::clock;
 use tokio::io::DuplexStream;
 
-use super::console::Console;
+use super::{console::Console, site::Site};
 use crate::{behavior::Health, shell::streams::Fd};
 
 /// A request's body is read, so that the connection can be kept, up to this.
@@ -38,6 +38,8 @@ pub struct Server {
     pub health: Health,
     /// Where it tells of each request.
     pub console: Option<Arc<Console>>,
+    /// The files that it serves, if it is a web server.
+    pub site: Option<Arc<Site>>,
 }
 
 impl Server {
@@ -62,11 +64,15 @@ impl Server {
         let status =
             if read.is_err() { 413 } else { self.health.status(now.duration_since(self.started_at).unsigned_abs()) };
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let body = if status.is_success() {
-            self.describe(&uri, now)
-        } else {
-            format!("{} {}\n", status.as_u16(), status.canonical_reason().unwrap_or_default())
+        let own = || format!("{} {}\n", status.as_u16(), status.canonical_reason().unwrap_or_default());
+        let file = match &self.site {
+            Some(site) if status.is_success() => site.answer(&uri).await,
+            _ => None,
         };
+        let (status, kind, body) = file.unwrap_or_else(|| {
+            let body = if status.is_success() { self.describe(&uri, now) } else { own() };
+            (status, "text/plain", body.into_bytes())
+        });
         if let Some(console) = &self.console {
             // The combined format of nginx and Apache. Whoever dials comes through the node, as a port-forward does.
             let time = now.strftime("%d/%b/%Y:%H:%M:%S +0000");
@@ -76,7 +82,7 @@ impl Server {
         }
         let mut response = Response::new(Full::from(body));
         *response.status_mut() = status;
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
         Ok(response)
     }
 

@@ -7,6 +7,7 @@
 //! | [`checkpoint`] | the files that let them outlive a kubelet |
 //! | [`http`] | what a container that listens answers |
 //! | [`mount`] | what a container's file system shows of the node's |
+//! | [`site`] | the files that it serves, if it has any |
 //! | [`console`], [`log`] | what a container's program is connected to, and what is kept of what it wrote |
 
 pub mod checkpoint;
@@ -15,6 +16,7 @@ pub mod http;
 pub mod log;
 pub mod mount;
 pub mod simulated;
+pub mod site;
 
 use std::{
     net::{IpAddr, SocketAddr},

@@ -32,7 +32,7 @@ use tokio::{
 use self::running::{Program, Setup};
 use super::{
     Attached, Container, DialError, Exit, Image, Launch, NoContainer, PodRef, Runtime, Sandbox, checkpoint::Checkpoint,
-    console::Console, http::Server, log, mount::Refresh,
+    console::Console, http::Server, log, mount::Refresh, site::Site,
 };
 use crate::{
     behavior::{Behavior, OnTerminate, Protocol, annotations, images},
@@ -413,13 +413,16 @@ impl Runtime for Simulated {
             return Err(DialError::NoRoute(address));
         }
         for room in rooms {
-            let name = room.sandbox.pod.name.clone();
+            let pod = room.sandbox.pod.clone();
+            let name = pod.name.clone();
             let Some((container, process, protocol)) = room.listener(address.port()) else { continue };
             while process.connections.try_join_next().is_some() {}
             if process.connections.len() >= MAX_CONNECTIONS {
                 continue;
             }
             let (ours, mut theirs) = duplex(CONNECTION_BUFFER);
+            let root = Site::root(&container.image).filter(|_| protocol == Protocol::Http);
+            let files = root.map(|root| (self.shared.files(&pod, &container.name, &process.setup), root));
             let server = Server {
                 address,
                 name,
@@ -427,6 +430,7 @@ impl Runtime for Simulated {
                 started_at: container.started_at.0,
                 health: process.behavior.health.clone(),
                 console: process.console.clone(),
+                site: files.map(|(files, root)| Arc::new(Site::new(files, root))),
             };
             match protocol {
                 Protocol::Http => process.connections.spawn(server.serve(theirs)),
