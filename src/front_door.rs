@@ -1,8 +1,10 @@
 //! The lab's one stable address: a TCP balancer over the live apiservers. TLS passes through it untouched, so clients
 //! still see an apiserver's own certificate and apiservers still see the client's.
 //!
-//! Each apiserver is asked for its place in the raft group twice a second. One that does not answer within a second
-//! (dead, paused, cut off) gets no new connections, and those it has are closed, so that clients reconnect elsewhere.
+//! Each apiserver is asked for its place in the raft group twice a second. New connections go to the one that leads, where
+//! a write needs one hop less than on the others, and a read half of its messages; so they see each other's writes at once,
+//! too. One that does not answer within a second (dead, paused, cut off) gets no new connections, and those it has are
+//! closed, so that clients reconnect elsewhere.
 
 use std::{
     collections::BTreeMap,
@@ -45,6 +47,12 @@ struct Backend {
     name: String,
     address: String,
     member: watch::Sender<Membership>,
+}
+
+impl Backend {
+    fn leads(&self) -> bool {
+        self.member.borrow().as_ref().is_some_and(|member| member.leader == member.id)
+    }
 }
 
 /// The files that prove to apiservers who asks.
@@ -141,12 +149,14 @@ async fn carry(mut client: TcpStream, backends: &Backends, turn: &AtomicUsize) {
     }
 }
 
-/// A connection to the next live apiserver; to any that accepts one while none is known to live.
+/// A connection to the apiserver that leads; to the others in turn while none does, or it refuses.
 async fn connect(backends: &Backends, turn: &AtomicUsize) -> Option<(TcpStream, watch::Receiver<Membership>)> {
     let first = turn.fetch_add(1, Ordering::Relaxed);
     let count = backends.0.len();
-    let in_turn = || (0..count).map(|i| &backends.0[(first + i) % count]);
-    for live in in_turn().filter(|backend| backend.member.borrow().is_some()) {
+    let in_turn = (0..count).map(|i| &backends.0[(first + i) % count]);
+    let mut live: Vec<_> = in_turn.filter(|backend| backend.member.borrow().is_some()).collect();
+    live.sort_by_key(|backend| !backend.leads());
+    for live in live {
         if let Ok(Ok(stream)) = time::timeout(PROBE_TIMEOUT, TcpStream::connect(&live.address)).await {
             return Some((stream, live.member.subscribe()));
         }

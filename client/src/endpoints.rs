@@ -31,8 +31,9 @@ const STREAM_WINDOW: u32 = 1 << 20;
 /// filled to half of that, and requests never wait behind them.
 const WATCHES_A_CONNECTION: usize = 50;
 
-/// All requests of a process go to one healthy apiserver, picked at random at the start, so that what it reads comes from
-/// one replica; only when that one fails does the process move on to the next.
+/// All requests of a process go to one healthy apiserver, at first to the first, which leads a new store (a follower would
+/// pass each write on to it). So what the process reads comes from one replica; only when that one fails does it move on to
+/// the next.
 pub(crate) struct Endpoints {
     all: Vec<Server>,
     current: AtomicUsize,
@@ -77,8 +78,7 @@ impl Endpoints {
         if all.is_empty() {
             return Err(configuration("--apiservers: at least one address is needed"));
         }
-        let current = AtomicUsize::new(rand::random_range(0..all.len()));
-        Ok(Self { all, current, last_failure: Mutex::default() })
+        Ok(Self { all, current: AtomicUsize::new(0), last_failure: Mutex::default() })
     }
 
     pub(crate) fn len(&self) -> usize {

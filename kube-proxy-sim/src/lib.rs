@@ -29,22 +29,44 @@ pub mod rules;
 
 use std::sync::Arc;
 
-use kubelab_client::{Client, process::Process};
+use futures::{StreamExt, stream::FuturesUnordered};
+use kubelab_client::{
+    Client,
+    process::{self, Pages, Process},
+};
 
 pub use options::Options;
 
-use crate::{dial::Nodes, proxy::Proxy};
+use crate::{
+    dial::Nodes,
+    proxy::{Mirrors, Proxy},
+};
 
-/// Runs a proxy until SIGTERM.
+/// Runs the proxies of one node, or of many, until SIGTERM.
 pub async fn run(options: Options) -> anyhow::Result<()> {
     options.process.start();
     let client = Client::new(&options.connection)?.with_agent("kube-proxy");
-    let nodes = Nodes::new(&client, &options.connection)?;
-    let proxy = Arc::new(Proxy::new(client, options.config(), nodes));
-    let (ready, pages) = (proxy.ready(), proxy.pages());
+    let nodes = Arc::new(Nodes::new(&client, &options.connection)?);
+    let mirrors = Mirrors::start(&client);
+    let new = |config| Arc::new(Proxy::new(&client, config, &mirrors, nodes.clone()));
+    let proxies: Vec<_> = options.nodes.into_iter().map(new).collect();
+    let ready = process::all(proxies.iter().map(|proxy| proxy.ready()).collect());
+    let mut running: FuturesUnordered<_> = proxies.iter().map(|proxy| proxy.clone().run()).collect();
     tokio::select! {
-        () = proxy.run() => Ok(()),
-        served = options.process.serve_health_and(ready, pages) => Ok(served?),
+        Some(()) = running.next() => Ok(()),
+        served = options.process.serve_health_and(ready, pages(proxies)) => Ok(served?),
         () = Process::shutdown() => Ok(()),
     }
+}
+
+/// `/rules/NODE`: a node's rules; `/rules`: those of the only node, or of the first.
+fn pages(proxies: Vec<Arc<Proxy>>) -> Pages {
+    Arc::new(move |path| {
+        let node = path.strip_prefix("/rules")?;
+        let proxy = match node.strip_prefix('/') {
+            None if node.is_empty() => proxies.first(),
+            name => proxies.iter().find(|proxy| Some(proxy.node()) == name),
+        };
+        proxy.map(|proxy| proxy.rules())
+    })
 }

@@ -1,7 +1,5 @@
 //! The process's flags.
 
-use std::net::IpAddr;
-
 use clap::Args;
 use kubelab_client::process::{Connection, Process};
 
@@ -16,17 +14,14 @@ pub struct Options {
     /// What every process has.
     #[command(flatten)]
     pub process: Process,
-    /// The node's name
-    #[arg(long)]
-    pub node: String,
-    /// The node's address, where node ports are opened
-    #[arg(long, default_value = "127.0.0.1")]
-    pub node_ip: IpAddr,
+    /// A node and its address, where node ports are opened: node-1=127.0.0.1. May be given again: one process can serve
+    /// many nodes
+    #[arg(long = "node", required = true, value_parser = config)]
+    pub nodes: Vec<proxy::Config>,
 }
 
-impl Options {
-    /// The proxy that these flags describe.
-    pub fn config(&self) -> proxy::Config {
-        proxy::Config { node: self.node.clone(), ip: self.node_ip }
-    }
+fn config(text: &str) -> Result<proxy::Config, String> {
+    let (node, ip) = text.split_once('=').ok_or_else(|| format!("{text:?} is not of the form NAME=ADDRESS"))?;
+    let ip = ip.parse().map_err(|_| format!("{ip:?} is no IP address"))?;
+    Ok(proxy::Config { node: node.to_owned(), ip })
 }

@@ -30,7 +30,7 @@ pub struct Ports {
 struct Shared {
     table: watch::Receiver<Arc<Table>>,
     affinity: Affinity,
-    nodes: Nodes,
+    nodes: Arc<Nodes>,
     places: Arc<tokio::sync::Semaphore>,
 }
 
@@ -59,7 +59,7 @@ pub struct Taken {
 
 impl Ports {
     /// No port is open yet.
-    pub fn new(ip: IpAddr, table: watch::Receiver<Arc<Table>>, nodes: Nodes) -> Self {
+    pub fn new(ip: IpAddr, table: watch::Receiver<Arc<Table>>, nodes: Arc<Nodes>) -> Self {
         let places = Arc::new(tokio::sync::Semaphore::new(MAX_CONNECTIONS));
         let shared = Shared { table, affinity: Affinity::default(), nodes, places };
         Self { ip, shared: Arc::new(shared), open: HashMap::new() }

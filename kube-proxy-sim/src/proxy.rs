@@ -3,7 +3,7 @@
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice};
-use kubelab_client::{Cache, Client, Recorder, Scope, clock, process::Pages, recorder::Kind};
+use kubelab_client::{Cache, Client, Recorder, Scope, clock, recorder::Kind};
 use tokio::sync::{Mutex, Notify, watch};
 
 use crate::{
@@ -28,12 +28,25 @@ pub struct Config {
     pub ip: IpAddr,
 }
 
+/// What is known of the cluster's services, once for all nodes of the process.
+#[derive(Clone)]
+pub struct Mirrors {
+    services: Cache<Service>,
+    slices: Cache<EndpointSlice>,
+}
+
+impl Mirrors {
+    /// Begins to watch.
+    pub fn start(client: &Client) -> Self {
+        Self { services: Cache::start(client, Scope::default()), slices: Cache::start(client, Scope::default()) }
+    }
+}
+
 /// A node's service proxy.
 pub struct Proxy {
     config: Config,
     recorder: Recorder,
-    services: Cache<Service>,
-    slices: Cache<EndpointSlice>,
+    mirrors: Mirrors,
     changed: Arc<Notify>,
     table: watch::Sender<Arc<Table>>,
     ports: Mutex<Ports>,
@@ -42,12 +55,11 @@ pub struct Proxy {
 
 impl Proxy {
     /// A proxy that does nothing until it is run.
-    pub fn new(client: Client, config: Config, nodes: Nodes) -> Self {
+    pub fn new(client: &Client, config: Config, mirrors: &Mirrors, nodes: Arc<Nodes>) -> Self {
         let table = watch::Sender::new(Arc::new(Table::default()));
         Self {
-            recorder: Recorder::new(&client, "kube-proxy", &config.node),
-            services: Cache::start(&client, Scope::default()),
-            slices: Cache::start(&client, Scope::default()),
+            recorder: Recorder::new(client, "kube-proxy", &config.node),
+            mirrors: mirrors.clone(),
             changed: Arc::new(Notify::new()),
             ports: Mutex::new(Ports::new(config.ip, table.subscribe(), nodes)),
             table,
@@ -61,22 +73,27 @@ impl Proxy {
         self.ready.subscribe()
     }
 
-    /// The rules, as a page.
-    pub fn pages(&self) -> Pages {
-        let table = self.table.subscribe();
-        Arc::new(move |path| (path == "/rules").then(|| iptables::save(&table.borrow())))
+    /// Whose proxy it is.
+    pub fn node(&self) -> &str {
+        &self.config.node
+    }
+
+    /// The rules, as `iptables-save` would print them.
+    pub fn rules(&self) -> String {
+        iptables::save(&self.table.borrow())
     }
 
     /// Runs until dropped.
     pub async fn run(self: Arc<Self>) {
         let mut ports = self.ports.lock().await;
-        tokio::join!(self.services.synced(), self.slices.synced(), ports.synced());
+        let Mirrors { services, slices } = &self.mirrors;
+        tokio::join!(services.synced(), slices.synced(), ports.synced());
         let changed = self.changed.clone();
-        self.services.on_change(move |_| changed.notify_one());
+        services.on_change(move |_| changed.notify_one());
         let changed = self.changed.clone();
-        self.slices.on_change(move |_| changed.notify_one());
+        slices.on_change(move |_| changed.notify_one());
         loop {
-            let table = Arc::new(rules::table(&self.config.node, &self.services.list(), &self.slices.list()));
+            let table = Arc::new(rules::table(&self.config.node, &services.list(), &slices.list()));
             METRICS.syncs.inc();
             METRICS.rules.set(i64::try_from(table.0.len()).unwrap_or(i64::MAX));
             self.table.send_replace(table.clone());
@@ -94,7 +111,7 @@ impl Proxy {
 
     fn tell(&self, taken: &Taken) {
         tracing::warn!(%taken, "a node port is not open");
-        if let Some(service) = self.services.get(&taken.name.namespace, &taken.name.service) {
+        if let Some(service) = self.mirrors.services.get(&taken.name.namespace, &taken.name.service) {
             self.recorder.event(&*service, Kind::Warning, "FailedToOpenNodePort", taken.to_string());
         }
     }

@@ -35,39 +35,62 @@ pub mod server;
 pub mod shell;
 pub mod volumes;
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 use anyhow::Context;
-use kubelab_client::{Client, process::Process};
+use futures::{StreamExt, stream::FuturesUnordered};
+use kubelab_client::{
+    Client,
+    process::{self, Process},
+};
 use tokio::net::TcpListener;
 
 pub use options::Options;
 
 use crate::{
     node::Node,
+    options::Host,
     runtime::{Runtime, Simulated},
 };
 
-/// Runs a node until SIGTERM. Its containers stay, for the next run to go on with.
+/// Runs one node, or many, until SIGTERM. Their containers stay, for the next run to go on with.
 pub async fn run(options: Options) -> anyhow::Result<()> {
     options.process.start();
-    let client = Client::new(&options.connection)?;
-    let folder = options.data_dir.display();
-    let runtime = Simulated::open(&options.node, &options.data_dir, options.delays)
-        .with_context(|| format!("cannot use {folder} for the node's state: give another --data-dir"))?;
-    let runtime: Arc<dyn Runtime> = Arc::new(runtime);
-    let listener = TcpListener::bind(options.listen)
-        .await
-        .with_context(|| format!("cannot listen on {}: give a free port with --listen", options.listen))?;
-    let (certificate, key) = options.serving_identity();
-    let tls = server::Tls::load(&options.connection, certificate, key)?;
-    let node = Node::new(client, options.config(listener.local_addr()?.port()), runtime.clone());
-    let ready = node.ready();
-    let pods = node.pods();
+    let mut nodes = FuturesUnordered::new();
+    let mut ready = Vec::new();
+    for host in options.hosts()? {
+        let (node, serving) = start(&options, &host).await.with_context(|| host.name.clone())?;
+        ready.push(node.ready());
+        nodes.push(async move {
+            tokio::select! {
+                () = node.run() => Ok(()),
+                served = serving => served,
+            }
+        });
+    }
     tokio::select! {
-        () = node.run() => Ok(()),
-        served = server::serve(listener, tls, runtime, pods) => served,
-        served = options.process.serve_health(ready) => Ok(served?),
+        Some(ended) = nodes.next() => ended,
+        served = options.process.serve_health(process::all(ready)) => Ok(served?),
         () = Process::shutdown() => Ok(()),
     }
+}
+
+/// A node, and what it serves, each of which runs as long as it is awaited.
+async fn start(
+    options: &Options,
+    host: &Host,
+) -> anyhow::Result<(Arc<Node>, impl Future<Output = anyhow::Result<()>> + use<>)> {
+    let client = Client::new(&host.connection)?;
+    let folder = host.data_dir.display();
+    let runtime = Simulated::open(&host.name, &host.data_dir, options.delays)
+        .with_context(|| format!("cannot use {folder} for the node's state: give another --data-dir"))?;
+    let runtime: Arc<dyn Runtime> = Arc::new(runtime);
+    let listen = SocketAddr::new(host.ip, options.port);
+    let listener = TcpListener::bind(listen)
+        .await
+        .with_context(|| format!("cannot listen on {listen}: give a free port with --port"))?;
+    let tls = server::Tls::load(&host.connection, &host.tls_certificate, &host.tls_key)?;
+    let node = Node::new(client, options.config(host, listener.local_addr()?.port()), runtime.clone());
+    let pods = node.pods();
+    Ok((node, server::serve(listener, tls, runtime, pods)))
 }

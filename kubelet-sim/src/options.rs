@@ -1,11 +1,6 @@
 //! The process's flags.
 
-use std::{
-    collections::BTreeMap,
-    net::{IpAddr, SocketAddr},
-    path::{Path, PathBuf},
-    str::FromStr,
-};
+use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, str::FromStr};
 
 use clap::Args;
 use kubelab_api::Quantity;
@@ -22,15 +17,13 @@ pub struct Options {
     /// What every process has.
     #[command(flatten)]
     pub process: Process,
-    /// The node's name
-    #[arg(long)]
-    pub node: String,
-    /// The node's address
-    #[arg(long, default_value = "127.0.0.1")]
-    pub node_ip: IpAddr,
-    /// Where the node is served to kube-proxies and apiservers (gRPC); port 0 takes any free one
-    #[arg(long, default_value = "127.0.0.1:0")]
-    pub listen: SocketAddr,
+    /// A node and its address: node-1=127.0.0.1. May be given again: one process can be many nodes; in the paths of
+    /// certificates, keys and --data-dir, `{node}` then stands for the node's name
+    #[arg(long = "node", required = true, value_parser = place)]
+    pub nodes: Vec<(String, IpAddr)>,
+    /// Where each node is served to kube-proxies and apiservers (gRPC), on its address; 0 takes any free one
+    #[arg(long, default_value_t = 10250)]
+    pub port: u16,
     /// The certificate to serve with (PEM), valid for the node's name; the client certificate by default
     #[arg(long, requires = "tls_key")]
     pub tls_certificate: Option<PathBuf>,
@@ -55,17 +48,41 @@ pub struct Options {
 }
 
 impl Options {
-    /// The certificate to serve with, and its key.
-    pub fn serving_identity(&self) -> (&Path, &Path) {
-        let certificate = self.tls_certificate.as_ref().unwrap_or(&self.connection.client_certificate);
-        (certificate, self.tls_key.as_ref().unwrap_or(&self.connection.client_key))
+    /// The nodes that these flags describe.
+    pub fn hosts(&self) -> Result<Vec<Host>, SharedPath> {
+        let Self { connection, tls_certificate, tls_key, data_dir, .. } = self;
+        if self.nodes.len() > 1 {
+            for (flag, path) in [
+                ("--client-certificate", &connection.client_certificate),
+                ("--client-key", &connection.client_key),
+                ("--data-dir", data_dir),
+            ] {
+                if !path.to_string_lossy().contains(NODE) {
+                    return Err(SharedPath { flag, path: path.clone() });
+                }
+            }
+        }
+        let host = |(name, ip): &(String, IpAddr)| {
+            let own = |path: &PathBuf| PathBuf::from(path.to_string_lossy().replace(NODE, name));
+            let client_certificate = own(&connection.client_certificate);
+            let client_key = own(&connection.client_key);
+            Host {
+                name: name.clone(),
+                ip: *ip,
+                tls_certificate: tls_certificate.as_ref().map_or_else(|| client_certificate.clone(), own),
+                tls_key: tls_key.as_ref().map_or_else(|| client_key.clone(), own),
+                connection: Connection { client_certificate, client_key, ..connection.clone() },
+                data_dir: own(data_dir),
+            }
+        };
+        Ok(self.nodes.iter().map(host).collect())
     }
 
-    /// The node that these flags describe.
-    pub fn config(&self, port: u16) -> node::Config {
+    /// What this node is, served at a port.
+    pub fn config(&self, host: &Host, port: u16) -> node::Config {
         node::Config {
-            name: self.node.clone(),
-            ip: self.node_ip,
+            name: host.name.clone(),
+            ip: host.ip,
             port,
             capacity: self.capacity.0.clone(),
             labels: self.node_labels.iter().cloned().collect(),
@@ -75,6 +92,36 @@ impl Options {
             },
         }
     }
+}
+
+/// Stands for a node's name in paths.
+const NODE: &str = "{node}";
+
+/// One node of the process.
+#[derive(Clone, Debug)]
+pub struct Host {
+    /// Its name.
+    pub name: String,
+    /// Its address.
+    pub ip: IpAddr,
+    /// How it reaches the apiservers, as itself.
+    pub connection: Connection,
+    /// The certificate that it serves with (PEM).
+    pub tls_certificate: PathBuf,
+    /// Its key (PEM).
+    pub tls_key: PathBuf,
+    /// Where it keeps its containers' state.
+    pub data_dir: PathBuf,
+}
+
+/// Several nodes would share what each needs for itself.
+#[derive(Debug, thiserror::Error)]
+#[error("{flag} {} is one for several nodes: write {NODE} into it, where each node's name goes", path.display())]
+pub struct SharedPath {
+    /// Which flag.
+    pub flag: &'static str,
+    /// What it says.
+    pub path: PathBuf,
 }
 
 /// What a node has, by resource.
@@ -102,6 +149,12 @@ impl FromStr for Capacity {
     }
 }
 
+fn place(text: &str) -> Result<(String, IpAddr), String> {
+    let (name, ip) = text.split_once('=').ok_or_else(|| format!("{text:?} is not of the form NAME=ADDRESS"))?;
+    let ip = ip.parse().map_err(|_| format!("{ip:?} is no IP address"))?;
+    Ok((name.to_owned(), ip))
+}
+
 fn label(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or_else(|| format!("{text:?} is not of the form key=value"))?;
     Ok((key.to_owned(), value.to_owned()))
@@ -116,6 +169,7 @@ fn factor(text: &str) -> Result<f64, String> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]
@@ -127,6 +181,35 @@ mod tests {
         for bad in ["cpu", "cpu=lots", "cpu=-1"] {
             assert!(cpu(bad).is_err(), "{bad}");
         }
+    }
+
+    #[derive(clap::Parser)]
+    struct Program {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    fn hosts(flags: &[&str]) -> Result<Vec<Host>, String> {
+        let usual = ["kubelet-sim", "--name=k", "--metrics-listen=127.0.0.1:0", "--apiservers=https://a"];
+        let usual = usual.into_iter().chain(["--certificate-authority=ca.crt"]);
+        let program = <Program as clap::Parser>::try_parse_from(usual.chain(flags.iter().copied()));
+        let hosts = program.map_err(|error| error.to_string())?.options.hosts();
+        hosts.map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn one_process_can_be_many_nodes() {
+        let own = ["--client-certificate={node}.crt", "--client-key={node}.key", "--data-dir=/lab/{node}"];
+        let many = hosts(&[&["--node=a=127.0.0.1", "--node=b=127.0.0.2"], &own[..]].concat()).unwrap();
+        let seen: Vec<_> = many.iter().map(|host| (host.ip.to_string(), host.tls_key.to_str().unwrap())).collect();
+        assert_eq!(seen, [("127.0.0.1".to_owned(), "a.key"), ("127.0.0.2".to_owned(), "b.key")]);
+        assert_eq!(many[1].data_dir, PathBuf::from("/lab/b"));
+
+        let shared = ["--client-certificate=x.crt", "--client-key=x.key", "--data-dir=/lab"];
+        assert!(hosts(&[&["--node=a=127.0.0.1"], &shared[..]].concat()).is_ok(), "one node needs no placeholder");
+        let error = hosts(&[&["--node=a=127.0.0.1", "--node=b=127.0.0.2"], &shared[..]].concat()).unwrap_err();
+        assert!(error.contains("write {node} into it"), "{error}");
+        assert!(hosts(&[&["--node=a"], &shared[..]].concat()).unwrap_err().contains("NAME=ADDRESS"));
     }
 
     #[test]

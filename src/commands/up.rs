@@ -46,6 +46,9 @@ pub struct Up {
     /// How many nodes [default: 3]
     #[arg(long)]
     nodes: Option<u16>,
+    /// How many nodes share a kubelet's process, and a kube-proxy's: more of them make a large lab cheap [default: 1]
+    #[arg(long)]
+    nodes_per_process: Option<u16>,
     /// Where the front door listens on 127.0.0.1 [default: 6443]
     #[arg(long)]
     port: Option<u16>,
@@ -87,6 +90,7 @@ impl Up {
             schedulers: self.schedulers,
             controller_managers: self.controller_managers,
             nodes: self.nodes,
+            nodes_per_process: self.nodes_per_process,
         }
     }
 

@@ -45,7 +45,7 @@ impl Kind {
 }
 
 /// One process of the lab.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Component {
     /// `apiserver-1`, `kubelet-3`.
     pub name: String,
@@ -55,6 +55,8 @@ pub struct Component {
     pub flags: Vec<String>,
     /// Where it answers /readyz, or for an apiserver the API.
     pub address: SocketAddr,
+    /// The numbers of the nodes that it is, or serves.
+    pub nodes: Vec<u16>,
 }
 
 /// The names under which any apiserver is reached.
@@ -80,6 +82,12 @@ pub fn revoke_server_certificates(spec: &Spec, pki: &Pki) -> anyhow::Result<()> 
     let apiservers = (1..=spec.apiservers).map(|id| format!("apiserver-{id}"));
     let nodes = spec.nodes.iter().map(|number| format!("node-{number}"));
     apiservers.chain(nodes).try_for_each(|name| pki.remove(&name))
+}
+
+/// Out of which network each node has a /24 for its pods: one that gives 256 where that is enough, as most clusters have
+/// it, else one that gives 4096.
+fn cluster_cidr(spec: &Spec) -> &'static str {
+    if spec.nodes.iter().all(|node| *node < 256) { "10.244.0.0/16" } else { "10.240.0.0/12" }
 }
 
 /// The same for all but the nodes. The apiservers are reached under their names, the service's, localhost, and at the
@@ -139,6 +147,7 @@ pub fn components(spec: &Spec, layout: &Layout, pki: &Pki, addresses: &Addresses
                     ("--cluster-signing-cert-file", text(&pki.authority())?),
                     ("--cluster-signing-key-file", text(&pki.authority_key())?),
                     ("--load-balancer-pool", spec.subnet.load_balancers()),
+                    ("--cluster-cidr", cluster_cidr(spec).to_owned()),
                 ],
                 Kind::Scheduler if layout.scheduler_config().exists() => {
                     vec![("--config", text(&layout.scheduler_config())?)]
@@ -151,8 +160,8 @@ pub fn components(spec: &Spec, layout: &Layout, pki: &Pki, addresses: &Addresses
             all.push(process);
         }
     }
-    for number in &spec.nodes {
-        all.extend(node(spec, *number, layout, pki, addresses)?);
+    for number in spec.groups() {
+        all.extend(group(spec, number, layout, pki, addresses)?);
     }
     Ok(all)
 }
@@ -182,44 +191,44 @@ fn apiserver(spec: &Spec, id: u16, layout: &Layout, pki: &Pki, addresses: &Addre
         flags.push(format!("--audit-log-path={}", text(&layout.audit_log_of(&name))?));
     }
     flags.extend(spec.extra_flags(Kind::Apiserver.command()));
-    Ok(Component { name, kind: Kind::Apiserver, flags, address: addresses.apiservers[index] })
+    Ok(Component { name, kind: Kind::Apiserver, flags, address: addresses.apiservers[index], nodes: Vec::new() })
 }
 
-/// The two processes of a node.
-pub fn node(
+/// The two processes of a group of nodes; none if it has no nodes.
+pub fn group(
     spec: &Spec,
     number: u16,
     layout: &Layout,
     pki: &Pki,
     addresses: &Addresses,
-) -> anyhow::Result<[Component; 2]> {
-    let node = format!("node-{number}");
-    let ip = spec.subnet.node(number);
-    issue_node_certificate(pki, &node, ip)?;
-    let place = [("--node", node.clone()), ("--node-ip", ip.to_string())];
-    let mut kubelet = place.to_vec();
-    kubelet.push(("--listen", SocketAddr::new(ip, KUBELET_PORT).to_string()));
-    kubelet.push(("--data-dir", text(&layout.state_of(&node))?));
-    Ok([
-        component(
-            Kind::KubeletSim,
-            format!("kubelet-{number}"),
-            &node,
-            pki,
-            addresses,
-            SocketAddr::new(ip, KUBELET_HEALTH_PORT),
-            kubelet,
-        )?,
-        component(
-            Kind::KubeProxySim,
-            format!("kube-proxy-{number}"),
-            "kube-proxy",
-            pki,
-            addresses,
-            SocketAddr::new(ip, KUBE_PROXY_HEALTH_PORT),
-            place.to_vec(),
-        )?,
-    ])
+) -> anyhow::Result<Vec<Component>> {
+    let nodes = spec.members(number);
+    let Some(first) = nodes.first() else { return Ok(Vec::new()) };
+    let mut places = Vec::new();
+    for number in &nodes {
+        let (node, ip) = (format!("node-{number}"), spec.subnet.node(*number));
+        issue_node_certificate(pki, &node, ip)?;
+        places.push(("--node", format!("{node}={ip}")));
+    }
+    let mut kubelet = places.clone();
+    kubelet.push(("--port", KUBELET_PORT.to_string()));
+    kubelet.push(("--data-dir", text(&layout.state_of("{node}"))?));
+    let at = |port| SocketAddr::new(spec.subnet.node(*first), port);
+    let [kubelet_name, proxy_name] = node_processes(spec, number);
+    let processes = [
+        component(Kind::KubeletSim, kubelet_name, "{node}", pki, addresses, at(KUBELET_HEALTH_PORT), kubelet)?,
+        component(Kind::KubeProxySim, proxy_name, "kube-proxy", pki, addresses, at(KUBE_PROXY_HEALTH_PORT), places)?,
+    ];
+    Ok(processes.map(|process| Component { nodes: nodes.clone(), ..process }).into())
+}
+
+/// What the processes of a group of nodes are called.
+pub fn node_processes(spec: &Spec, group: u16) -> [String; 2] {
+    let number = group + 1;
+    match spec.nodes_per_process {
+        1 => [format!("kubelet-{number}"), format!("kube-proxy-{number}")],
+        _ => [format!("kubelets-{number}"), format!("kube-proxies-{number}")],
+    }
 }
 
 fn component(
@@ -240,7 +249,7 @@ fn component(
         ("--client-key", text(&pki.key(certificate))?),
     ]);
     flags.extend(more.into_iter().map(|(flag, value)| format!("{flag}={value}")));
-    Ok(Component { name, kind, flags, address })
+    Ok(Component { name, kind, flags, address, nodes: Vec::new() })
 }
 
 fn flags<const N: usize>(flags: [(&str, String); N]) -> Vec<String> {

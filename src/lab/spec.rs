@@ -1,9 +1,16 @@
 //! What a lab consists of.
 
+use std::collections::BTreeSet;
+
 use anyhow::bail;
 use serde::{Deserialize, Serialize};
 
 use super::addresses::Subnet;
+
+/// The most nodes of a lab, so that their addresses and those of their pods do not run out.
+const NODES: usize = 4000;
+/// The most groups of nodes, a kubelet's and a kube-proxy's process each.
+const GROUPS: usize = 250;
 
 /// The processes that take more flags, by their subcommands.
 const CONFIGURABLE: [&str; 3] = ["apiserver", "scheduler", "controller-manager"];
@@ -23,6 +30,9 @@ pub struct Spec {
     pub controller_managers: u16,
     /// The numbers of the nodes: 1 is `node-1`.
     pub nodes: Vec<u16>,
+    /// How many nodes share a kubelet's process, and a kube-proxy's.
+    #[serde(default = "one")]
+    pub nodes_per_process: u16,
     /// Where its processes listen.
     pub subnet: Subnet,
     /// More flags for the processes of the control plane, each `KIND.FLAG=VALUE`.
@@ -43,6 +53,12 @@ pub struct Wish {
     pub controller_managers: Option<u16>,
     /// `--nodes`
     pub nodes: Option<u16>,
+    /// `--nodes-per-process`
+    pub nodes_per_process: Option<u16>,
+}
+
+fn one() -> u16 {
+    1
 }
 
 impl Wish {
@@ -58,6 +74,7 @@ impl Wish {
             schedulers: self.schedulers.unwrap_or(1),
             controller_managers: self.controller_managers.unwrap_or(1),
             nodes: (1..=self.nodes.unwrap_or(3)).collect(),
+            nodes_per_process: self.nodes_per_process.unwrap_or(1),
             subnet: Subnet::random(),
             extra_config: Vec::new(),
         };
@@ -77,6 +94,7 @@ impl Wish {
         spec.port = self.port.unwrap_or(spec.port);
         spec.schedulers = self.schedulers.unwrap_or(spec.schedulers);
         spec.controller_managers = self.controller_managers.unwrap_or(spec.controller_managers);
+        spec.nodes_per_process = self.nodes_per_process.unwrap_or(spec.nodes_per_process);
         match self.nodes.map(usize::from) {
             Some(wanted) if wanted < spec.nodes.len() => bail!(
                 "this lab has {} nodes; take some away with `kubelab remove node` once it is up",
@@ -103,8 +121,20 @@ impl Spec {
         {
             bail!("--schedulers and --controller-managers must each be between 1 and 9");
         }
-        if self.nodes.len() > 250 {
-            bail!("--nodes must be at most 250, a process pair each; not {}", self.nodes.len());
+        if self.nodes.len() > NODES {
+            bail!("--nodes must be at most {NODES}; not {}", self.nodes.len());
+        }
+        if self.nodes_per_process == 0 {
+            bail!("--nodes-per-process must be at least 1");
+        }
+        let groups = self.groups().count();
+        if groups > GROUPS {
+            bail!(
+                "{} nodes would be {groups} processes of kubelets and as many of kube-proxies, and {GROUPS} is the most: \
+                 let some share one with --nodes-per-process, such as {}",
+                self.nodes.len(),
+                self.nodes.len().div_ceil(4).clamp(2, 250)
+            );
         }
         Ok(())
     }
@@ -129,6 +159,21 @@ impl Spec {
     pub fn extra_flags(&self, kind: &str) -> impl Iterator<Item = String> {
         let own = self.extra_config.iter().filter_map(move |setting| setting.strip_prefix(kind)?.strip_prefix('.'));
         own.map(|flag| format!("--{flag}"))
+    }
+
+    /// The group of a node: those in one share their processes.
+    pub fn group(&self, node: u16) -> u16 {
+        node.saturating_sub(1) / self.nodes_per_process.max(1)
+    }
+
+    /// The groups that have nodes.
+    pub fn groups(&self) -> impl Iterator<Item = u16> {
+        self.nodes.iter().map(|node| self.group(*node)).collect::<BTreeSet<_>>().into_iter()
+    }
+
+    /// The nodes of a group.
+    pub fn members(&self, group: u16) -> Vec<u16> {
+        self.nodes.iter().copied().filter(|node| self.group(*node) == group).collect()
     }
 
     /// Takes in one more node, under a number that was not used by the present ones, and says which.
@@ -170,10 +215,24 @@ mod tests {
     }
 
     #[test]
+    fn nodes_share_processes() {
+        let wish = Wish { nodes: Some(5), nodes_per_process: Some(2), ..Wish::default() };
+        let mut spec = wish.create("lab").unwrap();
+        let groups = |spec: &Spec| spec.groups().map(|group| spec.members(group)).collect::<Vec<_>>();
+        assert_eq!(groups(&spec), [vec![1, 2], vec![3, 4], vec![5]]);
+        spec.add_node().unwrap();
+        spec.nodes.retain(|node| ![3, 4].contains(node));
+        assert_eq!(groups(&spec), [[1, 2], [5, 6]]);
+        assert_eq!(groups(&Wish::default().create("lab").unwrap()), [[1], [2], [3]]);
+    }
+
+    #[test]
     fn what_cannot_be_is_refused_with_words() {
         for (wish, word) in [
             (Wish { apiservers: Some(2), ..Wish::default() }, "1, 3, 5 or 7"),
-            (Wish { nodes: Some(1000), ..Wish::default() }, "at most 250"),
+            (Wish { nodes: Some(5000), ..Wish::default() }, "at most 4000"),
+            (Wish { nodes: Some(1000), ..Wish::default() }, "--nodes-per-process, such as 250"),
+            (Wish { nodes_per_process: Some(0), ..Wish::default() }, "at least 1"),
             (Wish { schedulers: Some(0), ..Wish::default() }, "between 1 and 9"),
         ] {
             let error = wish.create("lab").unwrap_err().to_string();

@@ -262,7 +262,7 @@ impl Supervisor {
                 self.launch(place)?;
                 format!("{name} restarted")
             }
-            Command::AddNode => self.add_node()?,
+            Command::AddNode => self.add_node().await?,
             Command::RemoveNode(name) => self.remove_node(&name).await?,
             Command::Down => bail!("down ends the supervisor and is handled by its loop"),
         };
@@ -274,18 +274,12 @@ impl Supervisor {
         self.children.get_mut(&place).context("no such component")
     }
 
-    fn add_node(&mut self) -> anyhow::Result<String> {
+    async fn add_node(&mut self) -> anyhow::Result<String> {
         let mut spec = self.spec.clone();
         let number = spec.add_node()?;
-        let processes = plan::node(&spec, number, &self.layout, &self.pki, &self.addresses)?;
         self.layout.save(&spec)?;
         self.spec = spec;
-        for component in processes {
-            let place = self.children.last_key_value().map_or(0, |(place, _)| place + 1);
-            self.children.insert(place, Child::new(component));
-            self.launch(place)?;
-        }
-        self.announce_ports();
+        self.regroup(self.spec.group(number)).await?;
         self.settled.send_replace(false);
         Ok(format!("node-{number} added"))
     }
@@ -296,13 +290,9 @@ impl Supervisor {
             let nodes: Vec<_> = self.spec.nodes.iter().map(|number| format!("node-{number}")).collect();
             bail!("there is no node {name:?} in this lab; there are: {}", nodes.join(", "));
         };
-        let names = [format!("kubelet-{number}"), format!("kube-proxy-{number}")];
-        let places: Vec<_> = names.iter().filter_map(|name| self.place(name).ok()).collect();
-        self.stop(&places).await;
-        self.children.retain(|place, _| !places.contains(place));
-        self.announce_ports();
         self.spec.nodes.retain(|other| *other != number);
         self.layout.save(&self.spec)?;
+        self.regroup(self.spec.group(number)).await?;
         // What the node remembers must not come back with a later node of the same number.
         let _ = fs::remove_dir_all(self.layout.state_of(name));
         match self.client.delete::<Node>("", name, Default::default()).await {
@@ -313,6 +303,21 @@ impl Supervisor {
                  `kubectl delete node {name}` once the apiservers answer"
             ),
         }
+    }
+
+    /// Starts the processes of a group of nodes anew, as its members are now. Kubelets find their containers running.
+    async fn regroup(&mut self, group: u16) -> anyhow::Result<()> {
+        let names = plan::node_processes(&self.spec, group);
+        let old: Vec<_> = names.iter().filter_map(|name| self.place(name).ok()).collect();
+        self.stop(&old).await;
+        self.children.retain(|place, _| !old.contains(place));
+        for component in plan::group(&self.spec, group, &self.layout, &self.pki, &self.addresses)? {
+            let place = self.children.last_key_value().map_or(0, |(place, _)| place + 1);
+            self.children.insert(place, Child::new(component));
+            self.launch(place)?;
+        }
+        self.announce_ports();
+        Ok(())
     }
 
     /// Ends processes in an orderly way, by force after [`GRACE`].
@@ -398,11 +403,19 @@ fn role(sight: &Sight, child: &Child) -> String {
         Kind::ControllerManager if holds("kube-controller-manager") => "elected leader".into(),
         Kind::Scheduler | Kind::ControllerManager => "standby".into(),
         Kind::KubeletSim => {
-            let node = name.replace("kubelet", "node");
-            match sight.nodes.get(&node) {
-                Some(true) => format!("{node} Ready"),
-                Some(false) => format!("{node} NotReady"),
-                None => String::new(),
+            let states = child.component.nodes.iter().map(|number| {
+                let node = format!("node-{number}");
+                (sight.nodes.get(&node).copied(), node)
+            });
+            let states: Vec<_> = states.collect();
+            match states.as_slice() {
+                [(Some(true), node)] => format!("{node} Ready"),
+                [(Some(false), node)] => format!("{node} NotReady"),
+                [(None, _)] => String::new(),
+                all => {
+                    let ready = all.iter().filter(|(ready, _)| *ready == Some(true)).count();
+                    format!("{ready} of {} nodes Ready", all.len())
+                }
             }
         }
         Kind::KubeProxySim => String::new(),

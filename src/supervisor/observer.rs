@@ -7,7 +7,7 @@ use std::{
 };
 
 use k8s_openapi::api::{coordination::v1::Lease, core::v1::Node};
-use kubelab_client::Client;
+use kubelab_client::{Cache, Client, Scope};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -44,17 +44,18 @@ pub async fn observe(
     sight: watch::Sender<Sight>,
     settled: watch::Receiver<bool>,
 ) {
+    let leases = Cache::<Lease>::start(&client, Scope { namespace: "kube-system".into(), ..Scope::default() });
+    let nodes = Cache::<Node>::start(&client, Scope::default());
     let mut pause = EVERY_AT_FIRST;
     loop {
         let ports = ports.borrow().clone();
         let probes = ports.into_iter().map(|(name, address)| async move { healthy(address).await.then_some(name) });
-        let (ready, leaders, nodes) = tokio::join!(futures::future::join_all(probes), leaders(&client), nodes(&client));
-        let last = sight.borrow().clone();
+        let ready = futures::future::join_all(probes).await;
         let next = Sight {
             members: backends.members(),
             ready: ready.into_iter().flatten().collect(),
-            leaders: leaders.unwrap_or(last.leaders),
-            nodes: nodes.unwrap_or(last.nodes),
+            leaders: leases.list().iter().filter_map(|lease| leader(lease)).collect(),
+            nodes: nodes.list().iter().map(|node| is_ready(node)).collect(),
         };
         if sight.send(next).is_err() {
             return;
@@ -64,25 +65,18 @@ pub async fn observe(
     }
 }
 
-async fn leaders(client: &Client) -> Option<BTreeMap<String, String>> {
-    let leases = time::timeout(PATIENCE, client.list::<Lease>("kube-system")).await.ok()?.ok()?;
-    let now = jiff::Timestamp::now();
-    let held = leases.into_iter().filter_map(|lease| {
-        let spec = lease.spec?;
-        let seconds = spec.lease_duration_seconds.unwrap_or_default();
-        let fresh = now.duration_since(spec.renew_time?.0) <= jiff::SignedDuration::from_secs(seconds.into());
-        Some((lease.metadata.name?, spec.holder_identity.filter(|holder| fresh && !holder.is_empty())?))
-    });
-    Some(held.collect())
+fn leader(lease: &Lease) -> Option<(String, String)> {
+    let spec = lease.spec.as_ref()?;
+    let seconds = spec.lease_duration_seconds.unwrap_or_default();
+    let age = jiff::Timestamp::now().duration_since(spec.renew_time.as_ref()?.0);
+    let holder = spec.holder_identity.clone().filter(|holder| !holder.is_empty())?;
+    (age <= jiff::SignedDuration::from_secs(seconds.into())).then_some((lease.metadata.name.clone()?, holder))
 }
 
-async fn nodes(client: &Client) -> Option<BTreeMap<String, bool>> {
-    let nodes = time::timeout(PATIENCE, client.list::<Node>("")).await.ok()?.ok()?;
-    let ready = |node: &Node| {
-        let conditions = node.status.as_ref().and_then(|status| status.conditions.as_ref());
-        conditions.is_some_and(|all| all.iter().any(|c| c.type_ == "Ready" && c.status == "True"))
-    };
-    Some(nodes.into_iter().map(|node| (node.metadata.name.clone().unwrap_or_default(), ready(&node))).collect())
+fn is_ready(node: &Node) -> (String, bool) {
+    let conditions = node.status.as_ref().and_then(|status| status.conditions.as_ref());
+    let ready = conditions.is_some_and(|all| all.iter().any(|c| c.type_ == "Ready" && c.status == "True"));
+    (node.metadata.name.clone().unwrap_or_default(), ready)
 }
 
 /// A component answers /readyz with 200.

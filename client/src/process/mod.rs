@@ -6,6 +6,7 @@ mod health;
 use std::{ffi::CString, io, net::SocketAddr, panic, path::PathBuf, sync::Arc};
 
 use clap::Args;
+use futures::{StreamExt, stream::FuturesUnordered};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::watch,
@@ -95,4 +96,26 @@ impl Process {
             }
         }
     }
+}
+
+/// Whether all parts of a process are ready, until one of them ends. Must be called within a tokio runtime.
+pub fn all(mut parts: Vec<watch::Receiver<bool>>) -> watch::Receiver<bool> {
+    let (sender, receiver) = watch::channel(false);
+    tokio::spawn(async move {
+        loop {
+            for part in &mut parts {
+                if part.wait_for(|ready| *ready).await.is_err() {
+                    return;
+                }
+            }
+            sender.send_replace(true);
+            let lost =
+                parts.iter().cloned().map(|mut part| async move { part.wait_for(|ready| !*ready).await.is_ok() });
+            if lost.collect::<FuturesUnordered<_>>().next().await != Some(true) {
+                return;
+            }
+            sender.send_replace(false);
+        }
+    });
+    receiver
 }

@@ -13,7 +13,7 @@ use futures::{Stream, StreamExt, stream};
 use kubelab_client::{Client, process::Connection};
 use kubelab_kube_proxy_sim::{
     dial::Nodes,
-    proxy::{Config, Proxy},
+    proxy::{Config, Mirrors, Proxy},
 };
 use kubelab_proto::node::{
     DialReply, DialRequest, ExecReply, ExecRequest, LogsReply, LogsRequest, PageReply, PageRequest,
@@ -92,7 +92,7 @@ pub struct Rig {
     pub api: Fake,
     _server: FakeServer,
     pods: Pods,
-    pub rules: kubelab_client::process::Pages,
+    pub proxy: Arc<Proxy>,
     pub ip: IpAddr,
 }
 
@@ -108,13 +108,13 @@ impl Rig {
             "daemonEndpoints": {"kubeletEndpoint": {"Port": kubelet.port()}}});
         api.put("nodes", json!({"metadata": {"name": NODE}, "status": status}));
         let client = Client::new(&connection).unwrap();
-        let nodes = Nodes::new(&client, &connection).unwrap();
+        let nodes = Arc::new(Nodes::new(&client, &connection).unwrap());
         let ip = IpAddr::from(ip);
-        let proxy = Arc::new(Proxy::new(client, Config { node: NODE.into(), ip }, nodes));
-        let (mut ready, rules) = (proxy.ready(), proxy.pages());
-        tokio::spawn(proxy.run());
+        let proxy = Arc::new(Proxy::new(&client, Config { node: NODE.into(), ip }, &Mirrors::start(&client), nodes));
+        let mut ready = proxy.ready();
+        tokio::spawn(proxy.clone().run());
         ready.wait_for(|ready| *ready).await.unwrap();
-        Self { api, _server: server, pods, rules, ip }
+        Self { api, _server: server, pods, proxy, ip }
     }
 
     pub fn service(&self, name: &str, node_port: u16) {
@@ -161,7 +161,7 @@ impl Rig {
     /// Waits until the rules hold this text.
     pub async fn until_rule(&self, text: &str, there: bool) {
         let wait = async {
-            while (self.rules)("/rules").unwrap().contains(text) != there {
+            while self.proxy.rules().contains(text) != there {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };

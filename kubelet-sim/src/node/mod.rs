@@ -37,7 +37,7 @@ use ipnet::Ipv4Net;
 use k8s_openapi::api::core::v1::{Node as NodeObject, Pod, Service};
 use kubelab_client::{Cache, Client, Recorder, Scope, queue::Queue};
 use tokio::{
-    sync::{Notify, watch},
+    sync::{Notify, Semaphore, watch},
     task::JoinSet,
 };
 
@@ -161,21 +161,23 @@ impl Node {
         let queue = self.queue.clone();
         self.pods.on_change(move |change| queue.add(PodRef::of(change.object())));
         self.runtime.pods().into_iter().for_each(|pod| self.queue.add(pod));
-        let mut workers = JoinSet::new();
-        for _ in 0..WORKERS {
+        // A task a pod rather than workers that wait, since most of many nodes have nothing to do at a time.
+        let places = Arc::new(Semaphore::new(WORKERS));
+        let mut looks = JoinSet::new();
+        loop {
+            let (pod, cause) = self.queue.next().await;
+            let Ok(place) = places.clone().acquire_owned().await else { return };
             let node = self.clone();
-            workers.spawn(async move {
-                loop {
-                    let (pod, cause) = node.queue.next().await;
-                    if let Err(error) = cause.scope(node.sync(&pod)).await {
-                        tracing::debug!(%pod, %error, "will look at the pod again");
-                        node.queue.add_after(pod.clone(), RETRY);
-                    }
-                    node.queue.done(&pod);
+            looks.spawn(async move {
+                if let Err(error) = cause.scope(node.sync(&pod)).await {
+                    tracing::debug!(%pod, %error, "will look at the pod again");
+                    node.queue.add_after(pod.clone(), RETRY);
                 }
+                node.queue.done(&pod);
+                drop(place);
             });
+            while looks.try_join_next().is_some() {}
         }
-        while workers.join_next().await.is_some() {}
     }
 
     /// Takes in the CIDR that the node was given for its pods. Says whether the node has a network.
