@@ -48,7 +48,7 @@ use tokio::net::TcpListener;
 pub use options::Options;
 
 use crate::{
-    node::Node,
+    node::{Node, Services},
     options::Host,
     runtime::{Runtime, Simulated},
 };
@@ -58,8 +58,9 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     options.process.start();
     let mut nodes = FuturesUnordered::new();
     let mut ready = Vec::new();
+    let services = Services::default();
     for host in options.hosts()? {
-        let (node, serving) = start(&options, &host).await.with_context(|| host.name.clone())?;
+        let (node, serving) = start(&options, &host, &services).await.with_context(|| host.name.clone())?;
         ready.push(node.ready());
         nodes.push(async move {
             tokio::select! {
@@ -79,6 +80,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
 async fn start(
     options: &Options,
     host: &Host,
+    services: &Services,
 ) -> anyhow::Result<(Arc<Node>, impl Future<Output = anyhow::Result<()>> + use<>)> {
     let client = Client::new(&host.connection)?;
     let folder = host.data_dir.display();
@@ -90,7 +92,8 @@ async fn start(
         .await
         .with_context(|| format!("cannot listen on {listen}: give a free port with --port"))?;
     let tls = server::Tls::load(&host.connection, &host.tls_certificate, &host.tls_key)?;
-    let node = Node::new(client, options.config(host, listener.local_addr()?.port()), runtime.clone());
+    let config = options.config(host, listener.local_addr()?.port());
+    let node = Node::beside(services, client, config, runtime.clone());
     let pods = node.pods();
     Ok((node, server::serve(listener, tls, runtime, pods)))
 }

@@ -87,8 +87,8 @@ impl Options {
             capacity: self.capacity.0.clone(),
             labels: self.node_labels.iter().cloned().collect(),
             places: Places {
-                host: self.data_dir.join("host"),
-                shared: self.volumes_dir.clone().unwrap_or_else(|| self.data_dir.join("volumes")),
+                host: host.data_dir.join("host"),
+                shared: self.volumes_dir.clone().unwrap_or_else(|| host.data_dir.join("volumes")),
             },
         }
     }

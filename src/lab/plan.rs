@@ -147,6 +147,7 @@ pub fn components(spec: &Spec, layout: &Layout, pki: &Pki, addresses: &Addresses
                     ("--cluster-signing-cert-file", text(&pki.authority())?),
                     ("--cluster-signing-key-file", text(&pki.authority_key())?),
                     ("--load-balancer-pool", spec.subnet.load_balancers()),
+                    ("--volumes-dir", text(&layout.volumes())?),
                     ("--cluster-cidr", cluster_cidr(spec).to_owned()),
                 ],
                 Kind::Scheduler if layout.scheduler_config().exists() => {
@@ -213,6 +214,7 @@ pub fn group(
     let mut kubelet = places.clone();
     kubelet.push(("--port", KUBELET_PORT.to_string()));
     kubelet.push(("--data-dir", text(&layout.state_of("{node}"))?));
+    kubelet.push(("--volumes-dir", text(&layout.volumes())?));
     let at = |port| SocketAddr::new(spec.subnet.node(*first), port);
     let [kubelet_name, proxy_name] = node_processes(spec, number);
     let processes = [

@@ -54,6 +54,7 @@ mod jobs;
 mod life;
 mod load_balancers;
 mod metrics_server;
+mod mounted;
 mod node_failure;
 mod policies;
 mod python;

@@ -73,6 +73,19 @@ pub struct Config {
     pub places: Places,
 }
 
+/// A mirror of all services, started when it is first asked for.
+#[derive(Clone, Default)]
+pub struct Services(Arc<OnceLock<Cache<Service>>>);
+
+impl Services {
+    /// The mirror, once it knows all.
+    async fn known(&self, client: &Client) -> Vec<Arc<Service>> {
+        let cache = self.0.get_or_init(|| Cache::start(client, Scope::default()));
+        cache.synced().await;
+        cache.list()
+    }
+}
+
 /// A node. Several may live in one process.
 pub struct Node {
     config: Config,
@@ -84,8 +97,7 @@ pub struct Node {
     object_changed: Arc<Notify>,
     /// Counts the changes of the object.
     changes: watch::Sender<u64>,
-    /// Watched from the first pod on.
-    services: OnceLock<Cache<Service>>,
+    services: Services,
     /// The attached volumes that are used here, and the uids of the pods that use them.
     in_use: Mutex<BTreeMap<String, BTreeSet<String>>>,
     queue: Queue<PodRef>,
@@ -100,6 +112,11 @@ pub struct Node {
 impl Node {
     /// A node with this runtime; it does nothing until it is run.
     pub fn new(client: Client, config: Config, runtime: Arc<dyn Runtime>) -> Arc<Self> {
+        Self::beside(&Services::default(), client, config, runtime)
+    }
+
+    /// A node that shares its mirror of services with others of its process.
+    pub fn beside(services: &Services, client: Client, config: Config, runtime: Arc<dyn Runtime>) -> Arc<Self> {
         let client = client.with_agent("kubelet");
         let fields = |fields: String| Scope { fields, ..Scope::default() };
         Arc::new(Self {
@@ -108,7 +125,7 @@ impl Node {
             object: Cache::start(&client, fields(format!("metadata.name={}", config.name))),
             object_changed: Arc::new(Notify::new()),
             changes: watch::Sender::new(0),
-            services: OnceLock::new(),
+            services: services.clone(),
             in_use: Mutex::default(),
             queue: Queue::new("pods"),
             addresses: Mutex::new(None),

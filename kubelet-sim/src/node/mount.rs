@@ -11,22 +11,26 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, Pod, Volume};
 use kubelab_client::{
     clock::{self, Instant},
     recorder::Kind,
 };
 
-use super::{Node, worker::Worker};
+use super::{
+    Node,
+    worker::{State, Worker},
+};
 use crate::{
     pod::{
         env::{Facts, Needs, Sources},
-        memory::Failure,
+        memory::{Ending, Failure},
         status::first_reason,
     },
     runtime::{Mount, PodRef},
     volumes::{
-        host,
+        host, limits,
         mounts::{Source, mounts},
         payload::{self, Given, Payload, is_access, is_written, needs, payload},
         token::Token,
@@ -45,6 +49,9 @@ const FRESH: Duration = Duration::from_secs(1);
 /// How long a program waits for files that were there before to be brought up to date, and for those that were not.
 const PATIENCE: Duration = Duration::from_secs(2);
 const FIRST_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often volumes with a limit are measured. Source: the eviction manager's `monitoringInterval`.
+const MEASURE: Duration = Duration::from_secs(10);
 
 /// Where a pod's logs are, from the place of their link in the node's file system.
 const LOGS: &str = "../../../logs";
@@ -227,6 +234,24 @@ impl Node {
             shown.written = Some(hash);
         }
         Ok(())
+    }
+
+    /// Evicts a pod that has put more into a volume than that may have. Returns when to look again.
+    pub(super) fn keep_limits(&self, pod: &Pod, state: &mut State, now: Timestamp) -> Option<Timestamp> {
+        if limits::limited(pod).is_empty() || state.memory.ending.is_some() {
+            return None;
+        }
+        let next = state.measured_at.map(|measured| measured + MEASURE);
+        if next.is_some_and(|next| now < next) {
+            return next;
+        }
+        state.measured_at = Some(now);
+        let folder = self.runtime.volumes(pod.metadata.uid.as_deref().unwrap_or_default());
+        if let Some(message) = limits::exceeded(pod, &folder) {
+            self.recorder.event(pod, Kind::Warning, "Evicted", message.clone());
+            state.memory.ending = Some(Ending { reason: "Evicted".to_owned(), message, rejected: false });
+        }
+        Some(now + MEASURE)
     }
 
     /// What the node knows that environments and volumes ask for.

@@ -214,8 +214,11 @@ mod tests {
         let posted = status(&config(), &[], true, None, &at(1));
         let mut seen = posted.clone();
         seen.capacity = Some([("cpu".to_owned(), Quantity("4000m".into()))].into());
-        seen.volumes_in_use = Some(vec!["v".into()]);
+        seen.volumes_in_use = Some(Vec::new());
+        seen.phase = Some("Running".into());
         assert!(says_the_same(&seen, &status(&config(), &[], true, Some(&posted), &at(99))));
+        let uses = NodeStatus { volumes_in_use: Some(vec!["v".into()]), ..posted.clone() };
+        assert!(!says_the_same(&seen, &uses));
         let image = Image { name: "docker.io/library/nginx:latest".into(), id: "nginx@sha256:0".into(), size: 7 };
         assert!(!says_the_same(&seen, &status(&config(), &[image], true, Some(&posted), &at(99))));
     }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use k8s_openapi::api::core::v1::{ConfigMap, Container as ContainerSpec, Pod, Secret};
 use kubelab_api::error::Reason;
-use kubelab_client::{Cache, Error, Object, Scope, clock, recorder::Kind};
+use kubelab_client::{Error, Object, clock, recorder::Kind};
 
 use super::{Node, worker::Worker};
 use crate::{
@@ -134,9 +134,8 @@ impl Node {
 
     async fn environment(&self, pod: &Pod, container: &ContainerSpec) -> Result<Vec<(String, String)>, String> {
         let sources = self.fetch(pod, Needs::of(container)).await.map_err(|error| error.to_string())?;
-        let services = self.services.get_or_init(|| Cache::start(&self.client, Scope::default()));
-        services.synced().await;
-        let facts = self.facts(pod, services::variables(pod, &services.list()));
+        let services = self.services.known(&self.client).await;
+        let facts = self.facts(pod, services::variables(pod, &services));
         env::resolve(pod, container, &sources, &facts).map_err(|error| error.to_string())
     }
 

@@ -126,6 +126,7 @@ impl Node {
         let mut guard = worker.state();
         let state = &mut *guard;
         let deadline = self.keep_deadline(pod, spec, state, now);
+        let measure = self.keep_limits(pod, state, now);
         let deleting = pod.metadata.deletion_timestamp.is_some();
         let ending = deleting || state.memory.ending.is_some();
         if !ending {
@@ -137,7 +138,7 @@ impl Node {
             self.tell_of_back_off(pod, &name, &failure);
         }
         let mut plan = Plan::default();
-        let mut wake = deadline;
+        let mut wake = [deadline, measure].into_iter().flatten().min();
         if let Some(sandbox) = &sandbox {
             state
                 .memory

@@ -5,6 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard},
 };
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use tokio::task::AbortHandle;
 
@@ -29,6 +30,8 @@ pub struct State {
     pub met: bool,
     /// Where its volumes are, once they can be used.
     pub mounted: Option<Arc<BTreeMap<String, Source>>>,
+    /// When its volumes were measured last.
+    pub measured_at: Option<Timestamp>,
     /// The task that starts its containers.
     pub starting: Option<AbortHandle>,
     /// The version that the runtime has taken in.
