@@ -94,6 +94,6 @@ async fn start(
     let tls = server::Tls::load(&host.connection, &host.tls_certificate, &host.tls_key)?;
     let config = options.config(host, listener.local_addr()?.port());
     let node = Node::beside(services, client, config, runtime.clone());
-    let pods = node.pods();
-    Ok((node, server::serve(listener, tls, runtime, pods)))
+    let about = node.about();
+    Ok((node, server::serve(listener, tls, runtime, about)))
 }

@@ -45,7 +45,7 @@ use self::{address::Pool, worker::Worker};
 use crate::{
     pod::admission::Allocatable,
     runtime::{PodRef, Runtime},
-    server::Pods,
+    server::About,
     volumes::place::Places,
 };
 
@@ -143,10 +143,14 @@ impl Node {
         self.ready.subscribe()
     }
 
-    /// The pods that the node should have, for others to look at.
-    pub fn pods(self: &Arc<Self>) -> Pods {
+    /// What others may know of the node.
+    pub fn about(self: &Arc<Self>) -> About {
         let node = Arc::downgrade(self);
-        Arc::new(move || node.upgrade().map(|node| node.pods.list()).unwrap_or_default())
+        About {
+            name: self.config.name.clone(),
+            capacity: self.config.capacity.clone(),
+            pods: Arc::new(move || node.upgrade().map(|node| node.pods.list()).unwrap_or_default()),
+        }
     }
 
     /// Runs the node until dropped.
