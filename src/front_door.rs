@@ -1,28 +1,30 @@
-//! The lab's one stable address: a TCP balancer over the live apiservers. TLS passes through it untouched, so clients
-//! still see an apiserver's own certificate and apiservers still see the client's.
+//! The lab's one stable address: it accepts connections and hands them over to a live apiserver
+//! ([`kubelab_apiserver::handoff`]), so that no byte passes through it: clients see an apiserver's own certificate, and
+//! apiservers see the client.
 //!
-//! Each apiserver is asked for its place in the raft group twice a second. New connections go to the one that leads, where
-//! a write needs one hop less than on the others, and a read half of its messages; so they see each other's writes at once,
-//! too. One that does not answer within a second (dead, paused, cut off) gets no new connections, and those it has are
-//! closed, so that clients reconnect elsewhere.
+//! Each apiserver is asked for its place in the raft group twice a second. Connections go to the one that leads, where a
+//! write needs one hop less than on the others, and a read half of its messages. One that does not answer within a second
+//! (dead, paused, cut off) gets no new connections, and those it has are closed, so that clients reconnect elsewhere.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     io,
-    net::SocketAddr,
-    path::Path,
+    net::{Shutdown, SocketAddr, TcpStream},
+    os::fd::AsFd,
+    path::{Path, PathBuf},
     sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
 use anyhow::Context;
+use kubelab_apiserver::handoff::Line;
 use kubelab_proto::flow::{MemberReply, MemberRequest, flow_client::FlowClient};
 use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::{Semaphore, watch},
+    net::TcpListener,
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
     time,
 };
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
@@ -32,26 +34,92 @@ const PROBE_EVERY: Duration = Duration::from_millis(500);
 /// While an apiserver is not there yet, so that a lab starts fast.
 const PROBE_EVERY_AT_FIRST: Duration = Duration::from_millis(15);
 const CONNECTIONS: usize = 4096;
-/// What is carried at a time: requests are short, lists and watches are long.
-const REQUEST_BYTES: usize = 8 * 1024;
-const ANSWER_BYTES: usize = 32 * 1024;
 
 /// What an apiserver last said of itself; `None` while it does not answer.
 pub type Membership = Option<MemberReply>;
 
+/// Where an apiserver is.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// Where it answers: `host:port`.
+    pub address: String,
+    /// Where it takes connections over.
+    pub handoff: PathBuf,
+}
+
 /// The apiservers behind the door and what is known of each. Cheap to clone.
 #[derive(Clone)]
-pub struct Backends(Arc<[Backend]>);
+pub struct Backends(Arc<[Arc<Backend>]>);
 
 struct Backend {
     name: String,
-    address: String,
     member: watch::Sender<Membership>,
+    line: watch::Sender<Option<Arc<Line>>>,
+    given: Mutex<HashMap<u64, Given>>,
+    numbers: AtomicU64,
+}
+
+/// A connection that an apiserver has, until it says that it has ended.
+struct Given {
+    stream: TcpStream,
+    _place: OwnedSemaphorePermit,
 }
 
 impl Backend {
+    fn lives(&self) -> bool {
+        self.member.borrow().is_some()
+    }
+
     fn leads(&self) -> bool {
         self.member.borrow().as_ref().is_some_and(|member| member.leader == member.id)
+    }
+
+    fn given(&self) -> MutexGuard<'_, HashMap<u64, Given>> {
+        self.given.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Hands a connection over, or gives it back.
+    async fn take(&self, connection: Given) -> Result<(), Given> {
+        let Some(line) = self.line.borrow().clone() else { return Err(connection) };
+        let number = self.numbers.fetch_add(1, Ordering::Relaxed);
+        let Ok(descriptor) = connection.stream.as_fd().try_clone_to_owned() else { return Err(connection) };
+        // It may have ended before the line says that it was given.
+        self.given().insert(number, connection);
+        match time::timeout(PROBE_TIMEOUT, line.give(number, descriptor.as_fd())).await {
+            Ok(Ok(())) => Ok(()),
+            _ => self.given().remove(&number).map_or(Ok(()), Err),
+        }
+    }
+
+    fn close_all(&self) {
+        for (_, connection) in self.given().drain() {
+            let _ = connection.stream.shutdown(Shutdown::Both);
+        }
+    }
+
+    /// Keeps the line to the apiserver, and ends the connections of one that is gone or hangs.
+    async fn keep_line(self: Arc<Self>, path: PathBuf) {
+        loop {
+            if let Ok(line) = Line::connect(&path).await {
+                let line = Arc::new(line);
+                self.line.send_replace(Some(line.clone()));
+                while let Ok(Some(number)) = line.ended().await {
+                    self.given().remove(&number);
+                }
+                self.line.send_replace(None);
+                self.close_all();
+            }
+            time::sleep(PROBE_EVERY_AT_FIRST).await;
+        }
+    }
+
+    async fn close_when_lost(self: Arc<Self>) {
+        let mut member = self.member.subscribe();
+        while member.changed().await.is_ok() {
+            if !self.lives() {
+                self.close_all();
+            }
+        }
     }
 }
 
@@ -78,14 +146,22 @@ impl Credentials {
 }
 
 impl Backends {
-    /// Begins to watch these apiservers (name → `host:port`).
-    pub fn watch(apiservers: BTreeMap<String, String>, credentials: &Credentials) -> anyhow::Result<Self> {
+    /// Begins to watch these apiservers, by name.
+    pub fn watch(apiservers: BTreeMap<String, Place>, credentials: &Credentials) -> anyhow::Result<Self> {
         let mut backends = Vec::new();
-        for (name, address) in apiservers {
-            let channel = credentials.channel(&address)?;
-            let (member, _) = watch::channel(None);
-            tokio::spawn(probe(FlowClient::new(channel), member.clone()));
-            backends.push(Backend { name, address, member });
+        for (name, place) in apiservers {
+            let channel = credentials.channel(&place.address)?;
+            let backend = Arc::new(Backend {
+                name,
+                member: watch::Sender::new(None),
+                line: watch::Sender::new(None),
+                given: Mutex::default(),
+                numbers: AtomicU64::new(0),
+            });
+            tokio::spawn(probe(FlowClient::new(channel), backend.member.clone()));
+            tokio::spawn(backend.clone().keep_line(place.handoff));
+            tokio::spawn(backend.clone().close_when_lost());
+            backends.push(backend);
         }
         Ok(Self(backends.into()))
     }
@@ -117,19 +193,16 @@ pub async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
     })
 }
 
-/// Carries connections until dropped.
+/// Accepts connections until dropped.
 pub async fn serve(listener: TcpListener, backends: Backends) {
     let turn = Arc::new(AtomicUsize::new(0));
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         let Ok(place) = places.clone().acquire_owned().await else { return };
-        match listener.accept().await {
-            Ok((client, _)) => {
-                let (backends, turn) = (backends.clone(), turn.clone());
-                tokio::spawn(async move {
-                    carry(client, &backends, &turn).await;
-                    drop(place);
-                });
+        match listener.accept().await.and_then(|(client, _)| client.into_std()) {
+            Ok(stream) => {
+                let given = Given { stream, _place: place };
+                tokio::spawn(hand_over(given, backends.clone(), turn.fetch_add(1, Ordering::Relaxed)));
             }
             // Out of file descriptors: those in use will come free.
             Err(error) => {
@@ -140,26 +213,17 @@ pub async fn serve(listener: TcpListener, backends: Backends) {
     }
 }
 
-async fn carry(mut client: TcpStream, backends: &Backends, turn: &AtomicUsize) {
-    let Some((mut server, mut member)) = connect(backends, turn).await else { return };
-    let _ = (client.set_nodelay(true), server.set_nodelay(true));
-    tokio::select! {
-        _ = tokio::io::copy_bidirectional_with_sizes(&mut client, &mut server, REQUEST_BYTES, ANSWER_BYTES) => {}
-        _ = member.wait_for(Option::is_none) => {}
-    }
-}
-
-/// A connection to the apiserver that leads; to the others in turn while none does, or it refuses.
-async fn connect(backends: &Backends, turn: &AtomicUsize) -> Option<(TcpStream, watch::Receiver<Membership>)> {
-    let first = turn.fetch_add(1, Ordering::Relaxed);
+/// Gives a connection to the apiserver that leads; to the others in turn while none does, or it cannot take it. Where there
+/// is none, it is closed.
+async fn hand_over(mut connection: Given, backends: Backends, turn: usize) {
     let count = backends.0.len();
-    let in_turn = (0..count).map(|i| &backends.0[(first + i) % count]);
-    let mut live: Vec<_> = in_turn.filter(|backend| backend.member.borrow().is_some()).collect();
+    let in_turn = (0..count).map(|i| &backends.0[(turn + i) % count]);
+    let mut live: Vec<_> = in_turn.filter(|backend| backend.lives()).collect();
     live.sort_by_key(|backend| !backend.leads());
-    for live in live {
-        if let Ok(Ok(stream)) = time::timeout(PROBE_TIMEOUT, TcpStream::connect(&live.address)).await {
-            return Some((stream, live.member.subscribe()));
+    for backend in live {
+        match backend.take(connection).await {
+            Ok(()) => return,
+            Err(back) => connection = back,
         }
     }
-    None
 }

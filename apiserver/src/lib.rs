@@ -21,6 +21,7 @@
 //! | [`cel`] | the expression language of policies and validation rules |
 //! | [`outside`] | calls to webhooks and extension servers, for plans that make none themselves |
 //! | [`metrics`] | what is counted |
+//! | [`handoff`] | connections that the lab's front door hands over |
 //! | [`nodes`] | connections to kubelets |
 //!
 //! Invariant: a door never touches the store, and nothing about one kind stands outside its room in the registry.
@@ -40,6 +41,7 @@ pub mod doors;
 pub mod fairness;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
+pub mod handoff;
 pub mod metrics;
 pub mod nodes;
 pub mod openapi;

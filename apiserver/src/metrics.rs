@@ -330,6 +330,11 @@ pub struct Watching {
 }
 
 impl Watching {
+    /// How many watches of this resource there are, itself included.
+    pub fn crowd(&self) -> u32 {
+        u32::try_from(self.gauge.get()).unwrap_or(1)
+    }
+
     /// So many events were sent.
     pub fn sent(&self, events: usize) {
         self.events.inc_by(events as u64);
@@ -356,7 +361,8 @@ mod tests {
         metrics.answered(labels, 200, Duration::from_millis(3));
         let Some(pods) = kubelab_api::resource::named("pods") else { panic!("pods are known") };
         store::observe("create", pods, Duration::from_millis(1));
-        let run = || figures::plugin("Priority", Operation::Create, figures::Step::Admit, || Ok(()));
+        let run =
+            || figures::plugin("Priority", Operation::Create, figures::Step::Admit, &Default::default(), || Ok(()));
         assert!(figures::step(Operation::Create, figures::Step::Admit, run).is_ok());
         let watch = metrics.watching(&Labels { verb: "WATCH", resource: "pods".into(), ..Labels::default() });
         watch.sent(3);

@@ -20,6 +20,9 @@ pub struct Options {
     /// Where the API is served, over TLS
     #[arg(long, default_value = "127.0.0.1:6444")]
     pub listen: SocketAddr,
+    /// A Unix socket at which the lab's front door hands connections over [default: none does]
+    #[arg(long)]
+    pub handoff: Option<PathBuf>,
     /// Where the other apiservers reach this one's store
     #[arg(long, default_value = "127.0.0.1:7001")]
     pub peer_listen: SocketAddr,

@@ -22,7 +22,7 @@ use crate::{
     bootstrap::{Object, cluster_info, publish::publish, seed::seed, service::service, trust},
     corridor::Corridor,
     doors::{Doors, health::Health},
-    fairness,
+    fairness, handoff,
     nodes::Nodes,
     registry::{self, core::service::claim::KUBERNETES},
     server,
@@ -61,6 +61,10 @@ fn start(name: &str) {
 /// Serves on `listener` until `stop` resolves.
 pub async fn serve(options: Options, listener: TcpListener, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
     let tls = server::tls(&options.certificate_authority, &options.tls_certificate, &options.tls_key)?;
+    let handoff = options.handoff.as_deref().map(|path| {
+        handoff::Listener::bind(path).with_context(|| format!("cannot listen at {} (--handoff)", path.display()))
+    });
+    let handoff = handoff.transpose()?;
     let keys = keys(&options)?;
     let tokens = tokens(&options)?;
     let audit = options.audit.open()?;
@@ -97,7 +101,7 @@ pub async fn serve(options: Options, listener: TcpListener, stop: impl Future<Ou
         shutdown: shutdown.clone(),
     });
     tracing::info!(listen = %address, member = options.id, "serving");
-    let serving = tokio::spawn(server::serve(listener, tls, Arc::clone(&doors)));
+    let serving = tokio::spawn(server::serve(listener, handoff, tls, Arc::clone(&doors)));
     let cluster_info = cluster_info(&options)?;
     let service = service(KUBERNETES.into(), address.port());
     let published = SocketAddr::new(options.advertised(), address.port());

@@ -35,6 +35,7 @@ use tokio_util::task::TaskTracker;
 use crate::{
     authentication::certificate::{Holder, user_of},
     doors::{Connection, Doors},
+    handoff::{self, Line},
 };
 
 /// The most connections at once; more wait at the door.
@@ -93,26 +94,65 @@ fn certificates(path: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
 }
 
 /// Serves until the doors shut; then lets requests that are under way end, for a short while.
-pub async fn serve(listener: TcpListener, tls: TlsAcceptor, doors: Arc<Doors>) {
+pub async fn serve(listener: TcpListener, handoff: Option<handoff::Listener>, tls: TlsAcceptor, doors: Arc<Doors>) {
     let connections = TaskTracker::new();
     let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let house = House { tls, doors, connections, places };
+    if let Some(handoff) = handoff {
+        tokio::spawn(let_doors_in(handoff, house.clone()));
+    }
     loop {
         let accepted = tokio::select! {
-            accepted = accept(&listener, &places) => accepted,
-            () = doors.shutdown.cancelled() => break,
+            accepted = accept(&listener, &house.places) => accepted,
+            () = house.doors.shutdown.cancelled() => break,
         };
         let Some((stream, place)) = accepted else { continue };
-        let (tls, doors) = (tls.clone(), Arc::clone(&doors));
-        connections.spawn(async move {
-            if let Err(error) = connection(stream, tls, doors).await {
-                tracing::debug!(%error, "a connection failed");
-            }
+        let (tls, doors) = (house.tls.clone(), Arc::clone(&house.doors));
+        house.connections.spawn(async move {
+            connection(stream, tls, doors).await;
             drop(place);
         });
     }
     drop(listener);
-    connections.close();
-    let _ = timeout(DRAIN, connections.wait()).await;
+    house.connections.close();
+    let _ = timeout(DRAIN, house.connections.wait()).await;
+}
+
+/// What every connection needs.
+#[derive(Clone)]
+struct House {
+    tls: TlsAcceptor,
+    doors: Arc<Doors>,
+    connections: TaskTracker,
+    places: Arc<Semaphore>,
+}
+
+/// Serves what front doors hand over.
+async fn let_doors_in(handoff: handoff::Listener, house: House) {
+    while let Some(Ok(line)) = house.doors.shutdown.run_until_cancelled(handoff.accept()).await {
+        tokio::spawn(serve_given(Arc::new(line), house.clone()));
+    }
+}
+
+async fn serve_given(line: Arc<Line>, house: House) {
+    loop {
+        let Ok(place) = Arc::clone(&house.places).acquire_owned().await else { return };
+        let (number, stream) = match house.doors.shutdown.run_until_cancelled(line.take()).await {
+            Some(Ok(Some(given))) => given,
+            Some(Err(error)) => {
+                tracing::warn!(%error, "a connection could not be taken over");
+                return;
+            }
+            Some(Ok(None)) | None => return,
+        };
+        let (line, tls, doors) = (Arc::clone(&line), house.tls.clone(), Arc::clone(&house.doors));
+        house.connections.spawn(async move {
+            connection(stream, tls, doors).await;
+            // A door that is gone needs not hear it.
+            let _ = line.end(number).await;
+            drop(place);
+        });
+    }
 }
 
 async fn accept(
@@ -136,7 +176,13 @@ fn is_component(holder: &Holder) -> bool {
     holder.as_ref().is_ok_and(|user| user.name.starts_with("system:"))
 }
 
-async fn connection(stream: TcpStream, tls: TlsAcceptor, doors: Arc<Doors>) -> anyhow::Result<()> {
+async fn connection(stream: TcpStream, tls: TlsAcceptor, doors: Arc<Doors>) {
+    if let Err(error) = converse(stream, tls, doors).await {
+        tracing::debug!(%error, "a connection failed");
+    }
+}
+
+async fn converse(stream: TcpStream, tls: TlsAcceptor, doors: Arc<Doors>) -> anyhow::Result<()> {
     stream.set_nodelay(true)?;
     let peer = stream.peer_addr().ok().map(|address| address.ip());
     let stream =

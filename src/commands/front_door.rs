@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use anyhow::Context;
 use clap::Args;
 
-use crate::front_door::{self, Backends, Credentials};
+use crate::front_door::{self, Backends, Credentials, Place};
 
 /// Balance one address over the live apiservers
 #[derive(Args)]
@@ -16,6 +16,9 @@ pub struct FrontDoor {
     /// The apiservers: apiserver-1:6443,apiserver-2:6443
     #[arg(long, value_delimiter = ',', required = true)]
     apiservers: Vec<String>,
+    /// Where the apiservers take connections over: a folder of Unix sockets, apiserver-1.sock and so on
+    #[arg(long)]
+    handoffs: PathBuf,
     /// The authority that signed the apiservers' certificates (PEM)
     #[arg(long)]
     certificate_authority: PathBuf,
@@ -32,7 +35,8 @@ impl FrontDoor {
         let credentials = Credentials::read(&self.certificate_authority, &self.client_certificate, &self.client_key)?;
         let apiservers = self.apiservers.into_iter().map(|address| {
             let name = address.rsplit_once(':').with_context(|| format!("{address} has no port"))?.0.to_owned();
-            anyhow::Ok((name, address))
+            let handoff = self.handoffs.join(format!("{name}.sock"));
+            anyhow::Ok((name, Place { address, handoff }))
         });
         let backends = Backends::watch(apiservers.collect::<Result<_, _>>()?, &credentials)?;
         let listener = front_door::listen(self.listen).await?;

@@ -4,7 +4,8 @@
 //! D/lab.json           what the lab consists of          D/logs/<component>.log
 //! D/kubeconfig         how to reach it                   D/<component>/   what it must not forget
 //! D/pki/               the certificate authority, a      D/control.sock   the supervisor's ear
-//!                      certificate for each component    D/supervisor.pid
+//!                      certificate for each component    D/<apiserver>.sock   where it takes connections over
+//! D/supervisor.pid
 //! ```
 
 pub mod addresses;
@@ -100,6 +101,11 @@ impl Layout {
         self.root.join("control.sock")
     }
 
+    /// Where an apiserver takes over the connections that the front door accepted.
+    pub fn handoff_of(&self, apiserver: &str) -> PathBuf {
+        self.root.join(format!("{apiserver}.sock"))
+    }
+
     /// Held locked, and holding the supervisor's pid, for as long as the lab runs.
     pub fn pid_file(&self) -> PathBuf {
         self.root.join("supervisor.pid")
@@ -171,7 +177,7 @@ impl Layout {
     /// Makes the folders.
     pub fn create(&self) -> anyhow::Result<()> {
         // A Unix socket's path may have 107 bytes.
-        let socket = self.control_socket();
+        let socket = self.handoff_of("apiserver-1");
         if socket.as_os_str().len() > 107 {
             bail!("the path {} is too long for a socket; choose a shorter --data-dir", socket.display());
         }

@@ -175,6 +175,7 @@ fn apiserver(spec: &Spec, id: u16, layout: &Layout, pki: &Pki, addresses: &Addre
         ("--name", name.clone()),
         ("--id", id.to_string()),
         ("--listen", addresses.apiservers[index].to_string()),
+        ("--handoff", text(&layout.handoff_of(&name))?),
         ("--peer-listen", addresses.peers[index].to_string()),
         ("--peers", peers.join(",")),
         ("--data-dir", text(&layout.state_of(&name))?),

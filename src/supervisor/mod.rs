@@ -34,7 +34,7 @@ use self::{
     status::{ComponentStatus, Status},
 };
 use crate::{
-    front_door::{self, Backends, Credentials},
+    front_door::{self, Backends, Credentials, Place},
     lab::{
         Layout, Spec,
         addresses::{Addresses, Claim},
@@ -127,7 +127,10 @@ impl Supervisor {
     fn watch(&mut self, door: TcpListener) -> anyhow::Result<()> {
         let (pki, addresses) = (&self.pki, &self.addresses);
         let credentials = Credentials::read(&pki.authority(), &pki.certificate("admin"), &pki.key("admin"))?;
-        let apiservers = plan::apiservers_by_name(addresses).into_iter().map(|(name, at)| (name, at.to_string()));
+        let apiservers = plan::apiservers_by_name(addresses).into_iter().map(|(name, at)| {
+            let handoff = self.layout.handoff_of(&name);
+            (name, Place { address: at.to_string(), handoff })
+        });
         let backends = Backends::watch(apiservers.collect(), &credentials)?;
         let (sight_in, sight) = watch::channel(Sight::default());
         self.sight = sight;

@@ -148,12 +148,14 @@ impl Machine {
         if let Some(at) = expires_ms {
             self.expiry.insert((at, key.clone()));
         }
+        self.state.touch(&key.topic, revision);
         self.state.insert(key.clone(), Arc::clone(&after));
         (key, Change::Put { after, before })
     }
 
     fn delete(&mut self, revision: Revision, key: Key) -> Option<(Key, Change)> {
         let (key, before) = self.state.remove(&key)?;
+        self.state.touch(&key.topic, revision);
         if let Some(at) = before.expires_ms {
             self.expiry.remove(&(at, key.clone()));
         }
@@ -226,6 +228,21 @@ mod tests {
         assert_eq!(conflict, Outcome::Conflict(failing, Some(1)));
         assert_eq!(bench.run(vec![], vec![delete("a"), delete("none")]), Outcome::Committed(2));
         assert_eq!(bench.events.iter().map(|event| event.revision).collect::<Vec<_>>(), [1, 1, 2]);
+    }
+
+    #[test]
+    fn a_topic_remembers_when_it_was_written() {
+        let mut bench = Bench::default();
+        bench.run(vec![], vec![put("a", "[]")]);
+        let other =
+            Write::Put { key: Key::new("nodes", "n"), value: Bytes::new(), stamp: None, index: None, expires_ms: None };
+        bench.run(vec![], vec![other]);
+        let touched = |bench: &Bench| ["pods", "nodes", "none"].map(|topic| bench.machine.state().touched(topic));
+        assert_eq!(touched(&bench), [1, 2, 0]);
+        bench.run(vec![], vec![delete("a"), delete("none")]);
+        assert_eq!(touched(&bench), [3, 2, 0]);
+        bench.machine.state.settle(3);
+        assert_eq!(touched(&bench), [3, 3, 3], "what was before is not known");
     }
 
     #[test]

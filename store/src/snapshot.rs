@@ -195,7 +195,7 @@ impl Thawing {
                 for _ in 0..reader.count()? {
                     frozen.joined.insert(reader.number()?, reader.string()?.to_string());
                 }
-                frozen.state.advance(reader.number()?);
+                frozen.state.settle(reader.number()?);
                 frozen.floor = reader.number()?;
             }
             1 => {

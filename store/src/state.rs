@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use imbl::OrdMap;
 
-use crate::{Key, Revision};
+use crate::{Key, Revision, Topic};
 
 /// One stored value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +29,9 @@ pub struct Entry {
 pub struct State {
     revision: Revision,
     entries: OrdMap<Key, Arc<Entry>>,
+    /// When each topic was last written; topics that are missing were not since `since`.
+    touched: OrdMap<Topic, Revision>,
+    since: Revision,
 }
 
 impl State {
@@ -51,6 +54,12 @@ impl State {
     ) -> impl Iterator<Item = (&'a Key, &'a Arc<Entry>)> + 'a {
         let from = Key::new(topic, after.map_or_else(|| prefix.to_owned(), |name| format!("{name}\0")));
         self.entries.range(from..).take_while(move |(key, _)| &*key.topic == topic && key.name.starts_with(prefix))
+    }
+
+    /// The topic is as it was at this revision: what was made of its entries then still holds. A member that began with a
+    /// snapshot knows of no earlier one than that.
+    pub fn touched(&self, topic: &str) -> Revision {
+        self.touched.get(topic).copied().unwrap_or(self.since)
     }
 
     /// How many keys live.
@@ -98,9 +107,20 @@ impl State {
         self.entries.remove_with_key(key)
     }
 
+    /// Notes that a topic was written.
+    pub(crate) fn touch(&mut self, topic: &Topic, revision: Revision) {
+        self.touched.insert(Topic::clone(topic), revision);
+    }
+
     /// The state now shows `revision`.
     pub(crate) fn advance(&mut self, revision: Revision) {
         self.revision = revision;
+    }
+
+    /// The state shows `revision`, and nothing is known of what was before.
+    pub(crate) fn settle(&mut self, revision: Revision) {
+        (self.revision, self.since) = (revision, revision);
+        self.touched.clear();
     }
 }
 

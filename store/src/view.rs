@@ -132,7 +132,7 @@ impl View {
                 None => drop(state.remove(&event.key)),
             }
         }
-        state.advance(revision);
+        state.settle(revision);
         Ok(Arc::new(state))
     }
 }

@@ -55,7 +55,7 @@ use jiff::Timestamp;
 use kubelab_api::Error;
 use kubelab_store::{Key, Precondition, State, Write};
 
-use self::figures::Step;
+use self::figures::{Passed, Step};
 use crate::{
     authorization::Decider,
     corridor::Request,
@@ -211,6 +211,8 @@ struct Row {
     name: &'static str,
     steps: &'static [Step],
     plugin: Box<dyn Plugin>,
+    /// Of each step.
+    passed: [Passed; 2],
 }
 
 const ADMITS: &[Step] = &[Step::Admit];
@@ -218,14 +220,18 @@ const VALIDATES: &[Step] = &[Step::Validate];
 const BOTH: &[Step] = &[Step::Admit, Step::Validate];
 
 fn row(name: &'static str, steps: &'static [Step], plugin: impl Plugin + 'static) -> Row {
-    Row { name, steps, plugin: Box::new(plugin) }
+    Row { name, steps, plugin: Box::new(plugin), passed: Default::default() }
+}
+
+fn quota() -> Row {
+    row("ResourceQuota", VALIDATES, resource_quota::ResourceQuotas)
 }
 
 /// The plugins, in order.
 pub struct Chain {
     plugins: Vec<Row>,
     /// What all others let pass is charged last.
-    quota: resource_quota::ResourceQuotas,
+    quota: Row,
 }
 
 impl Default for Chain {
@@ -269,13 +275,13 @@ impl Chain {
         plugins.push(row("CertificateSubjectRestriction", VALIDATES, subject));
         plugins.push(row("DefaultIngressClass", ADMITS, default_ingress_class::DefaultIngressClass));
         plugins.push(row("PodTopologyLabels", ADMITS, pod_topology_labels::PodTopologyLabels));
-        Self { plugins, quota: resource_quota::ResourceQuotas }
+        Self { plugins, quota: quota() }
     }
 
     /// No plugins; quotas are charged.
     #[cfg(any(test, feature = "fuzzing"))]
     pub fn empty() -> Self {
-        Self { plugins: Vec::new(), quota: resource_quota::ResourceQuotas }
+        Self { plugins: Vec::new(), quota: quota() }
     }
 
     /// One plugin more, after the others; only quotas are charged later.
@@ -299,7 +305,7 @@ impl Chain {
         figures::step(attributes.operation, Step::Admit, || {
             self.with_step(Step::Admit).try_for_each(|row| {
                 let admit = || row.plugin.admit(attributes, &mut *object, old);
-                figures::plugin(row.name, attributes.operation, Step::Admit, admit)
+                figures::plugin(row.name, attributes.operation, Step::Admit, &row.passed[0], admit)
             })
         })
     }
@@ -325,7 +331,7 @@ impl Chain {
         figures::step(attributes.operation, Step::Validate, || {
             self.with_step(Step::Validate).try_for_each(|row| {
                 let validate = || row.plugin.validate(attributes, object, old);
-                figures::plugin(row.name, attributes.operation, Step::Validate, validate)
+                figures::plugin(row.name, attributes.operation, Step::Validate, &row.passed[1], validate)
             })
         })
     }
@@ -337,7 +343,7 @@ impl Chain {
         object: Option<&dyn AnyObject>,
         old: Option<&dyn AnyObject>,
     ) -> Result<(), Error> {
-        let charge = || self.quota.validate(attributes, object, old);
-        figures::plugin("ResourceQuota", attributes.operation, Step::Validate, charge)
+        let charge = || self.quota.plugin.validate(attributes, object, old);
+        figures::plugin(self.quota.name, attributes.operation, Step::Validate, &self.quota.passed[1], charge)
     }
 }

@@ -1,12 +1,10 @@
 //! Keeps the rules, and which pods are on which node, in step with the local store. There is no task: whoever asks first
-//! after a change reads on in the watch history, so that nothing has to be started, stopped or waited for.
+//! after a change makes the rules anew, or reads on in the watch history, so that nothing has to be started, stopped or
+//! waited for.
 
 use std::{
     collections::{BTreeSet, HashMap},
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use arc_swap::ArcSwap;
@@ -23,20 +21,19 @@ const CLUSTER_ROLES: &str = "rbac.authorization.k8s.io/clusterroles";
 const CLUSTER_ROLE_BINDINGS: &str = "rbac.authorization.k8s.io/clusterrolebindings";
 const ROLES: &str = "rbac.authorization.k8s.io/roles";
 const ROLE_BINDINGS: &str = "rbac.authorization.k8s.io/rolebindings";
+const POLICY: [&str; 4] = [CLUSTER_ROLES, CLUSTER_ROLE_BINDINGS, ROLES, ROLE_BINDINGS];
 const PODS: &str = "core/pods";
 
 /// What decisions are made from.
 pub struct Follower {
     store: Store,
-    rules: ArcSwap<Rules>,
-    /// The revision up to which `rules` and `place` are known to be right; 0 at first.
-    seen: AtomicU64,
+    /// The rules, and the revision of the roles and bindings that they show.
+    rules: ArcSwap<(Revision, Arc<Rules>)>,
     place: Mutex<Option<Place>>,
 }
 
-/// How far the history was read, and what is known of nodes.
+/// How far the history of the pods was read, and what is known of nodes.
 struct Place {
-    policy: Vec<Cursor>,
     pods: Cursor,
     nodes: Nodes,
 }
@@ -84,80 +81,62 @@ impl Nodes {
     }
 }
 
+impl Place {
+    fn read_on(&mut self) -> Result<(), Error> {
+        loop {
+            let batch = self.pods.poll()?;
+            if batch.events.is_empty() {
+                return Ok(());
+            }
+            batch.events.iter().for_each(|event| self.nodes.apply(event));
+        }
+    }
+}
+
 impl Follower {
     /// Nothing is read before the first question.
     pub fn new(store: Store) -> Self {
-        Self { store, rules: ArcSwap::default(), seen: AtomicU64::new(0), place: Mutex::new(None) }
+        Self { store, rules: ArcSwap::default(), place: Mutex::new(None) }
     }
 
     /// The rules as of now.
     pub fn rules(&self) -> Arc<Rules> {
-        let now = self.store.local().revision();
-        if self.seen.load(Relaxed) < now {
-            drop(self.caught_up());
+        let state = self.store.local();
+        let touched = POLICY.map(|topic| state.touched(topic)).into_iter().fold(0, Revision::max);
+        let known = self.rules.load();
+        if known.0 >= touched {
+            return Arc::clone(&known.1);
         }
-        self.rules.load_full()
+        drop(known);
+        let rules = Arc::new(Rules::new(policy_of(&state)));
+        // What others may have made of a newer state stays.
+        self.rules.rcu(|known| if known.0 >= touched { Arc::clone(known) } else { Arc::new((touched, rules.clone())) });
+        rules
     }
 
     /// Reads on to the present.
     fn caught_up(&self) -> MutexGuard<'_, Option<Place>> {
         let mut place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.seen.load(Relaxed) >= self.store.local().revision() && place.is_some() {
-            return place;
-        }
         let caught_up = match place.as_mut() {
-            Some(place) => self.read_on(place),
+            Some(place) if place.pods.revision() >= self.store.local().touched(PODS) => Ok(()),
+            Some(place) => place.read_on(),
             None => Err(Error::Compacted { asked: 0, oldest: 0 }),
         };
         // Where the history does not reach back far enough, all begins anew.
         let caught_up = match caught_up {
-            Err(Error::Compacted { .. }) => self.begin().map(|(begun, revision)| {
-                *place = Some(begun);
-                revision
-            }),
+            Err(Error::Compacted { .. }) => self.begin().map(|begun| *place = Some(begun)),
             other => other,
         };
-        match caught_up {
-            Ok(revision) => self.seen.store(revision, Relaxed),
-            Err(error) => tracing::warn!(%error, "authorization goes by older rules"),
+        if let Err(error) = caught_up {
+            tracing::warn!(%error, "authorization goes by the nodes' pods of before");
         }
         place
     }
 
-    fn begin(&self) -> Result<(Place, Revision), Error> {
+    fn begin(&self) -> Result<Place, Error> {
         let state = self.store.local();
-        let revision = state.revision();
-        let follow = |topic: &str| {
-            self.store.watch(Scope { topic: Topic::from(topic), prefix: Arc::from(""), index: None }, revision)
-        };
-        let topics = [CLUSTER_ROLES, CLUSTER_ROLE_BINDINGS, ROLES, ROLE_BINDINGS];
-        let policy = topics.into_iter().map(follow).collect::<Result<_, _>>()?;
-        let place = Place { policy, pods: follow(PODS)?, nodes: Nodes::of(&state) };
-        self.rules.store(Arc::new(Rules::new(policy_of(&state))));
-        Ok((place, revision))
-    }
-
-    /// The revision up to which everything has been seen.
-    fn read_on(&self, place: &mut Place) -> Result<Revision, Error> {
-        let mut seen = Revision::MAX;
-        let mut changed = false;
-        for cursor in &mut place.policy {
-            while !cursor.poll()?.events.is_empty() {
-                changed = true;
-            }
-            seen = seen.min(cursor.revision());
-        }
-        loop {
-            let batch = place.pods.poll()?;
-            if batch.events.is_empty() {
-                break;
-            }
-            batch.events.iter().for_each(|event| place.nodes.apply(event));
-        }
-        if changed {
-            self.rules.store(Arc::new(Rules::new(policy_of(&self.store.local()))));
-        }
-        Ok(seen.min(place.pods.revision()))
+        let scope = Scope { topic: Topic::from(PODS), prefix: Arc::from(""), index: None };
+        Ok(Place { pods: self.store.watch(scope, state.revision())?, nodes: Nodes::of(&state) })
     }
 
     fn get<T: DeserializeOwned>(&self, topic: &str, name: &str) -> Option<T> {

@@ -11,7 +11,10 @@ use k8s_openapi::{
 };
 use kubelab_api::error::Reason;
 use serde_json::json;
-use tokio::sync::mpsc::{self, error::TrySendError};
+use tokio::sync::{
+    Semaphore,
+    mpsc::{self, error::TrySendError},
+};
 
 use self::correlator::{Correlator, Key, Record};
 use crate::{Cause, Client, Object, Patch, clock};
@@ -36,8 +39,10 @@ impl Kind {
 
 /// How many events wait for being sent (upstream's broadcaster keeps as many); more are dropped.
 const WAITING: usize = 1000;
-/// How many of a batch are sent at the same time.
-const AT_ONCE: usize = 16;
+/// How many events a process sends at the same time, whatever number of recorders it has: few, so that where much happens
+/// the events about it do not stand in its way.
+const AT_ONCE: usize = 4;
+static PLACES: Semaphore = Semaphore::const_new(AT_ONCE);
 /// Upstream sends an event at most 12 times, 10 s apart; within each try the client has failed over for 30 s.
 const TRIES: u32 = 4;
 const PAUSE: Duration = Duration::from_secs(10);
@@ -133,6 +138,7 @@ impl Sender {
     async fn send(&self, key: &Key, record: &Record) -> bool {
         let namespace = namespace(&key.object);
         for attempt in 1..=TRIES {
+            let place = PLACES.acquire().await;
             let outcome = record.cause.clone().scope(async {
                 if record.exists {
                     let change = json!({
@@ -148,7 +154,9 @@ impl Sender {
                 }
                 self.client.create(&self.event(key, record)).await.map(drop)
             });
-            match outcome.await {
+            let outcome = outcome.await;
+            drop(place);
+            match outcome {
                 Ok(()) => return true,
                 Err(error) if error.reason == Reason::AlreadyExists => return true,
                 Err(error) if matches!(error.reason, Reason::ServiceUnavailable | Reason::Timeout) => {

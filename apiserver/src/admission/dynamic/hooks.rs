@@ -6,6 +6,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use arc_swap::ArcSwap;
 use k8s_openapi::api::admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingWebhookConfiguration};
 use kubelab_store::{Revision, State};
 use serde::de::DeserializeOwned;
@@ -19,6 +20,15 @@ use crate::authorization::Decider;
 
 const MUTATING_WEBHOOKS: &str = "admissionregistration.k8s.io/mutatingwebhookconfigurations";
 const VALIDATING_WEBHOOKS: &str = "admissionregistration.k8s.io/validatingwebhookconfigurations";
+/// What users configure policies with.
+const TOPICS: [&str; 6] = [
+    mutating::POLICIES,
+    mutating::BINDINGS,
+    validating::POLICIES,
+    validating::BINDINGS,
+    MUTATING_WEBHOOKS,
+    VALIDATING_WEBHOOKS,
+];
 /// So many compiled configurations are remembered; then all are forgotten.
 const REMEMBERED: usize = 4_096;
 
@@ -27,6 +37,8 @@ type Compiled = Arc<dyn Any + Send + Sync>;
 /// What is compiled, and who answers its questions about rights.
 #[derive(Default)]
 pub struct Policies {
+    /// What applies, and the revision of the configurations that it shows.
+    current: ArcSwap<(Revision, Arc<Hooks>)>,
     compiled: Mutex<HashMap<(&'static str, Arc<str>), (Revision, Compiled)>>,
     decider: Option<Arc<dyn Decider>>,
 }
@@ -68,7 +80,20 @@ impl Policies {
     }
 
     /// What is configured in this state.
-    pub fn hooks(&self, state: &State) -> Hooks {
+    pub fn hooks(&self, state: &State) -> Arc<Hooks> {
+        let touched = TOPICS.map(|topic| state.touched(topic)).into_iter().fold(0, Revision::max);
+        let known = self.current.load();
+        if known.0 == touched {
+            return Arc::clone(&known.1);
+        }
+        drop(known);
+        let hooks = Arc::new(self.read(state));
+        self.current
+            .rcu(|known| if known.0 > touched { Arc::clone(known) } else { Arc::new((touched, hooks.clone())) });
+        hooks
+    }
+
+    fn read(&self, state: &State) -> Hooks {
         let mutating = |configuration: MutatingWebhookConfiguration| {
             let name = configuration.metadata.name.unwrap_or_default();
             let webhooks = configuration.webhooks.unwrap_or_default();

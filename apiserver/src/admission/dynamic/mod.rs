@@ -21,7 +21,7 @@
 //! Source of the order: `AllOrderedPlugins` in `pkg/kubeapiserver/options/plugins.go`, and
 //! `k8s.io/apiserver/pkg/admission/reinvocation.go`.
 //!
-//! Invariants: where nobody has configured anything, admission costs a look into six empty ranges. Policies never see
+//! Invariants: configurations are read again only when one of them was written. Policies never see
 //! requests for policies, so that a cluster can always be freed from one.
 
 pub mod conditions;
@@ -34,6 +34,8 @@ pub mod review;
 pub mod subject;
 pub mod validating;
 pub mod webhook;
+
+use std::sync::Arc;
 
 use kubelab_api::Error;
 
@@ -160,7 +162,7 @@ fn is_foreign(context: &Context<'_>) -> bool {
     !part.is_empty() && subresource::find(&request.resource, part).is_some_and(|part| !part.kind.is_empty())
 }
 
-fn hooks_of(context: &Context<'_>) -> Option<Hooks> {
+fn hooks_of(context: &Context<'_>) -> Option<Arc<Hooks>> {
     let resource = &context.request.resource;
     if is_exempt(&resource.group, &resource.plural) {
         return None;
