@@ -27,7 +27,8 @@ impl Client {
     async fn fetch_bytes(&self, path: &str) -> Result<Bytes, Error> {
         let message = FetchRequest { path: path.to_owned() };
         let send = |mut client: Objects, request| async move { client.fetch(request).await };
-        let Fetched { code, body } = request::send(self.endpoints(), self.agent(), message, Repeat::Read, send).await?;
+        let Fetched { code, body } =
+            request::send(self.endpoints(), self.headers(), message, Repeat::Read, send).await?;
         if (200..300).contains(&code) { Ok(body) } else { Err(refusal(code, &body)) }
     }
 }

@@ -17,16 +17,14 @@ use kubelab_proto::objects::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
-use tonic::{
-    Streaming,
-    metadata::{Ascii, MetadataValue},
-};
+use tonic::{Streaming, metadata::MetadataValue};
 
 use crate::{
     Cause, Scope,
     endpoints::{Choice, Endpoints, Failure, is_about_server},
     process::{Connection, crash},
-    request::{self, Objects, Repeat},
+    request::{self, Headers, Objects, Repeat},
+    token::Token,
 };
 
 /// A Kubernetes type that can be sent and received.
@@ -75,7 +73,7 @@ const PAGE: u32 = 500;
 #[derive(Clone)]
 pub struct Client {
     endpoints: Arc<Endpoints>,
-    agent: MetadataValue<Ascii>,
+    headers: Headers,
 }
 
 impl Client {
@@ -83,7 +81,15 @@ impl Client {
     pub fn new(connection: &Connection) -> Result<Self, Error> {
         Ok(Self {
             endpoints: Arc::new(Endpoints::new(connection)?),
-            agent: MetadataValue::from_static(env!("CARGO_PKG_NAME")),
+            headers: Headers { agent: MetadataValue::from_static(env!("CARGO_PKG_NAME")), token: None },
+        })
+    }
+
+    /// A client for these apiservers that shows a token instead of the connection's certificate: a pod's program.
+    pub fn with_token(connection: &Connection, token: Token) -> Result<Self, Error> {
+        Ok(Self {
+            endpoints: Arc::new(Endpoints::anonymous(connection)?),
+            headers: Headers { agent: MetadataValue::from_static(env!("CARGO_PKG_NAME")), token: Some(token) },
         })
     }
 
@@ -91,8 +97,8 @@ impl Client {
     /// User-Agent, which a revision's origin keeps.
     #[must_use]
     pub fn with_agent(&self, name: &str) -> Self {
-        let agent = MetadataValue::try_from(name).unwrap_or_else(|_| self.agent.clone());
-        Self { endpoints: self.endpoints.clone(), agent }
+        let agent = MetadataValue::try_from(name).unwrap_or_else(|_| self.headers.agent.clone());
+        Self { endpoints: self.endpoints.clone(), headers: Headers { agent, ..self.headers.clone() } }
     }
 
     /// The latest version of an object.
@@ -204,6 +210,18 @@ impl Client {
         read(&self.patch_target(dynamic_target(resource, namespace, name), &patch).await?)
     }
 
+    /// A new object of a resource known only at run time.
+    pub async fn create_dynamic(
+        &self,
+        resource: &kubelab_api::Resource,
+        namespace: &str,
+        object: &Value,
+    ) -> Result<Value, Error> {
+        let named = object["metadata"]["name"].as_str().is_some_and(|name| !name.is_empty());
+        let repeat = if named { Repeat::Guarded } else { Repeat::Never };
+        read(&self.create_target(dynamic_target(resource, namespace, ""), object, repeat).await?)
+    }
+
     /// An object of a resource known only at run time.
     pub async fn get_dynamic(
         &self,
@@ -222,7 +240,7 @@ impl Client {
     pub(crate) async fn get_target(&self, target: Target) -> Result<Bytes, Error> {
         let message = GetRequest { target: Some(target), revision: None };
         let send = |mut client: Objects, request| async move { client.get(request).await };
-        Ok(request::send(&self.endpoints, &self.agent, message, Repeat::Read, send).await?.json)
+        Ok(request::send(&self.endpoints, &self.headers, message, Repeat::Read, send).await?.json)
     }
 
     /// Reads page by page. Where the pages' snapshot is forgotten on the way, the list starts again without pages.
@@ -238,7 +256,7 @@ impl Client {
         let send = |mut client: Objects, request| async move { client.list(request).await };
         let mut items = Vec::new();
         loop {
-            match request::send(&self.endpoints, &self.agent, message.clone(), Repeat::Read, send).await {
+            match request::send(&self.endpoints, &self.headers, message.clone(), Repeat::Read, send).await {
                 Ok(page) => {
                     for item in &page.items {
                         items.push(read(item)?);
@@ -262,7 +280,7 @@ impl Client {
         let writing = crash::Write::to(&target);
         let message = WriteRequest { target: Some(target), json: write(body)?, cause: cause(), dry_run: false };
         let send = |mut client: Objects, request| async move { client.create(request).await };
-        let reply = request::send(&self.endpoints, &self.agent, message, repeat, send).await?;
+        let reply = request::send(&self.endpoints, &self.headers, message, repeat, send).await?;
         writing.done();
         Ok(reply.json)
     }
@@ -276,7 +294,7 @@ impl Client {
         let writing = crash::Write::to(&target);
         let message = WriteRequest { target: Some(target), json: write(body)?, cause: cause(), dry_run: false };
         let send = |mut client: Objects, request| async move { client.update(request).await };
-        let reply = request::send(&self.endpoints, &self.agent, message, Repeat::of_update(meta), send).await?;
+        let reply = request::send(&self.endpoints, &self.headers, message, Repeat::of_update(meta), send).await?;
         writing.done();
         Ok(reply.json)
     }
@@ -291,7 +309,7 @@ impl Client {
             ..PatchRequest::default()
         };
         let send = |mut client: Objects, request| async move { client.patch(request).await };
-        let reply = request::send(&self.endpoints, &self.agent, message, Repeat::of_patch(patch), send).await?;
+        let reply = request::send(&self.endpoints, &self.headers, message, Repeat::of_patch(patch), send).await?;
         writing.done();
         Ok(reply.json)
     }
@@ -300,7 +318,7 @@ impl Client {
         let writing = crash::Write::to(&target);
         let message = DeleteRequest { target: Some(target), options: write(options)?, cause: cause() };
         let send = |mut client: Objects, request| async move { client.delete(request).await };
-        request::send(&self.endpoints, &self.agent, message, Repeat::of_delete(options), send).await?;
+        request::send(&self.endpoints, &self.headers, message, Repeat::of_delete(options), send).await?;
         writing.done();
         Ok(())
     }
@@ -309,8 +327,8 @@ impl Client {
         &self.endpoints
     }
 
-    pub(crate) fn agent(&self) -> &MetadataValue<Ascii> {
-        &self.agent
+    pub(crate) fn headers(&self) -> &Headers {
+        &self.headers
     }
 
     /// Turns to another server, for a caller that cannot wait for this one to be found dead.
@@ -321,7 +339,7 @@ impl Client {
     /// Opens a watch on the present server. One attempt: the cache decides what comes next.
     pub(crate) async fn watch(&self, message: WatchRequest) -> Result<Watch, Error> {
         let choice = self.endpoints.choose_for_watch();
-        let request = request::with_headers(message, &self.agent);
+        let request = request::with_headers(message, &self.headers);
         match request::objects(choice.channel.clone()).watch(request).await {
             Ok(response) => Ok(Watch { stream: response.into_inner(), choice, client: self.clone() }),
             Err(status) => Err(self.watch_failed(&choice, &status)),

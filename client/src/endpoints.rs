@@ -56,11 +56,23 @@ pub(crate) struct Choice {
 }
 
 impl Endpoints {
+    /// With this connection's certificate.
     pub(crate) fn new(connection: &Connection) -> Result<Self, Error> {
-        let tls = ClientTlsConfig::new()
-            .ca_certificate(Certificate::from_pem(read(&connection.certificate_authority)?))
-            .identity(Identity::from_pem(read(&connection.client_certificate)?, read(&connection.client_key)?))
-            .timeout(CONNECT_TIMEOUT);
+        let identity = Identity::from_pem(read(&connection.client_certificate)?, read(&connection.client_key)?);
+        Self::of(&connection.apiservers, &connection.certificate_authority, Some(identity))
+    }
+
+    /// Without a certificate, for those who show a token.
+    pub(crate) fn anonymous(connection: &Connection) -> Result<Self, Error> {
+        Self::of(&connection.apiservers, &connection.certificate_authority, None)
+    }
+
+    fn of(apiservers: &[String], authority: &Path, identity: Option<Identity>) -> Result<Self, Error> {
+        let mut tls =
+            ClientTlsConfig::new().ca_certificate(Certificate::from_pem(read(authority)?)).timeout(CONNECT_TIMEOUT);
+        if let Some(identity) = identity {
+            tls = tls.identity(identity);
+        }
         let server = |address: &String| {
             let endpoint = Endpoint::from_shared(address.clone())
                 .and_then(|endpoint| endpoint.tls_config(tls.clone()))
@@ -74,7 +86,7 @@ impl Endpoints {
             let requests = endpoint.connect_lazy();
             Ok(Server { address: address.clone(), endpoint, requests, watches: Mutex::default() })
         };
-        let all = connection.apiservers.iter().map(server).collect::<Result<Vec<_>, Error>>()?;
+        let all = apiservers.iter().map(server).collect::<Result<Vec<_>, Error>>()?;
         if all.is_empty() {
             return Err(configuration("--apiservers: at least one address is needed"));
         }

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | [`process`] | a component's life: flags, logs, health and metrics port, shutdown |
 //! | [`client`] | typed requests over gRPC, balanced over the live apiservers |
+//! | `token` | a bearer token that changes from time to time |
 //! | `aggregated` | what other servers answer that APIServices name |
 //! | `scale` | how many replicas an object has, whatever its kind |
 //! | [`cache`] | a list+watch mirror of a resource, with indexes and handlers |
@@ -35,6 +36,7 @@ pub mod queue;
 pub mod recorder;
 mod request;
 mod scale;
+mod token;
 
 pub use cache::{Cache, Change, Scope};
 pub use cause::Cause;
@@ -43,3 +45,4 @@ pub use controller::{Action, Controller};
 pub use kubelab_api::Error;
 pub use partial::Partial;
 pub use recorder::Recorder;
+pub use token::Token;

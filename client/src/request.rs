@@ -24,6 +24,7 @@ use crate::{
     backoff::Backoff,
     clock,
     endpoints::{Endpoints, Failure, is_about_server},
+    token::Token,
 };
 
 /// How long a request may take, all attempts together.
@@ -87,17 +88,29 @@ pub(crate) fn objects(channel: Channel) -> Objects {
     ObjectsClient::new(channel).max_decoding_message_size(MAX_MESSAGE)
 }
 
-/// A message with the headers that every request carries.
-pub(crate) fn with_headers<T>(message: T, agent: &MetadataValue<Ascii>) -> Request<T> {
+/// The headers that every request carries.
+#[derive(Clone)]
+pub(crate) struct Headers {
+    /// The User-Agent.
+    pub(crate) agent: MetadataValue<Ascii>,
+    /// Who asks, where no certificate says it.
+    pub(crate) token: Option<Token>,
+}
+
+/// A message with these headers.
+pub(crate) fn with_headers<T>(message: T, headers: &Headers) -> Request<T> {
     let mut request = Request::new(message);
-    request.metadata_mut().insert("user-agent", agent.clone());
+    request.metadata_mut().insert("user-agent", headers.agent.clone());
+    if let Some(token) = &headers.token {
+        request.metadata_mut().insert("authorization", token.header());
+    }
     request
 }
 
 /// Sends `message` until it is answered, it must not be sent again, or the deadline has passed.
 pub(crate) async fn send<T, R, F, Fut>(
     endpoints: &Endpoints,
-    agent: &MetadataValue<Ascii>,
+    headers: &Headers,
     message: T,
     repeat: Repeat,
     attempt: F,
@@ -112,7 +125,7 @@ where
     let mut failures = 0;
     loop {
         let choice = endpoints.choose();
-        let mut request = with_headers(message.clone(), agent);
+        let mut request = with_headers(message.clone(), headers);
         request.set_timeout(deadline - clock::instant());
         let Ok(outcome) = tokio::time::timeout_at(deadline, attempt(objects(choice.channel.clone()), request)).await
         else {

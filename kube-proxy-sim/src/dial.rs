@@ -3,22 +3,25 @@
 use std::{
     collections::HashMap,
     fs, io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     path::Path,
     sync::{Mutex, PoisonError},
     time::Duration,
 };
 
 use anyhow::Context;
+use futures::StreamExt;
 use k8s_openapi::api::core::v1::Node;
 use kubelab_client::{Cache, Client, Scope, process::Connection};
-use kubelab_proto::node::{DialReply, DialRequest, node_client::NodeClient};
+use kubelab_proto::node::{DialRequest, node_client::NodeClient};
 use tokio::{sync::mpsc, time::timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{
-    Status, Streaming,
+    Status,
     transport::{Certificate, Channel, ClientTlsConfig, Endpoint as Target, Identity},
 };
+
+use crate::network::{Protocol, Replies};
 
 /// How long a pod's node may take to connect. A node that answers at all does so within milliseconds.
 const CONNECT: Duration = Duration::from_secs(1);
@@ -47,7 +50,25 @@ pub struct Pipe {
     /// Towards the pod. Dropped, the pod sees the end of what is sent.
     pub send: mpsc::Sender<DialRequest>,
     /// From the pod.
-    pub receive: Streaming<DialReply>,
+    pub receive: Replies,
+}
+
+/// A connection that is wanted.
+#[derive(Clone, Copy, Debug)]
+pub struct Dial {
+    /// Where to.
+    pub to: SocketAddr,
+    /// The pod's address that it comes from; nothing where it comes from outside the pods.
+    pub source: Option<IpAddr>,
+    /// What is spoken.
+    pub protocol: Protocol,
+}
+
+impl From<SocketAddr> for Dial {
+    /// TCP, from outside.
+    fn from(to: SocketAddr) -> Self {
+        Self { to, source: None, protocol: Protocol::Tcp }
+    }
 }
 
 /// The nodes of the cluster, and connections to their kubelets.
@@ -72,16 +93,27 @@ impl Nodes {
         self.nodes.synced().await;
     }
 
+    /// The nodes.
+    pub fn cache(&self) -> &Cache<Node> {
+        &self.nodes
+    }
+
     /// Connects to an address in a pod of a node.
-    pub async fn dial(&self, node: &str, address: SocketAddr) -> Result<Pipe, Error> {
+    pub async fn dial(&self, node: &str, dial: impl Into<Dial>) -> Result<Pipe, Error> {
+        let dial = dial.into();
         let mut client = NodeClient::new(self.channel(node)?);
         let (send, requests) = mpsc::channel(WAITING);
-        let first = DialRequest { address: address.to_string(), ..Default::default() };
+        let first = DialRequest {
+            address: dial.to.to_string(),
+            source: dial.source.map(|source| source.to_string()).unwrap_or_default(),
+            protocol: dial.protocol.name().to_owned(),
+            ..Default::default()
+        };
         // The channel is empty and the receiver is here.
         let _ = send.try_send(first);
         let dialled = timeout(CONNECT, client.dial(ReceiverStream::new(requests))).await;
         let receive = dialled.map_err(|_| Error::Timeout(node.to_owned()))??.into_inner();
-        Ok(Pipe { send, receive })
+        Ok(Pipe { send, receive: receive.boxed() })
     }
 
     fn channel(&self, name: &str) -> Result<Channel, Error> {
@@ -109,7 +141,8 @@ impl Nodes {
     }
 }
 
-fn read(file: &Path) -> anyhow::Result<Vec<u8>> {
+/// A file's bytes, or an error that names it.
+pub(crate) fn read(file: &Path) -> anyhow::Result<Vec<u8>> {
     let read: io::Result<Vec<u8>> = fs::read(file);
     read.with_context(|| format!("cannot read {}", file.display()))
 }

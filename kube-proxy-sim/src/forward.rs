@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use bytes::{Bytes, BytesMut};
+use futures::StreamExt;
 use kubelab_client::clock;
 use kubelab_proto::node::DialRequest;
 use tokio::{
@@ -13,12 +14,12 @@ use tokio::{
     },
     sync::mpsc,
 };
-use tonic::Streaming;
 
 use crate::{
     balance::Affinity,
     dial::{Nodes, Pipe},
     metrics::METRICS,
+    network::Replies,
     rules::{PortName, Rule},
 };
 
@@ -86,8 +87,8 @@ async fn take(mut read: OwnedReadHalf, send: mpsc::Sender<DialRequest>) {
 }
 
 /// From the pod to the client, until the pod has said all.
-async fn bring(mut receive: Streaming<kubelab_proto::node::DialReply>, mut write: OwnedWriteHalf) {
-    while let Ok(Some(reply)) = receive.message().await {
+async fn bring(mut receive: Replies, mut write: OwnedWriteHalf) {
+    while let Some(Ok(reply)) = receive.next().await {
         if write.write_all(&reply.data).await.is_err() {
             return;
         }

@@ -73,9 +73,19 @@ impl Proxy {
         self.ready.subscribe()
     }
 
+    /// Which node's proxy it is.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
     /// Whose proxy it is.
     pub fn node(&self) -> &str {
         &self.config.node
+    }
+
+    /// The rules, as they are now and will be.
+    pub fn table(&self) -> watch::Receiver<Arc<Table>> {
+        self.table.subscribe()
     }
 
     /// The rules, as `iptables-save` would print them.

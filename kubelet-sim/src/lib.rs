@@ -6,6 +6,8 @@
 //!      └───────── patch status, events ◄── pod::status ◄───────────────────┘          ends, a probe answers, a wait is over
 //!                                            (pure)
 //!  kube-proxy ──Node.Dial──► server ──► runtime ──► what listens in the pod
+//!      ▲
+//!      └──Proxy.Dial── network ◄── what a program in a pod dials
 //! ```
 //!
 //! | module | what it is |
@@ -17,6 +19,7 @@
 //! | [`volumes`] | what of the node's and the API's they see as files |
 //! | [`runtime`] | where containers live |
 //! | [`shell`] | the programs in them |
+//! | [`network`] | the network that those see |
 //! | [`server`] | what the node serves to the lab |
 //! | [`duration`] | durations as Go writes them |
 //!
@@ -26,6 +29,7 @@
 
 pub mod behavior;
 pub mod duration;
+pub mod network;
 pub mod node;
 pub mod options;
 pub mod pod;
@@ -48,9 +52,10 @@ use tokio::net::TcpListener;
 pub use options::Options;
 
 use crate::{
+    network::proxy::Proxy,
     node::{Node, Services},
     options::Host,
-    runtime::{Runtime, Simulated},
+    runtime::{Runtime, Simulated, simulated::Outside},
 };
 
 /// Runs one node, or many, until SIGTERM. Their containers stay, for the next run to go on with.
@@ -84,7 +89,12 @@ async fn start(
 ) -> anyhow::Result<(Arc<Node>, impl Future<Output = anyhow::Result<()>> + use<>)> {
     let client = Client::new(&host.connection)?;
     let folder = host.data_dir.display();
-    let runtime = Simulated::open(&host.name, &host.data_dir, options.delays)
+    let outside = Outside {
+        client: client.with_agent("kubelet"),
+        connection: host.connection.clone(),
+        proxy: Proxy::new(SocketAddr::new(host.ip, options.proxy_port), &host.connection)?,
+    };
+    let runtime = Simulated::open_with(&host.name, &host.data_dir, options.delays, Some(outside))
         .with_context(|| format!("cannot use {folder} for the node's state: give another --data-dir"))?;
     let runtime: Arc<dyn Runtime> = Arc::new(runtime);
     let listen = SocketAddr::new(host.ip, options.port);

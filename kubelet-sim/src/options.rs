@@ -30,6 +30,9 @@ pub struct Options {
     /// Its key (PEM)
     #[arg(long, requires = "tls_certificate")]
     pub tls_key: Option<PathBuf>,
+    /// Where the kube-proxy of each node takes its pods' connections (gRPC), on the node's address
+    #[arg(long, default_value_t = crate::network::proxy::PORT)]
+    pub proxy_port: u16,
     /// Where the node keeps its containers' state
     #[arg(long)]
     pub data_dir: PathBuf,

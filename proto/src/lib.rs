@@ -5,7 +5,8 @@
 //! | [`objects`] | apiserver | every component |
 //! | [`flow`] | apiserver | `kubelab why`, `kubelab status` |
 //! | [`raft`] | apiserver (peer port) | its peers |
-//! | [`node`] | kubelet-sim | kube-proxy-sim, apiserver |
+//! | [`node`]: `Node` | kubelet-sim | kube-proxy-sim, apiserver |
+//! | [`node`]: `Proxy` | kube-proxy-sim | kubelet-sim |
 
 #![allow(missing_docs, clippy::all, clippy::unwrap_used)]
 

@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use kubelab_apiserver::audit::policy::Policy;
 use kubelab_scheduler::config::Configuration;
 use tokio::{sync::watch, time};
@@ -17,7 +17,7 @@ use tokio::{sync::watch, time};
 use super::{say, status::table};
 use crate::{
     Which,
-    lab::{Layout, Spec, spec::Wish, write},
+    lab::{Layout, Spec, add_ons::AddOn, spec::Wish, write},
     supervisor::{
         Supervisor,
         child::{open_log, own_executable},
@@ -64,12 +64,31 @@ pub struct Up {
     /// starts; an empty value ends that
     #[arg(long, value_name = "FILE")]
     scheduler_config: Option<PathBuf>,
+    /// What a new cluster is given besides: dns, ingress; none for nothing [default: dns,ingress]. For a lab that is there:
+    /// what it is given now
+    #[arg(long, value_name = "ADD-ON", value_delimiter = ',', value_parser = add_on)]
+    add_ons: Option<Vec<Choice>>,
     /// Return once all is Ready and leave the lab running
     #[arg(long)]
     detach: bool,
     /// The lab's own process, behind --detach
     #[arg(long, hide = true, conflicts_with = "detach")]
     background: bool,
+}
+
+/// An add-on, or `none`.
+#[derive(Clone, Copy, Debug)]
+struct Choice(Option<AddOn>);
+
+fn add_on(text: &str) -> Result<Choice, String> {
+    if text == "none" {
+        return Ok(Choice(None));
+    }
+    AddOn::from_str(text, false).map(|add_on| Choice(Some(add_on))).map_err(|_| {
+        let known: Vec<_> = AddOn::value_variants().iter().filter_map(ValueEnum::to_possible_value).collect();
+        let known: Vec<&str> = known.iter().map(clap::builder::PossibleValue::get_name).collect();
+        format!("there are: {}, none", known.join(", "))
+    })
 }
 
 impl Up {
@@ -101,6 +120,9 @@ impl Up {
         };
         if !self.extra_config.is_empty() {
             spec.configure(&self.extra_config)?;
+        }
+        if let Some(chosen) = &self.add_ons {
+            spec.add_ons_to_install = chosen.iter().filter_map(|Choice(add_on)| *add_on).collect();
         }
         Ok(spec)
     }

@@ -8,6 +8,7 @@
 //! D/supervisor.pid
 //! ```
 
+pub mod add_ons;
 pub mod addresses;
 pub mod kubeconfig;
 pub mod pki;

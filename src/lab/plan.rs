@@ -69,6 +69,11 @@ const SERVICE_NAMES: [&str; 6] = [
     "kubernetes.default.svc.cluster.local",
 ];
 
+/// The name that all kube-proxies are served under, to the kubelets of their nodes.
+const PROXY: &str = "kube-proxy";
+/// Their certificate's file.
+const PROXY_SERVER: &str = "kube-proxy-server";
+
 /// Makes the certificates that the lab's processes need, and keeps those that are there.
 pub fn issue_certificates(spec: &Spec, pki: &Pki) -> anyhow::Result<()> {
     let served_at = |id| spec.subnet.apiserver(id).to_vec();
@@ -104,6 +109,9 @@ pub fn issue_control_plane_certificates(
     client("scheduler", "system:kube-scheduler", None)?;
     client("controller-manager", "system:kube-controller-manager", None)?;
     client("kube-proxy", "system:kube-proxy", Some("system:node-proxier"))?;
+    let served_as = [PROXY.to_owned()];
+    let identity = Identity { file: PROXY_SERVER, user: PROXY, group: None, names: &served_as, addresses: &[] };
+    pki.issue(&identity)?;
     pki.issue_front_proxy()?;
     for id in 1..=apiservers {
         let name = format!("apiserver-{id}");
@@ -216,11 +224,14 @@ pub fn group(
     kubelet.push(("--port", KUBELET_PORT.to_string()));
     kubelet.push(("--data-dir", text(&layout.state_of("{node}"))?));
     kubelet.push(("--volumes-dir", text(&layout.volumes())?));
+    let mut proxy = places;
+    proxy.push(("--tls-certificate", text(&pki.certificate(PROXY_SERVER))?));
+    proxy.push(("--tls-key", text(&pki.key(PROXY_SERVER))?));
     let at = |port| SocketAddr::new(spec.subnet.node(*first), port);
     let [kubelet_name, proxy_name] = node_processes(spec, number);
     let processes = [
         component(Kind::KubeletSim, kubelet_name, "{node}", pki, addresses, at(KUBELET_HEALTH_PORT), kubelet)?,
-        component(Kind::KubeProxySim, proxy_name, "kube-proxy", pki, addresses, at(KUBE_PROXY_HEALTH_PORT), places)?,
+        component(Kind::KubeProxySim, proxy_name, "kube-proxy", pki, addresses, at(KUBE_PROXY_HEALTH_PORT), proxy)?,
     ];
     Ok(processes.map(|process| Component { nodes: nodes.clone(), ..process }).into())
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use anyhow::bail;
 use serde::{Deserialize, Serialize};
 
-use super::addresses::Subnet;
+use super::{add_ons::AddOn, addresses::Subnet};
 
 /// The most nodes of a lab, so that their addresses and those of their pods do not run out.
 const NODES: usize = 4000;
@@ -38,6 +38,9 @@ pub struct Spec {
     /// More flags for the processes of the control plane, each `KIND.FLAG=VALUE`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub extra_config: Vec<String>,
+    /// What the cluster is still to be given.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub add_ons_to_install: Vec<AddOn>,
 }
 
 /// What the user asked for; `None` where the flag was left out.
@@ -77,6 +80,7 @@ impl Wish {
             nodes_per_process: self.nodes_per_process.unwrap_or(1),
             subnet: Subnet::random(),
             extra_config: Vec::new(),
+            add_ons_to_install: vec![AddOn::Dns, AddOn::Ingress],
         };
         spec.check()?;
         Ok(spec)

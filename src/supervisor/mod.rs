@@ -36,7 +36,7 @@ use self::{
 use crate::{
     front_door::{self, Backends, Credentials, Place},
     lab::{
-        Layout, Spec,
+        Layout, Spec, add_ons,
         addresses::{Addresses, Claim},
         kubeconfig,
         pki::Pki,
@@ -63,6 +63,7 @@ pub struct Supervisor {
     ports: watch::Sender<BTreeMap<String, SocketAddr>>,
     status: watch::Sender<Status>,
     settled: watch::Sender<bool>,
+    installed: Option<oneshot::Receiver<()>>,
 }
 
 impl Supervisor {
@@ -110,6 +111,7 @@ impl Supervisor {
             ports: watch::channel(BTreeMap::new()).0,
             status,
             settled: watch::channel(false).0,
+            installed: None,
             layout,
             spec,
             pki,
@@ -120,7 +122,32 @@ impl Supervisor {
             supervisor.launch(place)?;
         }
         supervisor.watch(door)?;
+        supervisor.install();
         Ok(supervisor)
+    }
+
+    /// Gives the cluster what it is still to be given, while all else goes on.
+    fn install(&mut self) {
+        let (client, add_ons) = (self.client.clone(), self.spec.add_ons_to_install.clone());
+        if add_ons.is_empty() {
+            return;
+        }
+        let (tell, installed) = oneshot::channel();
+        self.installed = Some(installed);
+        tokio::spawn(async move {
+            match add_ons::install(&client, &add_ons).await {
+                Ok(()) => drop(tell.send(())),
+                Err(error) => tracing::error!("an add-on cannot be installed: {error:#}"),
+            }
+        });
+    }
+
+    /// From now on what was installed is the users' to keep or to delete.
+    fn forget_add_ons(&mut self) {
+        self.spec.add_ons_to_install.clear();
+        if let Err(error) = self.layout.save(&self.spec) {
+            tracing::warn!("the add-ons will be installed once more at the next start: {error:#}");
+        }
     }
 
     /// Begins to look at the processes, and opens the front door.
@@ -176,6 +203,7 @@ impl Supervisor {
                 Some(exit) = self.exits.1.recv() => self.bury(&exit),
                 Some(name) = self.restarts.1.recv() => self.start_again(&name),
                 Ok(()) = self.sight.changed() => {}
+                Ok(()) = done(&mut self.installed) => self.forget_add_ons(),
             }
         }
         self.end().await;
@@ -376,6 +404,19 @@ impl Supervisor {
         let next = Status { name: self.spec.name.clone(), server: server(&self.spec), components, nodes };
         self.settled.send_if_modified(|settled| std::mem::replace(settled, next.ready()) != next.ready());
         self.status.send_if_modified(|status| std::mem::replace(status, next.clone()) != next);
+    }
+}
+
+/// Resolves when what is waited for is done; never if nothing is.
+async fn done(wait: &mut Option<oneshot::Receiver<()>>) -> Result<(), oneshot::error::RecvError> {
+    match wait {
+        Some(receiver) => {
+            let result = receiver.await;
+            // A receiver must not be asked again.
+            *wait = None;
+            result
+        }
+        None => std::future::pending().await,
     }
 }
 

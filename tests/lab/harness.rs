@@ -39,7 +39,9 @@ impl Lab {
     /// A lab with these flags for `up`.
     pub fn with(flags: &[&str]) -> Self {
         let lab = Self { folder: tempfile::Builder::new().prefix("lab").tempdir().unwrap(), port: free_port() };
-        lab.up(flags);
+        // Most tests want a cluster with nothing in it.
+        let chosen = flags.contains(&"--add-ons");
+        lab.up(&[flags, if chosen { &[] } else { &["--add-ons", "none"] }].concat());
         lab
     }
 

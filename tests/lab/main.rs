@@ -18,10 +18,12 @@
 //! | [`deletion`] | cascades, finalizers, namespaces that end; quotas and security standards |
 //! | [`deployments`] | the states of a rollout, scaling amid it, deadlines, history |
 //! | [`disruption`] | budgets that a drain waits for; autoscalers |
+//! | [`ingress`] | the ingress controller: hosts, paths, TLS |
 //! | [`jobs`] | Jobs from their first pod to their end |
 //! | [`life`] | `kubelab`'s own commands, and its errors |
 //! | [`metrics_server`] | a metrics API for autoscalers |
 //! | [`load_balancers`] | services of type LoadBalancer get addresses |
+//! | [`network`] | the network of pods: Services, names, policies |
 //! | [`node_failure`] | a node falls silent, and its pods go elsewhere |
 //! | [`policies`] | admission policies and webhooks, as kubectl meets them |
 //! | [`python`] | the Python client, and an operator that is written with kopf |
@@ -50,11 +52,13 @@ mod deletion;
 mod deployments;
 mod disruption;
 mod harness;
+mod ingress;
 mod jobs;
 mod life;
 mod load_balancers;
 mod metrics_server;
 mod mounted;
+mod network;
 mod node_failure;
 mod policies;
 mod python;

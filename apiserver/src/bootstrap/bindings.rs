@@ -39,6 +39,8 @@ pub(super) const CLUSTER_BINDINGS: &[(&str, &[Subject])] = &[
     ("system:basic-user", &[Group("system:authenticated")]),
     ("system:public-info-viewer", &[Group("system:authenticated"), Group("system:unauthenticated")]),
     ("system:node-proxier", &[User("system:kube-proxy")]),
+    // Elsewhere the network's plugin enforces policies; here the kube-proxy does.
+    ("kubelab:network-policies", &[User("system:kube-proxy")]),
     (CONTROLLER_MANAGER, &[User(CONTROLLER_MANAGER)]),
     ("system:kube-dns", &[Account("kube-dns")]),
     ("system:kube-scheduler", &[User("system:kube-scheduler")]),

@@ -19,7 +19,7 @@ enum Program {
 }
 
 use Program::{Batch, Daemon, Server, Shell};
-use Protocol::{Http, Tcp};
+use Protocol::{AddOn, Http, Tcp};
 
 const MB: u64 = 1_000_000;
 
@@ -44,6 +44,8 @@ const KNOWN: &[(&[&str], Program, u64)] = &[
     (&["etcd"], Server(&[(2379, Http), (2380, Tcp)]), 55 * MB),
     (&["zookeeper"], Server(&[(2181, Tcp)]), 110 * MB),
     (&["kafka"], Server(&[(9092, Tcp)]), 200 * MB),
+    (&["coredns"], Server(&[(53, AddOn), (8080, Http), (8181, Http)]), 21 * MB),
+    (&["ingress-nginx/controller"], Server(&[(80, AddOn), (443, AddOn), (10254, Http)]), 110 * MB),
     (&["pause"], Daemon, MB / 3),
     (&["fluentd", "fluent-bit", "filebeat", "logstash", "node-exporter"], Daemon, 50 * MB),
     (&["hello-world"], Batch, MB / 100),
@@ -94,6 +96,12 @@ fn known(image: &str) -> Option<&'static (&'static [&'static str], Program, u64)
     let reference = Reference::parse(image);
     let names = [reference.last_parts(1), reference.last_parts(2)];
     KNOWN.iter().find(|(known, ..)| known.iter().any(|name| names.contains(name)))
+}
+
+/// An image's repository and its tag.
+pub fn parts(image: &str) -> (&str, &str) {
+    let Reference { repository, tag } = Reference::parse(image);
+    (repository, tag)
 }
 
 /// Whether kubelab knows this image.

@@ -93,6 +93,8 @@ pub enum Protocol {
     Http,
     /// Connections are accepted and what they send is read.
     Tcp,
+    /// What the image's own program speaks, which talks to the API: see [`kubelab_add_ons`].
+    AddOn,
 }
 
 /// A port that a container listens on.

@@ -1,7 +1,11 @@
 //! What a simulated container that speaks HTTP answers: who it is, so that load balancing can be seen. The format is
 //! that of the `nginxdemos/hello:plain-text` image, with the node's name added.
 
-use std::{convert::Infallible, net::SocketAddr, sync::Arc};
+use std::{
+    convert::Infallible,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
@@ -36,6 +40,8 @@ pub struct Server {
     pub started_at: Timestamp,
     /// How it is.
     pub health: Health,
+    /// Who asks, as far as that is known.
+    pub from: Option<IpAddr>,
     /// Where it tells of each request.
     pub console: Option<Arc<Console>>,
     /// The files that it serves, if it is a web server.
@@ -74,10 +80,11 @@ impl Server {
             (status, "text/plain", body.into_bytes())
         });
         if let Some(console) = &self.console {
-            // The combined format of nginx and Apache. Whoever dials comes through the node, as a port-forward does.
+            // The combined format of nginx and Apache. A port-forward comes from within.
+            let from = self.from.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
             let time = now.strftime("%d/%b/%Y:%H:%M:%S +0000");
             let (code, length) = (status.as_u16(), body.len());
-            let line = format!("127.0.0.1 - - [{time}] \"{asked}\" {code} {length} \"{referer}\" \"{agent}\" \"-\"\n");
+            let line = format!("{from} - - [{time}] \"{asked}\" {code} {length} \"{referer}\" \"{agent}\" \"-\"\n");
             console.write(Fd::Stdout, line.as_bytes());
         }
         let mut response = Response::new(Full::from(body));

@@ -41,6 +41,7 @@ pub use mount::Mount;
 pub use simulated::Simulated;
 
 use crate::{
+    network::Protocol,
     probe::{Answer, Check},
     shell::{session::Session, streams::Chunk},
 };
@@ -172,6 +173,24 @@ pub struct Launch {
     pub mounts: Vec<Mount>,
 }
 
+/// A connection that somebody makes to what listens in a pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dial {
+    /// Where to.
+    pub to: SocketAddr,
+    /// Where from, as far as that is known.
+    pub from: Option<IpAddr>,
+    /// What is spoken.
+    pub protocol: Protocol,
+}
+
+impl From<SocketAddr> for Dial {
+    /// TCP, from somewhere.
+    fn from(to: SocketAddr) -> Self {
+        Self { to, from: None, protocol: Protocol::Tcp }
+    }
+}
+
 /// Why nothing answers at an address.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DialError {
@@ -243,7 +262,7 @@ pub trait Runtime: Send + Sync + 'static {
     /// Somebody who was attached, and could type, has left.
     fn detach(&self, uid: &str, name: &str);
     /// A connection to what listens at an address.
-    fn dial(&self, address: SocketAddr) -> Result<DuplexStream, DialError>;
+    fn dial(&self, dial: Dial) -> Result<DuplexStream, DialError>;
 }
 
 #[cfg(test)]

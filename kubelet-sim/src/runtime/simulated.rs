@@ -1,6 +1,7 @@
 //! The default runtime: containers that do nothing but behave. A container that runs until it is stopped costs an entry
 //! in a table; one that will end costs a timer.
 
+pub mod add_on;
 mod probing;
 mod running;
 mod starting;
@@ -8,7 +9,7 @@ mod starting;
 use std::{
     collections::{BTreeMap, HashMap},
     io,
-    net::{IpAddr, SocketAddr},
+    net::IpAddr,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
     time::Duration,
@@ -21,6 +22,7 @@ use k8s_openapi::{
     api::core::v1::{Container as ContainerSpec, Pod},
     apimachinery::pkg::apis::meta::v1::MicroTime,
 };
+use kubelab_add_ons::Connection as Incoming;
 use kubelab_client::{Cause, clock};
 use serde::{Deserialize, Serialize};
 use tokio::{
@@ -29,13 +31,15 @@ use tokio::{
     task::{AbortHandle, JoinSet},
 };
 
+pub use self::add_on::Outside;
 use self::running::{Program, Setup};
 use super::{
-    Attached, Container, DialError, Exit, Image, Launch, NoContainer, PodRef, Runtime, Sandbox, checkpoint::Checkpoint,
-    console::Console, http::Server, log, mount::Refresh, site::Site,
+    Attached, Container, Dial, DialError, Exit, Image, Launch, NoContainer, PodRef, Runtime, Sandbox,
+    checkpoint::Checkpoint, console::Console, http::Server, log, mount::Refresh, site::Site,
 };
 use crate::{
     behavior::{Behavior, OnTerminate, Protocol, annotations, images},
+    network,
     probe::{Answer, Check},
     shell::{
         session::{self, Session},
@@ -65,6 +69,8 @@ struct Shared {
     /// Multiplies the time that pulls and starts take.
     delays: f64,
     checkpoint: Checkpoint,
+    /// What the node gives of the world outside; nothing in tests.
+    outside: Option<Outside>,
     /// Where logs and files of containers are.
     folder: PathBuf,
     listener: OnceLock<Listener>,
@@ -100,6 +106,8 @@ struct Process {
     #[serde(skip)]
     program: Program,
     #[serde(skip)]
+    add_on: add_on::Running,
+    #[serde(skip)]
     connections: JoinSet<()>,
 }
 
@@ -126,6 +134,11 @@ impl Simulated {
     /// A runtime for a node, with the containers that it had before it was restarted. `delays` multiplies the time that
     /// pulls and starts take.
     pub fn open(node: &str, folder: &Path, delays: f64) -> io::Result<Self> {
+        Self::open_with(node, folder, delays, None)
+    }
+
+    /// The same, with a world outside: the API for add-ons, and the pod network.
+    pub fn open_with(node: &str, folder: &Path, delays: f64, outside: Option<Outside>) -> io::Result<Self> {
         let checkpoint = Checkpoint::open(folder)?;
         let mut state = State { images: checkpoint.images().unwrap_or_default(), ..State::default() };
         for room in checkpoint.pods::<Room>()? {
@@ -133,15 +146,8 @@ impl Simulated {
         }
         let node = node.to_owned();
         let folder = folder.to_owned();
-        let shared = Shared {
-            node,
-            delays,
-            checkpoint,
-            folder,
-            listener: OnceLock::new(),
-            refresh: OnceLock::new(),
-            state: Mutex::new(state),
-        };
+        let (listener, refresh, state) = (OnceLock::new(), OnceLock::new(), Mutex::new(state));
+        let shared = Shared { node, delays, checkpoint, outside, folder, listener, refresh, state };
         let runtime = Self { shared: Arc::new(shared) };
         runtime.adopt();
         Ok(runtime)
@@ -152,10 +158,10 @@ impl Simulated {
         let mut state = self.shared.lock();
         for room in state.pods.values_mut() {
             let Room { sandbox, processes } = room;
-            let address = sandbox.address.to_string();
+            let address = sandbox.address;
             for (id, process) in processes.iter_mut() {
                 if let Some(container) = sandbox.containers.iter().find(|container| container.id == *id) {
-                    self.shared.begin(&sandbox.pod, &address, container, process);
+                    self.shared.begin(&sandbox.pod, address, container, process);
                 }
                 if let Some(end) = process.end.clone() {
                     process.timer = self.shared.timer(&sandbox.pod, id, end.at.0, &process.program);
@@ -218,6 +224,11 @@ impl Process {
         }
         self.end = Some(End { at: MicroTime(at), code });
         self.timer = shared.timer(pod, id, at, &self.program);
+    }
+
+    /// Whether its own program is one that talks to the API.
+    fn is_add_on(&self) -> bool {
+        self.behavior.listens.iter().any(|listener| listener.protocol == Protocol::AddOn)
     }
 
     fn listens(&self, port: u16) -> Option<Protocol> {
@@ -378,9 +389,8 @@ impl Runtime for Simulated {
         let state = self.shared.lock();
         let room = state.pods.get(uid).ok_or_else(|| NoContainer(name.to_owned()))?;
         let (container, process) = room.running(name).ok_or_else(|| NoContainer(name.to_owned()))?;
-        let address = room.sandbox.address.to_string();
         let past = Arc::new(Past::default());
-        let world = self.shared.world(&room.sandbox.pod, &address, container, process, false, past);
+        let world = self.shared.world(&room.sandbox.pod, room.sandbox.address, container, process, false, past);
         Ok(Box::pin(session::run(Arc::new(world), session)))
     }
 
@@ -402,7 +412,8 @@ impl Runtime for Simulated {
         }
     }
 
-    fn dial(&self, address: SocketAddr) -> Result<DuplexStream, DialError> {
+    fn dial(&self, dial: Dial) -> Result<DuplexStream, DialError> {
+        let address = dial.to;
         let mut state = self.shared.lock();
         let mut rooms = state
             .pods
@@ -416,6 +427,9 @@ impl Runtime for Simulated {
             let pod = room.sandbox.pod.clone();
             let name = pod.name.clone();
             let Some((container, process, protocol)) = room.listener(address.port()) else { continue };
+            if dial.protocol != network::Protocol::Tcp && protocol != Protocol::AddOn {
+                continue;
+            }
             while process.connections.try_join_next().is_some() {}
             if process.connections.len() >= MAX_CONNECTIONS {
                 continue;
@@ -429,10 +443,17 @@ impl Runtime for Simulated {
                 node: self.shared.node.clone(),
                 started_at: container.started_at.0,
                 health: process.behavior.health.clone(),
+                from: dial.from,
                 console: process.console.clone(),
                 site: files.map(|(files, root)| Arc::new(Site::new(files, root))),
             };
             match protocol {
+                Protocol::AddOn => {
+                    let from = dial.from;
+                    let incoming = Incoming { stream: theirs, protocol: dial.protocol, port: address.port(), from };
+                    let Some(serving) = process.add_on.serve(incoming) else { continue };
+                    process.connections.spawn(serving)
+                }
                 Protocol::Http => process.connections.spawn(server.serve(theirs)),
                 Protocol::Tcp => process.connections.spawn(async move {
                     copy(&mut (&mut theirs).take(u64::MAX), &mut sink()).await.ok();

@@ -149,7 +149,7 @@ async fn a_restarted_runtime_has_the_same_containers() {
         let again = after.latest();
         let started = |run: &Container| run.started_at.0.as_microsecond();
         assert_eq!((&again.id, started(&again), again.is_running()), (&run.id, started(&run), !ended));
-        assert!(after.runtime.dial("10.244.1.7:80".parse().unwrap()).is_ok() != ended);
+        assert!(after.runtime.dial("10.244.1.7:80".parse::<SocketAddr>().unwrap().into()).is_ok() != ended);
         after.runtime.remove(UID);
         assert!(Simulated::open("node-1", folder.path(), 1.0).unwrap().pods().is_empty());
     }

@@ -36,8 +36,9 @@ use tonic::{
 
 use self::stats::Counters;
 use crate::{
+    network::Protocol,
     pod::admission::Allocatable,
-    runtime::{DialError, Runtime},
+    runtime::{Dial, DialError, Runtime},
 };
 
 /// Dials under way over one connection.
@@ -107,7 +108,9 @@ impl Node for Service {
             .address
             .parse()
             .map_err(|_| Status::invalid_argument(format!("{:?} is not an address with a port", first.address)))?;
-        let connection = self.runtime.dial(address).map_err(refusal)?;
+        let protocol = if first.protocol == "UDP" { Protocol::Udp } else { Protocol::Tcp };
+        let dial = Dial { to: address, from: first.source.parse().ok(), protocol };
+        let connection = self.runtime.dial(dial).map_err(refusal)?;
         let (read, write) = split(connection);
         tokio::spawn(send(write, first.data, sent));
         Ok(Response::new(replies(read)))

@@ -38,6 +38,7 @@ impl Rig {
             files,
             hostname: "web-0".to_owned(),
             address: "10.244.1.2".to_owned(),
+            network: Arc::new(crate::network::Nowhere),
             env: vec![("COLOR".to_owned(), "blue".to_owned())],
             working_dir: "/".to_owned(),
             userland: self.userland,

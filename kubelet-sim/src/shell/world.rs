@@ -11,7 +11,7 @@ use std::{
 use kubelab_client::clock;
 
 use super::files::Files;
-use crate::behavior::images::Userland;
+use crate::{behavior::images::Userland, network::Dialer};
 
 /// What a container is, as its programs see it.
 pub struct World {
@@ -21,6 +21,8 @@ pub struct World {
     pub hostname: String,
     /// Its pod's address.
     pub address: String,
+    /// Its pod's network.
+    pub network: Arc<dyn Dialer>,
     /// Its environment.
     pub env: Vec<(String, String)>,
     /// Where its programs start.

@@ -35,7 +35,7 @@ async fn a_server_says_who_it_is_and_keeps_its_connection() {
     rig.until("hello", "/status/phase", json!("Running")).await;
     let runtime = rig.runtime.clone().unwrap();
     let address: SocketAddr = "10.244.1.2:80".parse().unwrap();
-    let mut connection = runtime.dial(address).unwrap();
+    let mut connection = runtime.dial(address.into()).unwrap();
     for close in [false, true] {
         let answer = request(&mut connection, close).await;
         assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
@@ -48,7 +48,7 @@ async fn a_server_says_who_it_is_and_keeps_its_connection() {
     for (address, refused) in [("10.244.1.2:81", true), ("10.244.1.9:80", false)] {
         let address: SocketAddr = address.parse().unwrap();
         let expected = if refused { DialError::Refused(address) } else { DialError::NoRoute(address) };
-        assert_eq!(runtime.dial(address).map(drop), Err(expected));
+        assert_eq!(runtime.dial(address.into()).map(drop), Err(expected));
     }
 }
 
@@ -57,7 +57,8 @@ async fn a_stopped_container_cuts_its_connections() {
     let rig = Rig::new().await;
     rig.run("hello", json!({}), json!({"containers": [{"name": "web"}]}));
     rig.until("hello", "/status/phase", json!("Running")).await;
-    let mut connection = rig.runtime.clone().unwrap().dial("10.244.1.2:80".parse().unwrap()).unwrap();
+    let mut connection =
+        rig.runtime.clone().unwrap().dial("10.244.1.2:80".parse::<std::net::SocketAddr>().unwrap().into()).unwrap();
     request(&mut connection, false).await;
     rig.delete("hello", 30);
     assert_eq!(connection.read(&mut [0]).await.unwrap(), 0);
@@ -77,7 +78,7 @@ async fn the_node_is_dialled_over_grpc_by_those_with_a_certificate() {
         Endpoint::from_shared(format!("https://{address}")).unwrap().tls_config(tls).unwrap().connect_lazy()
     };
     let dial = async |tls: ClientTlsConfig, address: &str, data: &'static [u8]| {
-        let first = DialRequest { address: address.into(), data: Bytes::from_static(data) };
+        let first = DialRequest { address: address.into(), data: Bytes::from_static(data), ..Default::default() };
         let dialled = NodeClient::new(connect(tls)).dial(tokio_stream::once(first)).await;
         match dialled {
             Ok(replies) => {

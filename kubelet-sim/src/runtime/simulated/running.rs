@@ -1,9 +1,9 @@
 //! What runs in simulated containers: their own programs, and those that `exec` starts beside them.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
-use k8s_openapi::api::core::v1::{Container as ContainerSpec, Pod};
+use k8s_openapi::api::core::v1::{Container as ContainerSpec, Pod, PodSpec};
 use kubelab_client::{Cause, clock};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use super::{Process, Room, Shared, Timer};
 use crate::{
     behavior::{OnTerminate, command, images},
+    network,
     runtime::{Container, Mount, PodRef, console::Console, log::Log},
     shell::{
         files::Files,
@@ -40,15 +41,33 @@ pub(super) struct Setup {
     stdin: bool,
     pub(super) stdin_once: bool,
     tty: bool,
+    /// `/etc/hosts` and `/etc/resolv.conf`.
+    #[serde(default)]
+    hosts: String,
+    #[serde(default)]
+    resolv_conf: String,
+    #[serde(default)]
+    pub(super) service_account: String,
+    /// What its own program is told.
+    #[serde(default)]
+    pub(super) arguments: Vec<String>,
 }
 
 impl Setup {
-    pub(super) fn of(pod: &Pod, spec: &ContainerSpec, volumes: Vec<Mount>) -> Self {
+    pub(super) fn of(pod: &Pod, spec: &ContainerSpec, address: IpAddr, volumes: Vec<Mount>) -> Self {
         let pod_spec = pod.spec.as_ref();
         let hostname = pod_spec.and_then(|spec| spec.hostname.clone()).or_else(|| pod.metadata.name.clone());
         let security = spec.security_context.as_ref();
+        let hostname = hostname.unwrap_or_default();
+        let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
+        let default_spec = PodSpec::default();
+        let whole = pod_spec.unwrap_or(&default_spec);
         Self {
-            hostname: hostname.unwrap_or_default(),
+            hosts: network::files::hosts(whole, &address.to_string(), &hostname, namespace),
+            resolv_conf: network::files::resolv_conf(whole, namespace),
+            service_account: whole.service_account_name.clone().unwrap_or_else(|| "default".to_owned()),
+            arguments: spec.args.clone().unwrap_or_default(),
+            hostname,
             working_dir: spec.working_dir.clone().filter(|folder| !folder.is_empty()).unwrap_or_else(|| "/".to_owned()),
             volumes,
             read_only: security.and_then(|security| security.read_only_root_filesystem) == Some(true),
@@ -116,9 +135,10 @@ impl Shared {
     }
 
     /// Opens a container's console, and lets it do what it does. `past` is how long it has run before.
-    pub(super) fn begin(self: &Arc<Self>, pod: &PodRef, address: &str, container: &Container, process: &mut Process) {
+    pub(super) fn begin(self: &Arc<Self>, pod: &PodRef, address: IpAddr, container: &Container, process: &mut Process) {
         let console = Arc::new(Console::new(Log::open(self.log_path(pod, container))));
         process.console = Some(console.clone());
+        self.begin_add_on(pod, address, container, process);
         let past = clock::now_micro().0.duration_since(container.started_at.0).unsigned_abs();
         let is_new = past < Duration::from_secs(1);
         let setup = process.setup.clone();
@@ -187,7 +207,7 @@ impl Shared {
     pub(super) fn world(
         self: &Arc<Self>,
         pod: &PodRef,
-        address: &str,
+        address: IpAddr,
         container: &Container,
         process: &Process,
         trusting: bool,
@@ -198,14 +218,8 @@ impl Shared {
         let hostname = &setup.hostname;
         let about = [
             ("/etc/hostname", format!("{hostname}\n")),
-            ("/etc/hosts", format!("127.0.0.1\tlocalhost\n{address}\t{hostname}\n")),
-            (
-                "/etc/resolv.conf",
-                format!(
-                    "search {}.svc.cluster.local svc.cluster.local cluster.local\nnameserver 10.96.0.10\noptions ndots:5\n",
-                    pod.namespace
-                ),
-            ),
+            ("/etc/hosts", setup.hosts.clone()),
+            ("/etc/resolv.conf", setup.resolv_conf.clone()),
             ("/etc/passwd", "root:x:0:0:root:/root:/bin/sh\n".to_owned()),
         ];
         if let Err(error) = files.prepare(&FOLDERS, &about) {
@@ -221,7 +235,8 @@ impl Shared {
         World {
             files,
             hostname: hostname.clone(),
-            address: address.to_owned(),
+            address: address.to_string(),
+            network: self.network(pod, address),
             env: process.env.clone(),
             working_dir: setup.working_dir.clone(),
             userland: images::userland(&container.image),

@@ -37,7 +37,9 @@ impl Simulated {
     pub(super) async fn start_container(&self, launch: Launch) -> Result<(), String> {
         let Launch { pod, container: spec, attempt, env, mounts } = launch;
         let behavior = Behavior::of(&pod, &spec);
-        let setup = Setup::of(&pod, &spec, mounts);
+        let uid = pod.metadata.uid.as_deref().unwrap_or_default();
+        let address = self.sandbox(uid).ok_or("the pod's sandbox is gone")?.address;
+        let setup = Setup::of(&pod, &spec, address, mounts);
         clock::sleep(self.delay(behavior.start_time)).await;
         let image = spec.image.unwrap_or_default();
         let started_at = clock::now_micro();
@@ -61,12 +63,12 @@ impl Simulated {
             timer: Timer(None),
             console: None,
             program: Program::default(),
+            add_on: super::add_on::Running::default(),
             connections: JoinSet::new(),
         };
         let mut state = self.shared.lock();
         let room = state.pods.get_mut(&pod.uid).ok_or("the pod's sandbox is gone")?;
-        let address = room.sandbox.address.to_string();
-        self.shared.begin(&pod, &address, &container, &mut process);
+        self.shared.begin(&pod, address, &container, &mut process);
         let process = room.processes.entry(container.id.clone()).or_insert(process);
         if let Run::For { time, exit_code } = run {
             process.end_at(&self.shared, &pod, &container.id, container.started_at.0 + time, exit_code);

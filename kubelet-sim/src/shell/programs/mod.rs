@@ -7,6 +7,7 @@
 //! | [`lines`] | `grep`, `sort`, `cut`, … |
 //! | [`folders`] | `ls`, `mkdir`, `cp`, … |
 //! | [`facts`] | `env`, `hostname`, `date`, `ps`, … |
+//! | [`network`] | `curl`, `wget`, `nslookup`, … |
 //! | [`test`] | `test` and `[` |
 //! | [`tar`] | `tar`, which `kubectl cp` needs |
 
@@ -14,6 +15,7 @@ mod builtins;
 mod facts;
 mod folders;
 mod lines;
+mod network;
 pub mod tar;
 pub mod test;
 mod text;
@@ -116,9 +118,7 @@ pub fn is_known(shell: &Shell, program: &str) -> bool {
     match name {
         "bash" => userland.has_bash(),
         name if !userland.has_programs() => builtins::KNOWN.contains(&name) && name == program,
-        name => {
-            SHELLS.contains(&name) || PROGRAMS.contains(&name) || (name == program && builtins::KNOWN.contains(&name))
-        }
+        name => SHELLS.contains(&name) || is_program_name(name) || (name == program && builtins::KNOWN.contains(&name)),
     }
 }
 
@@ -130,15 +130,15 @@ pub fn is_program(shell: &Shell, program: &str) -> bool {
 /// Whether this is a shell or a program that is known, wherever it is.
 pub fn is_ours(program: &str) -> bool {
     let name = base_name(program);
-    SHELLS.contains(&name) || PROGRAMS.contains(&name)
+    SHELLS.contains(&name) || is_program_name(name)
 }
 
 /// Whether this is the name of a program that is known.
 pub fn is_program_name(name: &str) -> bool {
-    PROGRAMS.contains(&name)
+    PROGRAMS.contains(&name) || network::NAMES.contains(&name)
 }
 
-/// Every program beside the shells and their builtins.
+/// Every program beside the shells, their builtins, and those of [`network`].
 const PROGRAMS: &[&str] = &[
     "base64", "basename", "cat", "chmod", "chown", "clear", "cp", "cut", "date", "df", "dirname", "du", "echo", "env",
     "false", "find", "free", "grep", "head", "hostname", "id", "ls", "mkdir", "mktemp", "mv", "nproc", "printenv",
@@ -176,6 +176,7 @@ pub async fn run(shell: &mut Shell, program: &str, arguments: &[String], streams
             Box::pin(folders::run(&call)).await
         }
         "tar" => Box::pin(tar::run(&call)).await,
+        name if network::NAMES.contains(&name) => Box::pin(network::run(&call)).await,
         _ => Box::pin(text::run(&call)).await,
     };
     Ok(ran.unwrap_or(PIPE_BROKEN))

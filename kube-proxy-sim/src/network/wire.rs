@@ -1,0 +1,55 @@
+//! Bytes from one connection to the other.
+
+use bytes::BytesMut;
+use futures::StreamExt;
+use kubelab_proto::node::{DialReply, DialRequest};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpStream, tcp::OwnedReadHalf},
+    sync::mpsc,
+};
+use tonic::{Status, Streaming};
+
+use super::{Replies, Sender};
+use crate::dial::Pipe;
+
+/// Messages on their way before the sender waits.
+const WAITING: usize = 8;
+/// Bytes read at a time.
+const CHUNK: usize = 16 << 10;
+
+/// A real connection as a pipe.
+pub fn join(stream: TcpStream) -> Pipe {
+    let (read, mut write) = stream.into_split();
+    let (send, mut requests) = mpsc::channel::<DialRequest>(WAITING);
+    tokio::spawn(async move {
+        while let Some(request) = requests.recv().await {
+            if write.write_all(&request.data).await.is_err() {
+                return;
+            }
+        }
+        write.shutdown().await.ok();
+    });
+    Pipe { send, receive: replies(read) }
+}
+
+fn replies(read: OwnedReadHalf) -> Replies {
+    let chunks = futures::stream::unfold((read, BytesMut::new()), async |(mut read, mut buffer)| {
+        buffer.reserve(CHUNK);
+        match read.read_buf(&mut buffer).await {
+            Ok(0) => None,
+            Ok(_) => Some((Ok(DialReply { data: buffer.split().freeze() }), (read, buffer))),
+            Err(error) => Some((Err(Status::aborted(error.to_string())), (read, buffer))),
+        }
+    });
+    chunks.boxed()
+}
+
+/// Passes on what a client sends, until it has sent all or nobody listens.
+pub async fn pass(mut sent: Streaming<DialRequest>, send: Sender) {
+    while let Ok(Some(message)) = sent.message().await {
+        if send.send(DialRequest { data: message.data, ..Default::default() }).await.is_err() {
+            return;
+        }
+    }
+}
