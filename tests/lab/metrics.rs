@@ -23,8 +23,7 @@ fn pod(name: &str, containers: &[(&str, &str, &str)]) -> String {
             ]
         })
         .collect();
-    let containers: Vec<Value> =
-        containers.iter().map(|(name, ..)| json!({"name": name, "image": "nginx"})).collect();
+    let containers: Vec<Value> = containers.iter().map(|(name, ..)| json!({"name": name, "image": "nginx"})).collect();
     let meta = json!({"name": name, "labels": {"app": name}, "annotations": annotations});
     json!({"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": {"containers": containers}}).to_string()
 }

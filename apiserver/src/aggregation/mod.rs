@@ -24,9 +24,9 @@ pub mod availability;
 pub mod merge;
 pub mod priority;
 pub mod proxy;
+pub mod reach;
 pub mod register;
 pub mod remote;
-pub mod reach;
 pub mod resolve;
 pub mod swagger;
 
@@ -172,7 +172,9 @@ impl Aggregator {
         let known = self.view.load();
         let mut remotes = BTreeMap::new();
         for (key, entry) in state.range(TOPIC, "", None) {
-            let Some(mut remote) = Remote::read(&entry.value, self.identity.as_ref(), self.reach.clone()) else { continue };
+            let Some(mut remote) = Remote::read(&entry.value, self.identity.as_ref(), self.reach.clone()) else {
+                continue;
+            };
             if remotes.len() == REMOTES {
                 tracing::warn!(name = %key.name, "too many APIServices of other servers");
                 break;

@@ -10,15 +10,20 @@
 //! | `exit-code` | 0 to 255 | what it exits with; alone: right after its start |
 //! | `stop-time` | duration, or `never` | how long it takes to end after SIGTERM; `never`: until SIGKILL |
 //! | `ready-after` | duration | until then it answers 503 |
+//! | `cpu-usage` | CPU (`250m`) or a curve (`0s:10m,1m:500m`) | what it uses; no more than its limit |
+//! | `memory-usage` | bytes (`64Mi`) or a curve (`0s:10Mi,30s:200Mi`) | what it uses; past its limit it is OOMKilled |
 //! | `probe-readiness`, `probe-liveness`, `probe-startup` | `pass`, `fail` or `timeout` | what these probes find |
 //!
-//! What concerns health takes effect at once on a running pod; the rest when a container starts.
+//! What concerns health and usage takes effect at once on a running pod; the rest when a container starts.
 
 use std::{str::FromStr, time::Duration};
 
 use k8s_openapi::api::core::v1::Pod;
 
-use super::{Answer, Behavior, OnTerminate, Pull, Run};
+use super::{
+    Answer, Behavior, OnTerminate, Pull, Run,
+    usage::{Curve, Unit},
+};
 use crate::duration;
 
 const PREFIX: &str = "kubelab.dev/";
@@ -57,6 +62,8 @@ enum Override {
     Readiness(Answer),
     Liveness(Answer),
     Startup(Answer),
+    Cpu(Curve),
+    Memory(Curve),
 }
 
 impl Override {
@@ -84,6 +91,14 @@ impl Override {
             "probe-readiness" => Self::Readiness(answer()?),
             "probe-liveness" => Self::Liveness(answer()?),
             "probe-startup" => Self::Startup(answer()?),
+            "cpu-usage" => Self::Cpu(
+                Curve::parse(value, Unit::Nanocores)
+                    .ok_or_else(|| wrong("CPU such as 250m, or a curve such as 0s:10m,1m:500m"))?,
+            ),
+            "memory-usage" => Self::Memory(
+                Curve::parse(value, Unit::Bytes)
+                    .ok_or_else(|| wrong("bytes such as 64Mi, or a curve such as 0s:10Mi,30s:200Mi"))?,
+            ),
             _ => return Err(Error::UnknownKey(annotation.to_owned())),
         })
     }
@@ -111,6 +126,8 @@ impl Override {
             Self::Readiness(answer) => behavior.health.readiness = Some(answer),
             Self::Liveness(answer) => behavior.health.liveness = Some(answer),
             Self::Startup(answer) => behavior.health.startup = Some(answer),
+            Self::Cpu(curve) => behavior.usage.cpu = curve,
+            Self::Memory(curve) => behavior.usage.memory = curve,
         }
     }
 }
@@ -201,6 +218,8 @@ mod tests {
             ("probe-readiness", "fail"),
             ("probe-liveness", "timeout"),
             ("probe-startup", "pass"),
+            ("cpu-usage", "0s:1m,9s:1"),
+            ("memory-usage", "777Mi"),
         ] {
             let pod = pod(json!({format!("kubelab.dev/{key}"): value}));
             assert_ne!(behavior(&pod, 0), plain, "{key}");
@@ -215,6 +234,7 @@ mod tests {
             ("kubelab.dev/exit-code", "256"),
             ("kubelab.dev/pull-time", "soon"),
             ("kubelab.dev/probe-readiness", "perhaps"),
+            ("kubelab.dev/memory-usage", "much"),
             ("kubelab.dev/colour", "blue"),
             ("kubelab.dev/db.exit-code", "1"),
         ] {

@@ -4,7 +4,9 @@ use std::{hash::Hasher, time::Duration};
 
 use jiff::Timestamp;
 
-use super::{Behavior, Health, Listener, OnTerminate, Protocol, Pull, Role, Run};
+use k8s_openapi::api::core::v1::Container;
+
+use super::{Behavior, Health, Listener, OnTerminate, Page, Protocol, Pull, Role, Run, usage::Usage};
 
 /// What the program of a known image is.
 enum Program {
@@ -19,7 +21,7 @@ enum Program {
 }
 
 use Program::{Batch, Daemon, Server, Shell};
-use Protocol::{AddOn, Http, Tcp};
+use Protocol::{AddOn, Http, Redis, Tcp};
 
 const MB: u64 = 1_000_000;
 
@@ -37,7 +39,7 @@ const KNOWN: &[(&[&str], Program, u64)] = &[
     (&["elasticsearch"], Server(&[(9200, Http), (9300, Tcp)]), 600 * MB),
     (&["mysql", "mariadb"], Server(&[(3306, Tcp)]), 150 * MB),
     (&["postgres", "postgresql"], Server(&[(5432, Tcp)]), 140 * MB),
-    (&["redis", "valkey"], Server(&[(6379, Tcp)]), 45 * MB),
+    (&["redis", "valkey"], Server(&[(6379, Redis)]), 45 * MB),
     (&["mongo", "mongodb"], Server(&[(27017, Tcp)]), 250 * MB),
     (&["memcached"], Server(&[(11211, Tcp)]), 30 * MB),
     (&["rabbitmq"], Server(&[(5672, Tcp), (15672, Http)]), 100 * MB),
@@ -46,6 +48,7 @@ const KNOWN: &[(&[&str], Program, u64)] = &[
     (&["kafka"], Server(&[(9092, Tcp)]), 200 * MB),
     (&["coredns"], Server(&[(53, AddOn), (8080, Http), (8181, Http)]), 21 * MB),
     (&["ingress-nginx/controller"], Server(&[(80, AddOn), (443, AddOn), (10254, Http)]), 110 * MB),
+    (&["metrics-server/metrics-server"], Server(&[(10250, AddOn)]), 19 * MB),
     (&["pause"], Daemon, MB / 3),
     (&["fluentd", "fluent-bit", "filebeat", "logstash", "node-exporter"], Daemon, 50 * MB),
     (&["hello-world"], Batch, MB / 100),
@@ -104,6 +107,17 @@ pub fn parts(image: &str) -> (&str, &str) {
     (repository, tag)
 }
 
+/// The last part of an image's repository: `nginx` of `docker.io/library/nginx:1.25`.
+pub fn short_name(image: &str) -> &str {
+    Reference::parse(image).last_parts(1)
+}
+
+/// The ports that the server of an image listens on.
+pub fn ports(image: &str) -> Vec<Listener> {
+    let Some((_, Server(ports), _)) = known(image) else { return Vec::new() };
+    ports.iter().map(|&(port, protocol)| Listener { port, protocol }).collect()
+}
+
 /// Whether kubelab knows this image.
 pub fn is_known(image: &str) -> bool {
     known(image).is_some()
@@ -134,6 +148,28 @@ impl Userland {
     /// Whether it has `bash`.
     pub fn has_bash(self) -> bool {
         self == Self::Gnu
+    }
+}
+
+/// The user that an image's programs run as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum User {
+    /// Root.
+    Root,
+    /// Somebody else, by his number.
+    Number,
+    /// Somebody whose number the image's configuration does not say.
+    Named(&'static str),
+}
+
+/// The user of an image. Whoever builds his own is taken to have given it one.
+pub fn user(image: &str) -> User {
+    match short_name(image) {
+        "nginx-unprivileged" | "elasticsearch" | "grafana" | "node-exporter" | "podinfo" => User::Number,
+        "prometheus" => User::Named("nobody"),
+        "curl" => User::Named("curl_user"),
+        _ if is_known(image) => User::Root,
+        _ => User::Number,
     }
 }
 
@@ -214,9 +250,22 @@ pub fn behavior(image: &str, role: Role) -> Behavior {
         start_time: Duration::from_millis(10 + hash % 40),
         run,
         on_terminate,
+        page: Page::default(),
+        absent: false,
         listens: ports.iter().map(|&(port, protocol)| Listener { port, protocol }).collect(),
         health: Health::default(),
+        usage: Usage::default(),
     }
+}
+
+/// What a container of this image uses while nobody asks much of it: servers a little, shells next to nothing.
+pub fn usage(image: &str, container: &Container) -> Usage {
+    let hash = hash(image);
+    let (millicores, bytes) = match known(image).map(|(_, program, _)| program) {
+        Some(Shell | Batch) => (0, MB),
+        _ => (1 + hash % 4, 8 * MB + hash % 32 * MB),
+    };
+    Usage::of(container, millicores * 1_000_000, bytes)
 }
 
 fn pull(image: &str, size: u64, hash: u64) -> Pull {

@@ -4,14 +4,21 @@
 //! | module | decides by |
 //! | --- | --- |
 //! | [`images`] | the image's name: the table of known images |
-//! | [`command`] | the command: `sleep 30; exit 1` |
+//! | [`command`] | the command: a script that is run, or a program of the image's own |
+//! | [`plain`] | commands that need not be run to know what comes of them |
+//! | [`foreign`], [`agnhost`] | programs that are not played, by image and words |
 //! | [`annotations`] | the pod's annotations, which override everything |
+//! | [`usage`] | what it uses of CPU and memory, and when that is too much |
 //!
 //! To teach kubelab an image, add a row to [`images`]. Nothing here does I/O.
 
+pub mod agnhost;
 pub mod annotations;
 pub mod command;
+pub mod foreign;
 pub mod images;
+pub mod plain;
+pub mod usage;
 
 use std::time::Duration;
 
@@ -21,6 +28,7 @@ use k8s_openapi::{
 };
 use serde::{Deserialize, Serialize};
 
+use self::{foreign::Foreign, usage::Usage};
 use crate::probe;
 
 /// What a container does.
@@ -36,8 +44,17 @@ pub struct Behavior {
     pub on_terminate: OnTerminate,
     /// The ports it listens on.
     pub listens: Vec<Listener>,
+    /// What its HTTP servers answer.
+    #[serde(default)]
+    pub page: Page,
+    /// Its program is not in its image, so it cannot be started, unless a volume brings it.
+    #[serde(default)]
+    pub absent: bool,
     /// What its probes find.
     pub health: Health,
+    /// What it uses of its node.
+    #[serde(default)]
+    pub usage: Usage,
 }
 
 /// How pulling an image goes.
@@ -59,6 +76,8 @@ pub enum Pull {
 pub enum Run {
     /// Like a server.
     UntilStopped,
+    /// As long as its command, which is run by the shell.
+    Program,
     /// Like a batch program.
     For {
         /// From start to exit.
@@ -95,6 +114,22 @@ pub enum Protocol {
     Tcp,
     /// What the image's own program speaks, which talks to the API: see [`kubelab_add_ons`].
     AddOn,
+    /// Redis' own protocol, as far as PING and a few others go.
+    Redis,
+}
+
+/// What an HTTP server answers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Page {
+    /// Who it is and what was asked.
+    #[default]
+    Describe,
+    /// This text.
+    Text(String),
+    /// Its host name.
+    Hostname,
+    /// What `agnhost netexec` does.
+    Netexec,
 }
 
 /// A port that a container listens on.
@@ -155,9 +190,10 @@ pub enum Answer {
 }
 
 /// How a container stands in its pod.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Role {
     /// It is to run for as long as the pod.
+    #[default]
     Service,
     /// It is to finish: an init container, or a container of a Job.
     Batch,
@@ -180,13 +216,23 @@ impl Behavior {
     /// finds them.
     pub fn of(pod: &Pod, container: &Container) -> Self {
         let image = container.image.as_deref().unwrap_or_default();
-        let mut behavior = images::behavior(image, Role::of(pod, container));
+        let foreign = Foreign::of(pod, container);
+        let mut behavior = images::behavior(image, foreign.role);
         if behavior.listens.is_empty() && !images::is_known(image) {
-            behavior.listens = declared_ports(container);
+            behavior.listens.clone_from(&foreign.ports);
         }
-        command::apply(&mut behavior, container, images::is_shell(image));
+        behavior.usage = images::usage(image, container);
+        command::apply(&mut behavior, container, &foreign);
         annotations::apply(&mut behavior, pod, &container.name);
         behavior
+    }
+}
+
+impl Foreign {
+    /// How this container of this pod stands to such programs.
+    pub fn of(pod: &Pod, container: &Container) -> Self {
+        let image = container.image.clone().unwrap_or_default();
+        Self { image, role: Role::of(pod, container), ports: declared_ports(container) }
     }
 }
 

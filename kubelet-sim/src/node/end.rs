@@ -1,6 +1,6 @@
 //! The end of a pod: its address is free again, and what the API was asked to delete is deleted.
 
-use std::time::Duration;
+use std::sync::Arc;
 
 use k8s_openapi::{
     api::core::v1::{Pod, PodSpec},
@@ -15,12 +15,9 @@ use crate::{
     runtime::{PodRef, Sandbox},
 };
 
-/// What containers have whose pod vanished from the API. Source: the kubelet's `minimumGracePeriodInSeconds`.
-const ORPHAN_GRACE: Duration = Duration::from_secs(2);
-
 impl Node {
     /// A pod in its last phase: once nothing runs, it gives up its address, and its object goes if it was deleted.
-    pub(super) async fn finish(&self, key: &PodRef, worker: &Worker, pod: &Pod) -> Result<(), Error> {
+    pub(super) async fn finish(self: &Arc<Self>, key: &PodRef, worker: &Worker, pod: &Arc<Pod>) -> Result<(), Error> {
         let sandbox = self.runtime.sandbox(&key.uid);
         if let Some(sandbox) = sandbox.as_ref().filter(|sandbox| sandbox.is_running()) {
             // Somebody else ended the pod: the node life-cycle controller, or a person.
@@ -61,7 +58,7 @@ impl Node {
         let sandbox = self.runtime.sandbox(&key.uid);
         if let Some(sandbox) = sandbox.as_ref().filter(|sandbox| sandbox.is_running()) {
             for run in sandbox.containers.iter().filter(|run| run.is_running()) {
-                self.runtime.stop(&key.uid, &run.id, ORPHAN_GRACE);
+                self.runtime.stop(&key.uid, &run.id, plan::MINIMUM_GRACE);
             }
             return;
         }

@@ -9,6 +9,7 @@
 //! | [`start`] | starting containers: volumes, image, environment, events |
 //! | [`mount`] | volumes: where they are, and their files when somebody looks |
 //! | [`attach`] | the volumes that pods claim, and tokens |
+//! | [`hooks`] | what containers do after their start and before their end |
 //! | [`end`] | the end of a pod |
 //! | [`report`] | writing a pod's status |
 //! | [`worker`] | what is kept of a pod between two looks |
@@ -17,6 +18,7 @@
 pub mod address;
 mod attach;
 mod end;
+mod hooks;
 mod lease;
 mod mount;
 pub mod object;

@@ -16,8 +16,8 @@ use crate::{
         env::{self, Needs, Sources},
         ephemeral,
         memory::{Failure, Later},
-        plan::Start,
-        services,
+        plan::{self, Kill, Start},
+        security, services,
     },
     runtime::{Launch, PodRef},
     volumes::mounts::Source,
@@ -28,6 +28,9 @@ const RETRY: Duration = Duration::from_secs(10);
 /// How long a failed pull is called `ErrImagePull` before it is called `ImagePullBackOff`. Upstream renames it at its next
 /// look at the pod, which comes about this soon.
 const PULL_ERROR_SHOWN: Duration = Duration::from_secs(1);
+/// How long a container whose program could not be started is called so, before it waits as one that crashed.
+const RUN_ERROR_SHOWN: Duration = Duration::from_secs(1);
+
 impl Node {
     /// Starts containers one after the other. Each that has started, or could not be, makes the pod be looked at.
     pub(super) async fn start_all(self: Arc<Self>, worker: Arc<Worker>, pod: Arc<Pod>, starts: Vec<Start>) {
@@ -46,7 +49,7 @@ impl Node {
     }
 
     async fn start(
-        &self,
+        self: &Arc<Self>,
         worker: &Worker,
         pod: &Arc<Pod>,
         start: &Start,
@@ -62,16 +65,33 @@ impl Node {
             self.tell(pod, name, Kind::Warning, "Failed", format!("Error: {why}"));
             failure("CreateContainerConfigError", why)
         };
+        let user = images::user(container.image.as_deref().unwrap_or_default());
+        security::check(pod, container, user).map_err(misconfigured)?;
         let env = self.environment(pod, container).await.map_err(misconfigured)?;
         let mounts = self.mounts(pod, container, volumes, &env).await.map_err(misconfigured)?;
         self.tell(pod, name, Kind::Normal, "Created", "Container created".to_owned());
         let launch = Launch { pod: pod.clone(), container: container.clone(), attempt: start.attempt, env, mounts };
-        self.runtime.start(launch).await.map_err(|why| {
-            self.tell(pod, name, Kind::Warning, "Failed", format!("Error: {why}"));
-            failure("RunContainerError", why)
+        self.runtime.start(launch).await.map_err(|error| {
+            self.tell(pod, name, Kind::Warning, "Failed", format!("Error: {error}"));
+            let retry_at = clock::now_micro().0 + RUN_ERROR_SHOWN;
+            Failure { retry_at, ..failure("RunContainerError", error.to_string()) }
         })?;
         self.tell(pod, name, Kind::Normal, "Started", "Container started".to_owned());
-        Ok(())
+        let Some(hook) = container.lifecycle.as_ref().and_then(|lifecycle| lifecycle.post_start.as_ref()) else {
+            return Ok(());
+        };
+        let Err(why) = self.run_hook(pod, container, hook).await else { return Ok(()) };
+        // What the hook said may be secret, so upstream's event does not repeat it.
+        tracing::debug!(pod = pod.metadata.name, container = name, why, "a postStart hook failed");
+        self.tell(pod, name, Kind::Warning, "FailedPostStartHook", "PostStartHook failed".to_owned());
+        let key = PodRef::of(pod);
+        if let Some(run) = self.runtime.sandbox(&key.uid).and_then(|sandbox| sandbox.latest(name).cloned()) {
+            let grace = pod.spec.as_ref().map_or(plan::MINIMUM_GRACE, plan::grace);
+            let kill = Kill { id: run.id, name: name.clone(), message: "FailedPostStartHook".to_owned(), grace };
+            self.kill(&key, pod, &mut worker.state(), &kill, clock::now_micro().0);
+        }
+        let retry_at = clock::now_micro().0 + RUN_ERROR_SHOWN;
+        Err(Failure { retry_at, ..failure("PostStartHookError", why) })
     }
 
     /// Makes sure that a container's image is on the node, as its pull policy says.

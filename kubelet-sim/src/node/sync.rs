@@ -134,6 +134,7 @@ impl Node {
         }
         self.take_in(pod, state);
         let sandbox = self.runtime.sandbox(&key.uid);
+        state.memory.forget_run_errors(now);
         for (name, failure) in state.memory.rename_failures(now) {
             self.tell_of_back_off(pod, &name, &failure);
         }
@@ -151,7 +152,14 @@ impl Node {
             plan = if ending {
                 state.stop_starting();
                 let grace = pod.metadata.deletion_grace_period_seconds.and_then(|grace| u64::try_from(grace).ok());
-                let grace = grace.map_or_else(|| plan::grace(spec), Duration::from_secs);
+                let mut grace = grace.map_or_else(|| plan::grace(spec), Duration::from_secs);
+                if plan::only_sidecars_run(spec, sandbox)
+                    && let Some(end) = &pod.metadata.deletion_timestamp
+                {
+                    // What the others took of the time is gone.
+                    let left = end.0.duration_since(now).try_into().unwrap_or(Duration::ZERO);
+                    grace = grace.min(left.max(plan::MINIMUM_GRACE));
+                }
                 Plan { kill: plan::terminate(spec, sandbox, grace), ..Plan::default() }
             } else {
                 plan::plan(spec, sandbox, &state.memory, now)
@@ -267,7 +275,7 @@ impl Node {
     }
 
     /// Asks a container to end, unless it was asked already and has no longer than now.
-    pub(super) fn kill(&self, key: &PodRef, pod: &Pod, state: &mut State, kill: &Kill, now: Timestamp) {
+    pub(super) fn kill(self: &Arc<Self>, key: &PodRef, pod: &Arc<Pod>, state: &mut State, kill: &Kill, now: Timestamp) {
         let deadline = now + kill.grace;
         match state.memory.stopping.insert(kill.id.clone(), deadline) {
             Some(earlier) if earlier <= deadline => {
@@ -275,7 +283,12 @@ impl Node {
                 return;
             }
             Some(_) => {}
-            None => self.tell(pod, &kill.name, Kind::Normal, "Killing", kill.message.clone()),
+            None => {
+                self.tell(pod, &kill.name, Kind::Normal, "Killing", kill.message.clone());
+                if self.stop_after_hook(key, pod, kill) {
+                    return;
+                }
+            }
         }
         self.runtime.stop(&key.uid, &kill.id, kill.grace);
     }

@@ -17,6 +17,9 @@ use crate::{
     runtime::{Container, Sandbox},
 };
 
+/// Failures of containers that were there already.
+const RUN_ERRORS: [&str; 2] = ["RunContainerError", "PostStartHookError"];
+
 /// What is remembered of a pod.
 #[derive(Debug, Default)]
 pub struct Memory {
@@ -95,7 +98,15 @@ pub struct Question {
 impl Memory {
     /// Whether this container counts as started: it runs and its startup probe, if any, has succeeded.
     pub fn has_started(&self, spec: &ContainerSpec, container: &Container) -> bool {
-        container.is_running() && (spec.startup_probe.is_none() || self.verdict(container, Kind::Startup) == Some(true))
+        !self.runs_hook(spec, container)
+            && container.is_running()
+            && (spec.startup_probe.is_none() || self.verdict(container, Kind::Startup) == Some(true))
+    }
+
+    /// Whether this container runs its postStart hook: it does not count as running until that is done.
+    pub fn runs_hook(&self, spec: &ContainerSpec, container: &Container) -> bool {
+        let has_hook = spec.lifecycle.as_ref().is_some_and(|lifecycle| lifecycle.post_start.is_some());
+        has_hook && container.is_running() && self.starting.contains(&spec.name)
     }
 
     /// Whether this container counts as ready: it has started and its readiness probe, if any, succeeds.
@@ -186,6 +197,11 @@ impl Memory {
             Ok(()) => self.failures.remove(name),
             Err(failure) => self.failures.insert(name.to_owned(), failure),
         };
+    }
+
+    /// Forgets that containers could not be run, or their hooks not, once that has been shown: then they wait like those that crashed.
+    pub fn forget_run_errors(&mut self, now: Timestamp) {
+        self.failures.retain(|_, failure| !RUN_ERRORS.contains(&failure.reason.as_str()) || now < failure.retry_at);
     }
 
     /// Gives failures their later names when the time has come; returns those that were renamed.

@@ -11,6 +11,8 @@
 //! | --- | --- |
 //! | [`memory`] | what is remembered of a pod between two looks at it |
 //! | [`plan`] | which containers to start and to kill now (pure) |
+//! | [`restart`] | whether a container that ended is run again (pure) |
+//! | [`security`] | whether a container may run as its user (pure) |
 //! | [`status`] | the pod's status: phase, conditions, container statuses (pure) |
 //! | [`backoff`] | how long to wait after a failure (pure) |
 //! | [`admission`] | whether a pod may run here (pure) |
@@ -29,6 +31,8 @@ pub mod env_file;
 pub mod ephemeral;
 pub mod memory;
 pub mod plan;
+pub mod restart;
+pub mod security;
 pub mod services;
 pub mod status;
 

@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::{Container as ContainerSpec, PodSpec};
 
 use kubelab_api::pod::is_sidecar;
 
-use super::{Memory, ephemeral};
+use super::{Memory, ephemeral, restart::restarts};
 use crate::{
     probe::Kind,
     runtime::{Container, Exit, Sandbox},
@@ -85,15 +85,28 @@ pub fn terminate(spec: &PodSpec, sandbox: &Sandbox, grace: Duration) -> Vec<Kill
     ending.into_iter().map(kill).collect()
 }
 
+/// Whether only sidecars of a pod still run.
+pub fn only_sidecars_run(spec: &PodSpec, sandbox: &Sandbox) -> bool {
+    let is_sidecar =
+        |name: &str| spec.init_containers.iter().flatten().any(|init| init.name == name && is_sidecar(init));
+    sandbox.containers.iter().filter(|run| run.is_running()).all(|run| is_sidecar(&run.name))
+}
+
+/// What containers always have to end in, when others before them have used up the time. Source: the kubelet's
+/// `minimumGracePeriodInSeconds`.
+pub const MINIMUM_GRACE: Duration = Duration::from_secs(2);
+
 /// Whether all containers have ended for good, or will never start; only sidecars may still run.
 pub fn is_finished(spec: &PodSpec, sandbox: &Sandbox) -> bool {
-    let policy = spec.restart_policy.as_deref().unwrap_or("Always");
-    let exit = |container: &ContainerSpec| sandbox.latest(&container.name).and_then(|run| run.exit.clone());
+    let ended = |container: &ContainerSpec| {
+        let exit = sandbox.latest(&container.name).and_then(|run| run.exit.as_ref());
+        exit.filter(|exit| !restarts(spec, container, exit.code)).map(|exit| exit.code)
+    };
     let mut init = spec.init_containers.iter().flatten().filter(|container| !is_sidecar(container));
     let has_run = |container: &ContainerSpec| sandbox.latest(&container.name).is_some();
-    let init_failed = policy == "Never" && init.any(|container| exit(container).is_some_and(|exit| exit.code != 0));
+    let init_failed = init.any(|container| ended(container).is_some_and(|code| code != 0));
     init_failed && !spec.containers.iter().any(has_run)
-        || spec.containers.iter().all(|container| exit(container).is_some_and(|exit| !restarts(policy, &exit)))
+        || spec.containers.iter().all(|container| ended(container).is_some())
 }
 
 /// How long a pod's containers have between SIGTERM and SIGKILL.
@@ -105,15 +118,6 @@ fn seconds(seconds: i64) -> Duration {
     Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
 }
 
-/// Whether a container that ended like this is run again.
-pub fn restarts(policy: &str, exit: &Exit) -> bool {
-    match policy {
-        "Never" => false,
-        "OnFailure" => exit.code != 0,
-        _ => true,
-    }
-}
-
 struct Planner<'a> {
     spec: &'a PodSpec,
     sandbox: &'a Sandbox,
@@ -123,10 +127,6 @@ struct Planner<'a> {
 }
 
 impl Planner<'_> {
-    fn policy(&self) -> &str {
-        self.spec.restart_policy.as_deref().unwrap_or("Always")
-    }
-
     /// Runs the init containers one after the other. Says whether the others may run.
     fn initialize(&mut self) -> bool {
         // Containers that have run prove that the pod was initialized; sidecars may be between two runs then.
@@ -137,10 +137,10 @@ impl Planner<'_> {
                     self.start(container, None);
                     false
                 }
-                (Some(run), true) => self.keep(container, run, "Always"),
+                (Some(run), true) => self.keep(container, run),
                 (Some(Container { exit: Some(Exit { code: 0, .. }), .. }), false) => true,
                 (Some(run), false) => {
-                    self.keep(container, run, if self.policy() == "Never" { "Never" } else { "OnFailure" });
+                    self.keep(container, run);
                     false
                 }
             };
@@ -165,15 +165,14 @@ impl Planner<'_> {
             match self.sandbox.latest(&container.name) {
                 None => self.start(container, None),
                 Some(run) => {
-                    let policy = self.policy().to_owned();
-                    self.keep(container, run, &policy);
+                    self.keep(container, run);
                 }
             }
         }
     }
 
     /// Restarts or kills a container that has run, where needed. Says whether it has started and stays.
-    fn keep(&mut self, container: &ContainerSpec, run: &Container, policy: &str) -> bool {
+    fn keep(&mut self, container: &ContainerSpec, run: &Container) -> bool {
         let Some(exit) = &run.exit else {
             if self.memory.stopping.contains_key(&run.id) {
                 return false;
@@ -192,7 +191,10 @@ impl Planner<'_> {
             }
             return self.memory.has_started(container, run);
         };
-        if restarts(policy, exit) && !self.memory.starting.contains(&container.name) {
+        if let Some(failure) = self.memory.failures.get(&container.name) {
+            self.wake_at(failure.retry_at);
+        }
+        if restarts(self.spec, container, exit.code) && !self.memory.starting.contains(&container.name) {
             let failed = exit.finished_at.0;
             let backoff = self.memory.restarts.get(&container.name);
             match backoff.map(|backoff| (backoff.until(failed), backoff.delay())) {

@@ -134,7 +134,7 @@ impl Life {
         for id in due {
             let (at, code) = self.ends.remove(&id).unwrap();
             let run = self.sandbox.containers.iter_mut().find(|run| run.id == id).unwrap();
-            run.exit = Some(Exit { code, finished_at: MicroTime(at) });
+            run.exit = Some(Exit { code, finished_at: MicroTime(at), reason: None, message: None });
         }
     }
 

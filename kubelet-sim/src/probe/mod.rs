@@ -133,7 +133,8 @@ fn host(host: Option<&str>, pod: IpAddr) -> Result<IpAddr, String> {
     }
 }
 
-fn port(port: &IntOrString, container: &Container) -> Result<u16, String> {
+/// The number of a port that a container may have a name for.
+pub fn port(port: &IntOrString, container: &Container) -> Result<u16, String> {
     let named = |name: &str| {
         container.ports.iter().flatten().find(|port| port.name.as_deref() == Some(name)).map(|port| port.container_port)
     };

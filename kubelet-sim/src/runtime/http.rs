@@ -22,7 +22,10 @@ use kubelab_client::clock;
 use tokio::io::DuplexStream;
 
 use super::{console::Console, site::Site};
-use crate::{behavior::Health, shell::streams::Fd};
+use crate::{
+    behavior::{Health, Page},
+    shell::streams::Fd,
+};
 
 /// A request's body is read, so that the connection can be kept, up to this.
 const MAX_BODY: usize = 16 << 20;
@@ -42,6 +45,8 @@ pub struct Server {
     pub health: Health,
     /// Who asks, as far as that is known.
     pub from: Option<IpAddr>,
+    /// What it answers.
+    pub page: Page,
     /// Where it tells of each request.
     pub console: Option<Arc<Console>>,
     /// The files that it serves, if it is a web server.
@@ -76,7 +81,7 @@ impl Server {
             _ => None,
         };
         let (status, kind, body) = file.unwrap_or_else(|| {
-            let body = if status.is_success() { self.describe(&uri, now) } else { own() };
+            let body = if status.is_success() { self.body(&uri, now) } else { own() };
             (status, "text/plain", body.into_bytes())
         });
         if let Some(console) = &self.console {
@@ -91,6 +96,30 @@ impl Server {
         *response.status_mut() = status;
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
         Ok(response)
+    }
+
+    fn body(&self, uri: &str, now: Timestamp) -> String {
+        match &self.page {
+            Page::Describe => self.describe(uri, now),
+            Page::Text(text) => format!("{text}\n"),
+            Page::Hostname => self.name.clone(),
+            Page::Netexec => self.netexec(uri, now),
+        }
+    }
+
+    /// Source: `test/images/agnhost/netexec` of Kubernetes.
+    fn netexec(&self, uri: &str, now: Timestamp) -> String {
+        let (path, query) = uri.split_once('?').unwrap_or((uri, ""));
+        let query = |name: &str| {
+            let value = query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
+            value.unwrap_or_default().replace('+', " ")
+        };
+        match path {
+            "/hostname" | "/hostName" => self.name.clone(),
+            "/echo" => query("msg"),
+            "/healthz" => "OK".to_owned(),
+            _ => format!("NOW: {}", now.strftime("%Y-%m-%d %H:%M:%S.%f +0000 UTC")),
+        }
     }
 
     fn describe(&self, uri: &str, now: Timestamp) -> String {

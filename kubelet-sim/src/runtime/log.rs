@@ -3,7 +3,7 @@
 
 use std::{
     fs::{self, OpenOptions},
-    io::{self, ErrorKind, Write},
+    io::{self, ErrorKind, Seek, Write},
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
 };
@@ -155,6 +155,24 @@ pub fn read(path: PathBuf, wanted: Wanted, follow: Option<watch::Receiver<u32>>)
         }
     });
     lines
+}
+
+/// The text of a log's last lines, within these bounds.
+pub fn last(path: &Path, bytes: usize, lines: usize) -> Vec<u8> {
+    let read = || -> io::Result<Vec<u8>> {
+        let mut file = fs::File::open(path)?;
+        let length = file.metadata()?.len();
+        file.seek(SeekFrom::Start(length.saturating_sub(BLOCK as u64)))?;
+        let mut tail = Vec::new();
+        io::Read::read_to_end(&mut file, &mut tail)?;
+        Ok(tail)
+    };
+    let tail = read().unwrap_or_default();
+    // `<time> <stream> <tag> <text>`
+    let text = |line: &'_ [u8]| line.splitn(4, |byte| *byte == b' ').nth(3).map(<[u8]>::to_vec);
+    let mut texts: Vec<Vec<u8>> = tail.split_inclusive(|byte| *byte == b'\n').filter_map(text).collect();
+    let text = texts.split_off(texts.len().saturating_sub(lines)).concat();
+    text[text.len().saturating_sub(bytes)..].to_vec()
 }
 
 async fn pump(

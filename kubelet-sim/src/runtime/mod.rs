@@ -5,7 +5,7 @@
 //! | --- | --- |
 //! | [`simulated`] | the default: containers that only behave |
 //! | [`checkpoint`] | the files that let them outlive a kubelet |
-//! | [`http`] | what a container that listens answers |
+//! | [`http`], [`redis`] | what a container that listens answers |
 //! | [`mount`] | what a container's file system shows of the node's |
 //! | [`site`] | the files that it serves, if it has any |
 //! | [`console`], [`log`] | what a container's program is connected to, and what is kept of what it wrote |
@@ -15,6 +15,7 @@ pub mod console;
 pub mod http;
 pub mod log;
 pub mod mount;
+pub mod redis;
 pub mod simulated;
 pub mod site;
 
@@ -138,12 +139,18 @@ pub struct Exit {
     pub code: i32,
     /// When.
     pub finished_at: MicroTime,
+    /// The reason, where the code alone does not tell it: `OOMKilled`, `StartError`.
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// What there is to say of it.
+    #[serde(default)]
+    pub message: Option<String>,
 }
 
 impl Exit {
     /// The reason that container runtimes give. Source: containerd's CRI plugin.
-    pub fn reason(&self) -> &'static str {
-        if self.code == 0 { "Completed" } else { "Error" }
+    pub fn reason(&self) -> &str {
+        self.reason.as_deref().unwrap_or(if self.code == 0 { "Completed" } else { "Error" })
     }
 }
 
@@ -156,6 +163,15 @@ pub struct Image {
     pub id: String,
     /// How large, in bytes.
     pub size: u64,
+}
+
+/// What a container uses of its node now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Billionths of a CPU.
+    pub cpu_nanocores: u64,
+    /// Bytes of memory.
+    pub memory_bytes: u64,
 }
 
 /// What a container is started from.
@@ -207,6 +223,17 @@ pub enum DialError {
 #[error("container not found ({0:?})")]
 pub struct NoContainer(pub String);
 
+/// Why a container does not run.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StartError {
+    /// Its program could not be started: the container is there, and has ended.
+    #[error("{0}")]
+    Program(String),
+    /// The pod was removed meanwhile.
+    #[error("the pod's sandbox is gone")]
+    NoSandbox,
+}
+
 /// What somebody who is attached to a container's own program sees of it.
 pub struct Attached {
     /// What it writes from now on; ends with it.
@@ -246,11 +273,13 @@ pub trait Runtime: Send + Sync + 'static {
     fn pull<'a>(&'a self, pod: &'a Pod, container: &'a ContainerSpec) -> BoxFuture<'a, Result<Image, String>>;
 
     /// Starts a container in a pod that was created. Dropped, it has not started.
-    fn start(&self, launch: Launch) -> BoxFuture<'_, Result<(), String>>;
+    fn start(&self, launch: Launch) -> BoxFuture<'_, Result<(), StartError>>;
     /// Asks a container to end (SIGTERM) and kills it after `grace`. Asked again with less, it ends sooner.
     fn stop(&self, uid: &str, id: &str, grace: Duration);
     /// Asks a container how it is.
     fn probe<'a>(&'a self, uid: &'a str, id: &'a str, check: &'a Check) -> BoxFuture<'a, Answer>;
+    /// What a pod's container uses now; `None` if it does not run.
+    fn usage(&self, uid: &str, container: &str) -> Option<Usage>;
     /// What one run of a container has written; with `follow` until it ends. `None` if nothing is kept of that run.
     fn logs(&self, uid: &str, id: &str, wanted: log::Wanted, follow: bool) -> Option<mpsc::Receiver<Bytes>>;
     /// Runs a program beside a container's own, to its exit status. Dropped, it is killed.

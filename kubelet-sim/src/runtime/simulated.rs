@@ -2,6 +2,7 @@
 //! in a table; one that will end costs a timer.
 
 pub mod add_on;
+mod ending;
 mod probing;
 mod running;
 mod starting;
@@ -11,31 +12,30 @@ use std::{
     io,
     net::IpAddr,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use jiff::Timestamp;
-use k8s_openapi::{
-    api::core::v1::{Container as ContainerSpec, Pod},
-    apimachinery::pkg::apis::meta::v1::MicroTime,
-};
+use k8s_openapi::api::core::v1::{Container as ContainerSpec, Pod};
 use kubelab_add_ons::Connection as Incoming;
-use kubelab_client::{Cause, clock};
+use kubelab_client::clock;
 use serde::{Deserialize, Serialize};
 use tokio::{
     io::{AsyncReadExt, DuplexStream, copy, duplex, sink},
     sync::mpsc,
-    task::{AbortHandle, JoinSet},
+    task::JoinSet,
 };
 
 pub use self::add_on::Outside;
-use self::running::{Program, Setup};
+use self::{
+    ending::{End, KILLED, Timer},
+    running::{Program, Setup},
+};
 use super::{
-    Attached, Container, Dial, DialError, Exit, Image, Launch, NoContainer, PodRef, Runtime, Sandbox,
-    checkpoint::Checkpoint, console::Console, http::Server, log, mount::Refresh, site::Site,
+    Attached, Container, Dial, DialError, Image, Launch, NoContainer, PodRef, Runtime, Sandbox, StartError, Usage,
+    checkpoint::Checkpoint, console::Console, http::Server, log, mount::Refresh, redis, site::Site,
 };
 use crate::{
     behavior::{Behavior, OnTerminate, Protocol, annotations, images},
@@ -46,9 +46,6 @@ use crate::{
         world::Past,
     },
 };
-
-/// What a process killed by SIGKILL exits with: 128 + 9.
-const KILLED: i32 = 137;
 
 /// Connections that a container takes at a time.
 const MAX_CONNECTIONS: usize = 1024;
@@ -101,6 +98,9 @@ struct Process {
     end: Option<End>,
     #[serde(skip)]
     timer: Timer,
+    /// Ends it when it needs more memory than it may have.
+    #[serde(skip)]
+    out_of_memory: Timer,
     #[serde(skip)]
     console: Option<Arc<Console>>,
     #[serde(skip)]
@@ -109,25 +109,6 @@ struct Process {
     add_on: add_on::Running,
     #[serde(skip)]
     connections: JoinSet<()>,
-}
-
-/// How and when a process will end.
-#[derive(Clone, Serialize, Deserialize)]
-struct End {
-    at: MicroTime,
-    code: i32,
-}
-
-/// Ends its task with itself.
-#[derive(Default)]
-struct Timer(Option<AbortHandle>);
-
-impl Drop for Timer {
-    fn drop(&mut self) {
-        if let Some(task) = &self.0 {
-            task.abort();
-        }
-    }
 }
 
 impl Simulated {
@@ -166,6 +147,9 @@ impl Simulated {
                 if let Some(end) = process.end.clone() {
                     process.timer = self.shared.timer(&sandbox.pod, id, end.at.0, &process.program);
                 }
+                if let Some(container) = sandbox.containers.iter().find(|container| container.id == *id) {
+                    process.watch_memory(&self.shared, &sandbox.pod, container);
+                }
             }
         }
     }
@@ -180,52 +164,9 @@ impl Shared {
         // The state is consistent between any two of its changes, so a panic elsewhere does not spoil it.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    fn timer(self: &Arc<Self>, pod: &PodRef, id: &str, at: Timestamp, program: &Program) -> Timer {
-        let shared = Arc::downgrade(self);
-        let last_words = program.last_words();
-        let (pod, id, cause) = (pod.clone(), id.to_owned(), Cause::current());
-        let task = tokio::spawn(async move {
-            clock::sleep(at.duration_since(clock::now_micro().0).try_into().unwrap_or_default()).await;
-            if let Some(last_words) = last_words {
-                last_words.await;
-            }
-            if let Some(shared) = Weak::upgrade(&shared) {
-                cause.sync_scope(|| shared.end(&pod, &id));
-            }
-        });
-        Timer(Some(task.abort_handle()))
-    }
-
-    /// The end that was set for a process has come.
-    fn end(&self, pod: &PodRef, id: &str) {
-        {
-            let mut state = self.lock();
-            let Some(room) = state.pods.get_mut(&pod.uid) else { return };
-            let Some(process) = room.processes.remove(id) else { return };
-            let Some(end) = process.end.clone() else { return };
-            let mut containers = Arc::make_mut(&mut room.sandbox).containers.iter_mut();
-            if let Some(container) = containers.find(|container| container.id == id) {
-                container.exit = Some(Exit { code: end.code, finished_at: end.at });
-            }
-            self.checkpoint.save_pod(&pod.uid, room);
-        }
-        if let Some(listener) = self.listener.get() {
-            listener(pod);
-        }
-    }
 }
 
 impl Process {
-    /// Sets an end, unless an earlier one is set already.
-    fn end_at(&mut self, shared: &Arc<Shared>, pod: &PodRef, id: &str, at: Timestamp, code: i32) {
-        if self.end.as_ref().is_some_and(|end| end.at.0 <= at) {
-            return;
-        }
-        self.end = Some(End { at: MicroTime(at), code });
-        self.timer = shared.timer(pod, id, at, &self.program);
-    }
-
     /// Whether its own program is one that talks to the API.
     fn is_add_on(&self) -> bool {
         self.behavior.listens.iter().any(|listener| listener.protocol == Protocol::AddOn)
@@ -312,9 +253,15 @@ impl Runtime for Simulated {
         for spec in specs {
             let Some(id) = room.sandbox.latest(&spec.name).map(|container| &container.id) else { continue };
             if let Some(process) = room.processes.get_mut(id) {
-                let health = Behavior::of(pod, spec).health;
-                changed |= process.behavior.health != health;
+                let Behavior { health, usage, .. } = Behavior::of(pod, spec);
+                changed |= process.behavior.health != health || process.behavior.usage != usage;
                 process.behavior.health = health;
+                if process.behavior.usage != usage {
+                    process.behavior.usage = usage;
+                    if let Some(container) = room.sandbox.containers.iter().find(|container| container.id == *id) {
+                        process.watch_memory(&self.shared, &room.sandbox.pod, container);
+                    }
+                }
             }
         }
         if changed {
@@ -354,7 +301,7 @@ impl Runtime for Simulated {
         Box::pin(self.pull_image(pod, container))
     }
 
-    fn start(&self, launch: Launch) -> BoxFuture<'_, Result<(), String>> {
+    fn start(&self, launch: Launch) -> BoxFuture<'_, Result<(), StartError>> {
         Box::pin(self.start_container(launch))
     }
 
@@ -366,6 +313,7 @@ impl Runtime for Simulated {
             OnTerminate::Exit { after, code } if after <= grace => (after, code),
             OnTerminate::Exit { .. } | OnTerminate::Ignore => (grace, KILLED),
         };
+        process.program.terminate();
         process.program.silence();
         let at = clock::now_micro().0 + after;
         process.end_at(&self.shared, &room.sandbox.pod, id, at, code);
@@ -374,6 +322,14 @@ impl Runtime for Simulated {
 
     fn probe<'a>(&'a self, uid: &'a str, id: &'a str, check: &'a Check) -> BoxFuture<'a, Answer> {
         Box::pin(self.answer(uid, id, check))
+    }
+
+    fn usage(&self, uid: &str, container: &str) -> Option<Usage> {
+        let state = self.shared.lock();
+        let (container, process) = state.pods.get(uid)?.running(container)?;
+        let uptime = clock::now_micro().0.duration_since(container.started_at.0).unsigned_abs();
+        let (cpu_nanocores, memory_bytes) = process.behavior.usage.at(uptime);
+        Some(Usage { cpu_nanocores, memory_bytes })
     }
 
     fn logs(&self, uid: &str, id: &str, wanted: log::Wanted, follow: bool) -> Option<mpsc::Receiver<Bytes>> {
@@ -444,6 +400,7 @@ impl Runtime for Simulated {
                 started_at: container.started_at.0,
                 health: process.behavior.health.clone(),
                 from: dial.from,
+                page: process.behavior.page.clone(),
                 console: process.console.clone(),
                 site: files.map(|(files, root)| Arc::new(Site::new(files, root))),
             };
@@ -455,6 +412,7 @@ impl Runtime for Simulated {
                     process.connections.spawn(serving)
                 }
                 Protocol::Http => process.connections.spawn(server.serve(theirs)),
+                Protocol::Redis => process.connections.spawn(redis::serve(theirs)),
                 Protocol::Tcp => process.connections.spawn(async move {
                     copy(&mut (&mut theirs).take(u64::MAX), &mut sink()).await.ok();
                 }),

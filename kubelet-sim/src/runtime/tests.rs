@@ -100,6 +100,109 @@ async fn stopping_again_with_less_time_ends_sooner_and_with_more_does_not_end_la
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_needs_more_memory_than_he_may_have_is_killed() {
+    let folder = tempfile::tempdir().unwrap();
+    let limited = json!({"name": "web", "image": "nginx", "resources": {"limits": {"cpu": "1", "memory": "100Mi"}}});
+    let rig = Rig::open(
+        folder.path(),
+        json!({"kubelab.dev/memory-usage": "0s:0,20s:200Mi", "kubelab.dev/cpu-usage": "3"}),
+        limited,
+    );
+    rig.create();
+    rig.start(0).await;
+    let used = rig.runtime.usage(UID, "web").unwrap();
+    assert_eq!(used.cpu_nanocores, 1_000_000_000, "no more than its limit");
+    assert_eq!(rig.ended().await, (10, 137));
+    assert_eq!(rig.latest().exit.unwrap().reason(), "OOMKilled");
+    assert_eq!(rig.runtime.usage(UID, "web"), None);
+}
+
+fn script(text: &str) -> Value {
+    json!({"name": "web", "image": "busybox", "command": ["sh", "-c", text],
+        "volumeMounts": [{"name": "data", "mountPath": "/data"}]})
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_script_ends_its_container_as_it_ends_itself() {
+    for (text, stop, expected) in [
+        ("sleep 3; test -f /nowhere || exit 4", None, (3, 4)),
+        ("touch /tmp/x; sleep 2; test -f /tmp/x && exit 5", None, (2, 5)),
+        ("for i in 1 2 3; do sleep 1; done; cat /nowhere", None, (3, 1)),
+        ("until test -f /data/x; do sleep 1; touch /data/x; done", None, (1, 0)),
+        ("sleep 99 & sleep 2", None, (2, 0)),
+        ("no-such-program", None, (0, 127)),
+        ("if then", None, (0, 2)),
+        ("kill 1; sleep 5", None, (5, 0)),
+        // As process 1 a shell has no handler for SIGTERM, unless it says so.
+        ("echo hi; sleep 60", Some(20), (20, 137)),
+        ("trap 'exit 3' TERM; while true; do sleep 4; done", Some(20), (4, 3)),
+        ("trap 'exit 3' TERM; sleep 60 & wait", Some(20), (0, 3)),
+        ("trap '' TERM; sleep 9 & wait", Some(20), (9, 0)),
+        ("trap 'exit 3' TERM; sleep 60", Some(20), (20, 137)),
+        ("trap 'touch /data/x' TERM; while ! test -f /data/x; do sleep 1; done; sleep 5; exit 7", Some(20), (6, 7)),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let rig = Rig::open(folder.path(), json!({}), script(text));
+        rig.create();
+        let run = rig.start(0).await;
+        if let Some(grace) = stop {
+            // Not before the script has come to its first wait.
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            rig.runtime.stop(UID, &run.id, Duration::from_secs(grace));
+        }
+        assert_eq!(rig.ended().await, expected, "{text}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_run_begins_with_the_images_files_and_the_volumes() {
+    let folder = tempfile::tempdir().unwrap();
+    let counts = "echo x >> /tmp/own; echo x >> /data/kept; exit $(( $(cat /tmp/own | wc -l) * 10 + $(cat /data/kept | wc -l) ))";
+    let rig = Rig::open(folder.path(), json!({}), script(counts));
+    rig.create();
+    for attempt in 0..3 {
+        rig.start(attempt).await;
+        assert_eq!(rig.ended().await.1, 11 + i32::try_from(attempt).unwrap());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_script_may_end_with_a_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let server =
+        json!({"name": "web", "image": "nginx", "command": ["sh", "-c", "sleep 5; exec nginx -g 'daemon off;'"]});
+    let rig = Rig::open(folder.path(), json!({}), server);
+    rig.create();
+    let run = rig.start(0).await;
+    let address: SocketAddr = "10.244.1.7:80".parse().unwrap();
+    assert!(rig.runtime.dial(address.into()).is_err());
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    assert!(rig.runtime.dial(address.into()).is_ok());
+    rig.runtime.stop(UID, &run.id, Duration::from_secs(30));
+    assert_eq!(rig.ended().await, (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_program_that_is_not_there_cannot_be_started() {
+    for (command, image, why) in [
+        ("foo", "busybox", "exec: \"foo\": executable file not found in $PATH"),
+        ("/opt/run", "busybox", "exec: \"/opt/run\": stat /opt/run: no such file or directory"),
+        ("/tmp", "busybox", "exec: \"/tmp\": is a directory: permission denied"),
+        ("sh", "registry.k8s.io/pause:3.10", "exec: \"sh\": executable file not found in $PATH"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let rig = Rig::open(folder.path(), json!({}), json!({"name": "web", "image": image, "command": [command]}));
+        rig.create();
+        let container = rig.pod.spec.as_ref().unwrap().containers[0].clone();
+        let launch = Launch { pod: rig.pod.clone(), container, attempt: 0, env: Vec::new(), mounts: Vec::new() };
+        let error = rig.runtime.start(launch).await.unwrap_err().to_string();
+        assert!(error.ends_with(why), "{error}");
+        let exit = rig.latest().exit.unwrap();
+        assert_eq!((exit.code, exit.reason()), (128, "StartError"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_image_is_pulled_once() {
     let folder = tempfile::tempdir().unwrap();
     let rig = Rig::open(folder.path(), json!({"kubelab.dev/pull-time": "10s"}), nginx());
@@ -171,7 +274,7 @@ async fn a_start_that_is_given_up_leaves_nothing() {
         env: Vec::new(),
         mounts: Vec::new(),
     };
-    assert_eq!(rig.runtime.start(launch).await, Err("the pod's sandbox is gone".to_owned()));
+    assert_eq!(rig.runtime.start(launch).await, Err(StartError::NoSandbox));
 }
 
 #[tokio::test(start_paused = true)]
@@ -180,14 +283,16 @@ async fn probes_find_what_the_container_does() {
     let folder = tempfile::tempdir().unwrap();
     let address: IpAddr = "10.244.1.7".parse().unwrap();
     let http = |port| Action::Http { address, port, scheme: "http".into(), path: "/health".into() };
-    let exec = || Action::Exec(vec!["cat".into(), "/tmp/healthy".into()]);
+    let exec = |command: &str| Action::Exec(command.split(' ').map(str::to_owned).collect());
     let well = || Answer::Success;
     let bad = |why: &str| Answer::Failure(why.to_owned());
     let forced = |kind: &str, answer: &str| json!({format!("kubelab.dev/probe-{kind}"): answer});
     for (annotations, kind, action, expected) in [
         (json!({}), Kind::Readiness, http(80), well()),
         (json!({}), Kind::Readiness, Action::Tcp { address, port: 80 }, well()),
-        (json!({}), Kind::Readiness, exec(), well()),
+        (json!({}), Kind::Readiness, exec("cat /etc/hostname"), well()),
+        (json!({}), Kind::Liveness, exec("mysqladmin ping"), well()),
+        (json!({}), Kind::Liveness, exec("cat /tmp/healthy"), bad("cat: /tmp/healthy: No such file or directory\n")),
         (
             json!({}),
             Kind::Readiness,
@@ -219,9 +324,10 @@ async fn probes_find_what_the_container_does() {
         (
             forced("liveness", "timeout"),
             Kind::Liveness,
-            exec(),
+            exec("cat /tmp/healthy"),
             bad("command timed out: \"cat /tmp/healthy\" timed out after 1s"),
         ),
+        (json!({}), Kind::Liveness, exec("sleep 9"), bad("command timed out: \"sleep 9\" timed out after 1s")),
     ] {
         let rig = Rig::open(folder.path(), annotations.clone(), nginx());
         rig.create();
@@ -229,7 +335,7 @@ async fn probes_find_what_the_container_does() {
         let check = Check { kind, action, timeout: Duration::from_secs(1) };
         let began = Instant::now();
         assert_eq!(rig.runtime.probe(UID, &run.id, &check).await, expected, "{annotations} {check:?}");
-        let timed_out = annotations.to_string().contains("timeout");
+        let timed_out = format!("{annotations} {expected:?}").contains("time");
         assert_eq!(began.elapsed(), if timed_out { check.timeout } else { Duration::ZERO });
         rig.runtime.remove(UID);
     }

@@ -4,9 +4,9 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use brush_parser::ast::{self, AndOr, Command, CompoundCommand, CompoundList, SeparatorOperator};
 use futures::{FutureExt, future::BoxFuture, future::join_all};
-use tokio::task::JoinSet;
 
 use super::{
+    jobs::Jobs,
     script::parse,
     streams::{Input, Streams, pipe},
     world::World,
@@ -15,8 +15,8 @@ use super::{
 /// How deep commands may lie in each other as they run.
 const MAX_DEPTH: usize = 48;
 
-/// Commands at once with `&`, and in a pipeline.
-const MAX_JOBS: usize = 16;
+/// Commands in a pipeline.
+const MAX_STAGES: usize = 16;
 
 /// So many commands run before the shell makes room for others.
 const BURST: u32 = 200;
@@ -69,9 +69,18 @@ pub struct Shell {
     pub exit_on_error: bool,
     /// A person types its commands.
     pub interactive: bool,
+    /// It is the container's first process: signals are for it.
+    pub is_first: bool,
+    /// The shell that it runs takes its place.
+    pub hands_over: bool,
+    /// The program that its script ends with.
+    pub last_program: Option<String>,
+    /// What `trap` set, by signal.
+    pub traps: BTreeMap<&'static str, String>,
+    /// What runs beside it.
+    pub jobs: Jobs,
     depth: usize,
     steps: u32,
-    jobs: JoinSet<()>,
 }
 
 impl Clone for Shell {
@@ -83,7 +92,12 @@ impl Clone for Shell {
             folder: self.folder.clone(),
             name: self.name.clone(),
             arguments: self.arguments.clone(),
-            jobs: JoinSet::new(),
+            is_first: false,
+            hands_over: false,
+            last_program: None,
+            // What a shell does about signals is not for its subshells; what it ignores is.
+            traps: self.traps.iter().filter(|(_, action)| action.is_empty()).map(|(k, v)| (*k, v.clone())).collect(),
+            jobs: Jobs::default(),
             ..*self
         }
     }
@@ -110,9 +124,13 @@ impl Shell {
             arguments: Vec::new(),
             exit_on_error: false,
             interactive: false,
+            is_first: false,
+            hands_over: false,
+            last_program: None,
+            traps: BTreeMap::new(),
+            jobs: Jobs::default(),
             depth: 0,
             steps: 0,
-            jobs: JoinSet::new(),
         }
     }
 
@@ -160,30 +178,20 @@ impl Shell {
                 } else {
                     self.and_or(commands, streams).await?;
                 }
+                self.answer_signals(streams).await?;
             }
             Ok(self.status)
         }
         .boxed()
     }
 
-    fn start(&mut self, commands: ast::AndOrList, streams: Streams) {
-        while self.jobs.try_join_next().is_some() {}
-        if self.jobs.len() >= MAX_JOBS {
-            return;
-        }
-        let mut job = self.clone();
-        job.depth += 1;
-        self.jobs.spawn(async move {
-            let _ = job.and_or(&commands, &streams).await;
-        });
+    /// One level deeper.
+    pub fn deepen(&mut self) {
+        self.depth += 1;
     }
 
-    /// Waits for what was started with `&`.
-    pub async fn wait(&mut self) {
-        while self.jobs.join_next().await.is_some() {}
-    }
-
-    async fn and_or(&mut self, commands: &ast::AndOrList, streams: &Streams) -> Outcome {
+    /// Commands with `&&` and `||` between them.
+    pub async fn and_or(&mut self, commands: &ast::AndOrList, streams: &Streams) -> Outcome {
         // `set -e` does not look at what `&&`, `||` and `!` look at.
         let checked = commands.additional.is_empty() && !commands.first.bang;
         self.pipeline(&commands.first, streams).await?;
@@ -214,7 +222,7 @@ impl Shell {
 
     /// Each command in a subshell, all at the same time; the last one's status.
     async fn piped(&mut self, commands: &[Command], streams: &Streams) -> i32 {
-        if commands.len() > MAX_JOBS {
+        if commands.len() > MAX_STAGES {
             let _ = streams.stderr.print(format!("{}: pipeline too long\n", self.name)).await;
             return 2;
         }

@@ -14,6 +14,7 @@
 //! | [`evaluate`], [`expand`] | commands, and the words they are made of |
 //! | [`script`] | what the parser makes of a text |
 //! | [`simple`] | commands without parts |
+//! | [`jobs`], [`traps`] | `&` and `wait`; signals and `trap` |
 //! | [`redirect`], [`arithmetic`], [`pattern`] | `>`, `$((…))`, `*` |
 //! | [`programs`] | the programs that are known |
 //! | [`terminal`] | what a kernel's terminal does: echo, line editing, ^C |
@@ -26,6 +27,7 @@ mod arithmetic;
 pub mod evaluate;
 mod expand;
 pub mod files;
+pub mod jobs;
 pub mod pattern;
 pub mod programs;
 mod redirect;
@@ -34,6 +36,7 @@ pub mod session;
 mod simple;
 pub mod streams;
 pub mod terminal;
+pub mod traps;
 pub mod world;
 
 #[cfg(test)]

@@ -21,6 +21,17 @@ pub fn parse(script: &str) -> Result<ast::Program, String> {
     })
 }
 
+/// The program that a script ends with: `server` in `setup && exec server`.
+pub fn last_program(script: &str) -> Option<String> {
+    let program = parse(script).ok()?;
+    let last = program.complete_commands.last()?.0.last()?;
+    let pipeline = last.0.additional.last().map_or(&last.0.first, |next| match next {
+        ast::AndOr::And(pipeline) | ast::AndOr::Or(pipeline) => pipeline,
+    });
+    let ast::Command::Simple(command) = pipeline.seq.last()? else { return None };
+    Some(command.word_or_name.as_ref()?.value.clone())
+}
+
 /// How deep a script nests at most, at a guess that is never too low.
 fn depth(script: &str) -> usize {
     let (mut now, mut deepest) = (0_usize, 0);

@@ -13,6 +13,7 @@ use super::{
     terminal,
     world::World,
 };
+use crate::behavior::foreign::Work;
 
 /// What a program that was interrupted exits with: 128 + SIGINT.
 const INTERRUPTED: i32 = 130;
@@ -39,7 +40,11 @@ pub struct Session {
 pub async fn run(world: Arc<World>, session: Session) -> i32 {
     let Session { command, tty, stdin, stdout, stderr } = session;
     let Some((program, arguments)) = command.split_first() else { return NOT_FOUND };
+    let is_own = world.is_own;
     let mut shell = Shell::new(world, "sh");
+    shell.hands_over = is_own;
+    // A program without a shell around it is its own last one.
+    shell.last_program = Some(program.clone());
     if tty {
         shell.set("TERM", "xterm".to_owned());
     }
@@ -68,12 +73,15 @@ pub async fn run(world: Arc<World>, session: Session) -> i32 {
         if is_prompt && !arguments.iter().any(|option| option.ends_with('c')) {
             shell.name = base_name(program).to_owned();
             shell.interactive = true;
+            shell.is_first = is_own;
             return read_commands(&mut shell, &streams, Some(&interrupt)).await;
         }
         let run = async {
             let outcome = programs::run(&mut shell, program, arguments, &streams).await;
             let status = status_of(outcome, &shell);
-            shell.wait().await;
+            if !is_own {
+                shell.wait().await;
+            }
             status
         };
         tokio::select! {
@@ -97,7 +105,10 @@ pub async fn run(world: Arc<World>, session: Session) -> i32 {
 /// Why a program cannot be started, in runc's words.
 fn refusal(shell: &Shell, program: &str) -> Option<(i32, &'static str)> {
     let path = super::files::normalize(&shell.folder, program);
-    if shell.world.trusting || programs::is_program(shell, program) {
+    if shell.world.is_own || programs::is_program(shell, program) {
+        return None;
+    }
+    if !matches!(shell.world.foreign.work_beside(&[program.to_owned()]), Work::Absent) {
         return None;
     }
     if !program.contains('/') {

@@ -15,19 +15,21 @@ use super::{
     files::Files,
     session::{Session, run},
     streams::{Fd, Output},
+    traps::Signals,
     world::{Past, World},
 };
-use crate::behavior::images::Userland;
+use crate::behavior::{foreign::Foreign, images::Userland};
 
 struct Rig {
     folder: TempDir,
     userland: Userland,
-    trusting: bool,
+    image: &'static str,
+    is_own: bool,
 }
 
 impl Rig {
     fn new() -> Self {
-        Self { folder: tempfile::tempdir().unwrap(), userland: Userland::Busybox, trusting: false }
+        Self { folder: tempfile::tempdir().unwrap(), userland: Userland::Busybox, image: "busybox", is_own: false }
     }
 
     fn world(&self, past: Duration) -> Arc<World> {
@@ -44,7 +46,10 @@ impl Rig {
             userland: self.userland,
             command: "sleep 3600".to_owned(),
             signal: Box::new(|_| {}),
-            trusting: self.trusting,
+            foreign: Foreign { image: self.image.to_owned(), ..Foreign::default() },
+            is_own: self.is_own,
+            signals: Signals::default(),
+            listen: Box::new(|_| {}),
             past: Arc::new(Past::new(past)),
         })
     }
@@ -129,6 +134,14 @@ async fn scripts_do_what_they_say() {
         ("sleep 5 & wait; echo waited", "waited\n", 0),
         ("[[ web-0 == web-* ]] && echo matches", "matches\n", 0),
         ("test 2 -gt 1 -a -d /tmp && echo both", "both\n", 0),
+        ("(sleep 1; exit 3) & wait $!; echo $?", "3\n", 0),
+        ("sleep 99 & kill $!; wait $!; echo $?", "143\n", 0),
+        ("trap 'echo bye' EXIT; exit 5", "bye\n", 5),
+        ("trap 'echo bye; exit 6' 0; echo hi", "hi\nbye\n", 6),
+        ("trap 'echo x' TERM; trap", "trap -- 'echo x' TERM\n", 0),
+        ("trap x NOPE", "sh: trap: NOPE: invalid signal specification\n", 1),
+        ("kill -0 99", "kill: can't kill pid 99: No such process\n", 1),
+        ("awk x; echo $?", "kubelab: awk is not simulated; its work is taken to be done\n0\n", 0),
     ] {
         assert_eq!(rig.sh(script).await, (expected.to_owned(), status), "{script}");
     }
@@ -197,7 +210,7 @@ async fn what_is_interrupted_ends() {
 
 #[tokio::test(start_paused = true)]
 async fn a_container_that_goes_on_says_nothing_twice() {
-    let rig = Rig { trusting: true, ..Rig::new() };
+    let rig = Rig { is_own: true, image: "team/backup", ..Rig::new() };
     let world = rig.world(Duration::from_secs(25));
     let (out, mut chunks) = mpsc::channel(64);
     let buffer = Arc::new(Mutex::new(Vec::new()));

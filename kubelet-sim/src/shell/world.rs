@@ -10,8 +10,11 @@ use std::{
 
 use kubelab_client::clock;
 
-use super::files::Files;
-use crate::{behavior::images::Userland, network::Dialer};
+use super::{files::Files, traps::Signals};
+use crate::{
+    behavior::{Listener, foreign::Foreign, images::Userland},
+    network::Dialer,
+};
 
 /// What a container is, as its programs see it.
 pub struct World {
@@ -33,8 +36,14 @@ pub struct World {
     pub command: String,
     /// Ends the container, as a signal to its first process does.
     pub signal: Box<dyn Fn(Signal) + Send + Sync>,
-    /// Programs that are not known do their work in silence, instead of not being there.
-    pub trusting: bool,
+    /// What programs do that are not played.
+    pub foreign: Foreign,
+    /// The container's own program runs here, not one beside it.
+    pub is_own: bool,
+    /// What was sent to the container's first process, if that is here.
+    pub signals: Signals,
+    /// Lets the container listen on these ports, and on no others.
+    pub listen: Box<dyn Fn(&[Listener]) + Send + Sync>,
     /// What of the past is still to be lived through, after a restart of the kubelet.
     pub past: Arc<Past>,
 }
@@ -45,6 +54,7 @@ pub struct World {
 pub enum Signal {
     Term,
     Kill,
+    None,
 }
 
 /// A container that goes on after a restart of the kubelet does again, in no time and without a word, what it had done.

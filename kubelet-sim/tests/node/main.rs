@@ -6,6 +6,7 @@
 #[allow(dead_code)]
 #[path = "../../../client/tests/client/fake.rs"]
 mod fake;
+mod life;
 mod pods;
 mod registration;
 mod rig;

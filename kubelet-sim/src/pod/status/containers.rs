@@ -1,5 +1,6 @@
 //! One container's status. Source: `convertToAPIContainerStatuses` in `pkg/kubelet/kubelet_pods.go` of Kubernetes.
 
+use jiff::Timestamp;
 use k8s_openapi::{
     api::core::v1::{
         Container as ContainerSpec, ContainerState, ContainerStateRunning, ContainerStateTerminated,
@@ -9,7 +10,7 @@ use k8s_openapi::{
 };
 use kubelab_api::pod::is_sidecar;
 
-use super::Input;
+use super::{super::restart::restarts, Input};
 use crate::{
     duration,
     runtime::{Container, PodRef},
@@ -25,7 +26,8 @@ pub fn status(input: &Input<'_>, spec: &PodSpec, container: &ContainerSpec) -> C
     let name = &container.name;
     let run = input.sandbox.and_then(|sandbox| sandbox.latest(name));
     let previous = input.sandbox.and_then(|sandbox| sandbox.previous(name)).and_then(terminated);
-    let waits_to_restart = run.is_some_and(|run| !run.is_running()) && !input.over;
+    let restarts = |run: &Container| run.exit.as_ref().is_some_and(|exit| restarts(spec, container, exit.code));
+    let waits_to_restart = run.is_some_and(restarts) && !input.over;
     let failure = input.memory.failures.get(name);
     let (state, last_state) = match (run, failure) {
         (None, Some(failure)) => (waiting(&failure.reason, failure.message.clone()), None),
@@ -33,6 +35,7 @@ pub fn status(input: &Input<'_>, spec: &PodSpec, container: &ContainerSpec) -> C
         (Some(run), Some(failure)) if waits_to_restart => {
             (waiting(&failure.reason, failure.message.clone()), terminated(run))
         }
+        (Some(run), _) if input.memory.runs_hook(container, run) => (waiting(first_reason(spec), None), previous),
         (Some(run), _) => match input.backing_off.get(name) {
             Some(delay) if waits_to_restart => {
                 let (delay, pod) = (duration::format(*delay), PodRef::of(input.pod));
@@ -86,7 +89,9 @@ fn terminated(run: &Container) -> Option<ContainerStateTerminated> {
         container_id: Some(container_id(run)),
         exit_code: exit.code,
         reason: Some(exit.reason().to_owned()),
-        started_at: Some(Time(run.started_at.0)),
+        message: exit.message.clone(),
+        // What never ran has no start: runtimes say zero.
+        started_at: Some(Time(if exit.reason() == "StartError" { Timestamp::UNIX_EPOCH } else { run.started_at.0 })),
         finished_at: Some(Time(exit.finished_at.0)),
         ..Default::default()
     })

@@ -1,12 +1,21 @@
 //! What probes find in simulated containers.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use kubelab_client::clock;
 
 use super::{Container, Process, Simulated};
 use crate::{
-    behavior::Answer as Forced,
+    behavior::{Answer as Forced, command, foreign::Work, images},
     probe::{Action, Answer, Check, Kind},
+    shell::{
+        session::{self, Session},
+        streams::Output,
+    },
 };
+
+/// The most of a command's output that is told. Source: `maxReadLength` in `pkg/probe/exec` of Kubernetes.
+const MAX_OUTPUT: usize = 10 << 10;
 
 /// What a probe meets.
 #[derive(Debug, PartialEq, Eq)]
@@ -22,10 +31,56 @@ impl Simulated {
     /// What a probe of a container finds.
     pub(super) async fn answer(&self, uid: &str, id: &str, check: &Check) -> Answer {
         let found = self.ask(uid, id, check);
+        if found == Found::Well
+            && let Action::Exec(command) = &check.action
+            && let Some(run) = self.command(uid, id, check.kind, command)
+        {
+            return tokio::select! {
+                answer = run => answer,
+                () = clock::sleep(check.timeout) => Found::Nothing.answer(check),
+            };
+        }
         if found == Found::Nothing {
             clock::sleep(check.timeout).await;
         }
         found.answer(check)
+    }
+
+    /// What a command of a probe finds, if its outcome is neither made up nor that of a program that is not played.
+    fn command(
+        &self,
+        uid: &str,
+        id: &str,
+        kind: Kind,
+        command: &[String],
+    ) -> Option<impl Future<Output = Answer> + use<>> {
+        let state = self.shared.lock();
+        let room = state.pods.get(uid)?;
+        let process = room.processes.get(id).filter(|process| process.behavior.health.forced(kind).is_none())?;
+        if !command::is_played(command) && process.setup.foreign.work_beside(command) != Work::Absent
+            || !images::is_known(&process.setup.foreign.image) && !command::is_played(command)
+        {
+            return None;
+        }
+        let container = room.sandbox.containers.iter().find(|container| container.id == id)?;
+        let address = room.sandbox.address;
+        let world = self.shared.world(&room.sandbox.pod, address, container, process, false, Arc::default());
+        let output = Arc::new(Mutex::new(Vec::new()));
+        let session = Session {
+            command: command.to_vec(),
+            tty: false,
+            stdin: None,
+            stdout: Output::Buffer(output.clone()),
+            stderr: Output::Buffer(output.clone()),
+        };
+        Some(async move {
+            if session::run(Arc::new(world), session).await == 0 {
+                return Answer::Success;
+            }
+            let mut said = std::mem::take(&mut *output.lock().unwrap_or_else(PoisonError::into_inner));
+            said.truncate(MAX_OUTPUT);
+            Answer::Failure(String::from_utf8_lossy(&said).into_owned())
+        })
     }
 
     fn ask(&self, uid: &str, id: &str, check: &Check) -> Found {

@@ -1,6 +1,11 @@
 //! What runs in simulated containers: their own programs, and those that `exec` starts beside them.
 
-use std::{net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    net::IpAddr,
+    path::PathBuf,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use futures::future::BoxFuture;
 use k8s_openapi::api::core::v1::{Container as ContainerSpec, Pod, PodSpec};
@@ -8,15 +13,16 @@ use kubelab_client::{Cause, clock};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use super::{Process, Room, Shared, Timer};
+use super::{Process, Room, Shared, ending::Timer};
 use crate::{
-    behavior::{OnTerminate, command, images},
+    behavior::{Listener, OnTerminate, Run, command, foreign::Foreign, images, plain},
     network,
     runtime::{Container, Mount, PodRef, console::Console, log::Log},
     shell::{
         files::Files,
         session::{self, Session},
         streams::{Fd, Output},
+        traps::Signals,
         world::{Past, Signal, World},
     },
 };
@@ -36,10 +42,21 @@ pub(super) struct Setup {
     volumes: Vec<Mount>,
     #[serde(default)]
     read_only: bool,
-    /// What it runs, as far as that is a shell's work; empty for what the image does by itself.
+    /// What it runs; empty for what the image does by itself.
     command: Vec<String>,
+    /// The shell runs it.
+    #[serde(default)]
+    is_played: bool,
+    #[serde(default)]
+    pub(super) foreign: Foreign,
     stdin: bool,
     pub(super) stdin_once: bool,
+    /// Where it may say why it ends.
+    #[serde(default)]
+    pub(super) message_path: String,
+    /// Otherwise the end of its log says so.
+    #[serde(default)]
+    pub(super) message_from_log: bool,
     tty: bool,
     /// `/etc/hosts` and `/etc/resolv.conf`.
     #[serde(default)]
@@ -62,6 +79,8 @@ impl Setup {
         let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
         let default_spec = PodSpec::default();
         let whole = pod_spec.unwrap_or(&default_spec);
+        let command = command::words(spec);
+        let stdin = spec.stdin == Some(true);
         Self {
             hosts: network::files::hosts(whole, &address.to_string(), &hostname, namespace),
             resolv_conf: network::files::resolv_conf(whole, namespace),
@@ -71,16 +90,15 @@ impl Setup {
             working_dir: spec.working_dir.clone().filter(|folder| !folder.is_empty()).unwrap_or_else(|| "/".to_owned()),
             volumes,
             read_only: security.and_then(|security| security.read_only_root_filesystem) == Some(true),
-            command: command::of(spec),
-            stdin: spec.stdin == Some(true),
+            is_played: command::is_played(&command) && (stdin || plain::run(&command).is_none()),
+            command,
+            foreign: Foreign::of(pod, spec),
+            message_path: spec.termination_message_path.clone().unwrap_or_else(|| "/dev/termination-log".to_owned()),
+            message_from_log: spec.termination_message_policy.as_deref() == Some("FallbackToLogsOnError"),
+            stdin,
             stdin_once: spec.stdin_once == Some(true),
             tty: spec.tty == Some(true),
         }
-    }
-
-    /// The program's end is the container's, whatever its behaviour says.
-    fn decides(&self) -> bool {
-        self.stdin && !self.command.is_empty()
     }
 }
 
@@ -90,9 +108,17 @@ pub(super) struct Program {
     /// Ends with it.
     _task: Timer,
     done: Option<watch::Receiver<bool>>,
+    world: Weak<World>,
 }
 
 impl Program {
+    /// SIGTERM.
+    pub(super) fn terminate(&self) {
+        if let Some(world) = self.world.upgrade() {
+            world.signals.terminate();
+        }
+    }
+
     /// Nobody waits for its last words: it is killed.
     pub(super) fn silence(&mut self) {
         self.done = None;
@@ -126,12 +152,48 @@ impl Shared {
     }
 
     pub(super) fn log_folder(&self, pod: &PodRef) -> PathBuf {
-        self.folder.join("logs").join(format!("{}_{}_{}", plain(&pod.namespace), plain(&pod.name), plain(&pod.uid)))
+        self.folder.join("logs").join(format!(
+            "{}_{}_{}",
+            plain_name(&pod.namespace),
+            plain_name(&pod.name),
+            plain_name(&pod.uid)
+        ))
+    }
+
+    /// Where a container's own files are.
+    pub(super) fn container_folder(&self, uid: &str, name: &str) -> PathBuf {
+        self.files_folder(uid).join("containers").join(plain_name(name))
+    }
+
+    /// Why a container whose program is not in its image cannot be started, in the words of runc and containerd.
+    pub(super) fn cannot_start(
+        self: &Arc<Self>,
+        pod: &PodRef,
+        address: IpAddr,
+        container: &Container,
+        process: &Process,
+    ) -> Option<String> {
+        let program = process.setup.command.first()?;
+        let why = if program.contains('/') {
+            let world = self.world(pod, address, container, process, true, Arc::default());
+            let path = crate::shell::files::normalize(&world.working_dir, program);
+            match world.files.about(&path) {
+                Ok(about) if about.is_dir() => "is a directory: permission denied".to_owned(),
+                Ok(_) => return None,
+                Err(_) => format!("stat {program}: no such file or directory"),
+            }
+        } else {
+            "executable file not found in $PATH".to_owned()
+        };
+        Some(format!(
+            "failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create failed: \
+             unable to start container process: error during container init: exec: {program:?}: {why}"
+        ))
     }
 
     /// Where a pod's files are.
     pub(super) fn files_folder(&self, uid: &str) -> PathBuf {
-        self.folder.join("files").join(plain(uid))
+        self.folder.join("files").join(plain_name(uid))
     }
 
     /// Opens a container's console, and lets it do what it does. `past` is how long it has run before.
@@ -142,19 +204,19 @@ impl Shared {
         let past = clock::now_micro().0.duration_since(container.started_at.0).unsigned_abs();
         let is_new = past < Duration::from_secs(1);
         let setup = process.setup.clone();
-        if setup.command.is_empty() {
-            if is_new {
+        let decides = process.behavior.run == Run::Program;
+        if !setup.is_played && !decides {
+            if is_new && setup.command.is_empty() {
                 for line in images::greeting(&container.image, container.started_at.0) {
                     console.write(Fd::Stdout, format!("{line}\n").as_bytes());
                 }
             }
             return;
         }
-        if !setup.decides() && !command::speaks(&setup.command) {
-            return;
-        }
-        let past = if is_new || setup.decides() { Past::default() } else { Past::new(past) };
+        // Who typed to it is gone.
+        let past = if is_new || setup.stdin { Past::default() } else { Past::new(past) };
         let world = Arc::new(self.world(pod, address, container, process, true, Arc::new(past)));
+        let signals = Arc::downgrade(&world);
         let stdin = setup.stdin.then(|| console.open_stdin());
         let output = |fd| Output::Console(console.clone(), fd, world.past.clone());
         let session = Session {
@@ -172,13 +234,11 @@ impl Shared {
         let task = tokio::spawn(async move {
             let status = session::run(world, session).await;
             tell.send_replace(true);
-            if setup.decides()
-                && let Some(shared) = shared.upgrade()
-            {
+            if decides && let Some(shared) = shared.upgrade() {
                 cause.sync_scope(|| shared.exit(&pod, &id, status));
             }
         });
-        process.program = Program { _task: Timer(Some(task.abort_handle())), done: Some(done) };
+        process.program = Program { _task: Timer(Some(task.abort_handle())), done: Some(done), world: signals };
     }
 
     /// A container's program has ended by itself.
@@ -190,16 +250,16 @@ impl Shared {
         }
     }
 
-    /// The files of a container.
+    /// A container's files.
     pub(super) fn files(self: &Arc<Self>, pod: &PodRef, container: &str, setup: &Setup) -> Files {
-        let root = self.files_folder(&pod.uid).join("containers").join(plain(container));
-        let (shared, pod) = (Arc::downgrade(self), pod.clone());
+        let (shared, of) = (Arc::downgrade(self), pod.clone());
         let refresh = move |volume| -> BoxFuture<'static, ()> {
             match shared.upgrade().and_then(|shared| shared.refresh.get().cloned()) {
-                Some(refresh) => refresh(pod.clone(), volume),
+                Some(refresh) => refresh(of.clone(), volume),
                 None => Box::pin(std::future::ready(())),
             }
         };
+        let root = self.container_folder(&pod.uid, container);
         Files::with_mounts(root, setup.volumes.clone(), setup.read_only, Box::new(refresh))
     }
 
@@ -210,7 +270,7 @@ impl Shared {
         address: IpAddr,
         container: &Container,
         process: &Process,
-        trusting: bool,
+        is_own: bool,
         past: Arc<Past>,
     ) -> World {
         let setup = &process.setup;
@@ -231,6 +291,15 @@ impl Shared {
                 shared.signal(&target, &id, signal);
             }
         };
+        let (shared, target, id) = (Arc::downgrade(self), pod.clone(), container.id.clone());
+        let listen = move |ports: &[Listener]| {
+            if let Some(shared) = shared.upgrade()
+                && let Some(room) = shared.lock().pods.get_mut(&target.uid)
+                && let Some(process) = room.processes.get_mut(&id)
+            {
+                process.behavior.listens = ports.to_vec();
+            }
+        };
         let command = if setup.command.is_empty() { container.image.clone() } else { setup.command.join(" ") };
         World {
             files,
@@ -242,7 +311,10 @@ impl Shared {
             userland: images::userland(&container.image),
             command,
             signal: Box::new(signal),
-            trusting,
+            foreign: setup.foreign.clone(),
+            is_own,
+            signals: Signals::default(),
+            listen: Box::new(listen),
             past,
         }
     }
@@ -252,6 +324,9 @@ impl Shared {
         let mut state = self.lock();
         let Some(room) = state.pods.get_mut(&pod.uid) else { return };
         let Some(process) = room.processes.get_mut(id) else { return };
+        if signal == Signal::Term {
+            process.program.terminate();
+        }
         if let (Signal::Term, OnTerminate::Exit { after, code }) = (signal, process.behavior.on_terminate) {
             process.end_at(self, pod, id, clock::now_micro().0 + after, code);
         }
@@ -259,6 +334,6 @@ impl Shared {
 }
 
 /// A name that leads to no other folder.
-fn plain(name: &str) -> String {
+fn plain_name(name: &str) -> String {
     name.chars().filter(|c| c.is_ascii_alphanumeric() || "-.".contains(*c)).collect::<String>().replace("..", "")
 }

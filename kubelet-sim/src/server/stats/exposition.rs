@@ -59,7 +59,11 @@ const CADVISOR: [Metric; 3] = [
         help: "Cumulative cpu time consumed in seconds.",
         kind: "counter",
     },
-    Metric { name: "container_memory_usage_bytes", help: "Current memory usage in bytes, including all memory", kind: "gauge" },
+    Metric {
+        name: "container_memory_usage_bytes",
+        help: "Current memory usage in bytes, including all memory",
+        kind: "gauge",
+    },
     Metric { name: "container_memory_working_set_bytes", help: "Current working set in bytes.", kind: "gauge" },
 ];
 
@@ -68,7 +72,12 @@ pub fn resource(sample: &Sample) -> String {
     let mut text = String::new();
     let containers = || sample.pods.iter().flat_map(|pod| pod.containers.iter().map(move |container| (pod, container)));
     let time = sample.at.as_millisecond();
-    write(&mut text, &CONTAINER_CPU, time, containers().map(|(pod, container)| (named(pod, container), cpu(container))));
+    write(
+        &mut text,
+        &CONTAINER_CPU,
+        time,
+        containers().map(|(pod, container)| (named(pod, container), cpu(container))),
+    );
     let memory = containers().map(|(pod, container)| (named(pod, container), container.used.memory_bytes.to_string()));
     write(&mut text, &CONTAINER_MEMORY, time, memory);
     let start = |container: &ContainerSample| seconds(container.started_at.as_millisecond().unsigned_abs() * 1_000_000);
@@ -93,7 +102,12 @@ pub fn cadvisor(sample: &Sample) -> String {
             pod.containers.iter().map(move |container| {
                 let labels = format!(
                     "container={:?},id=\"/kubepods/pod{}/{}\",image={:?},name={:?},namespace={:?},pod={:?}",
-                    container.name, pod.pod.uid, container.id, container.image, container.id, pod.pod.namespace,
+                    container.name,
+                    pod.pod.uid,
+                    container.id,
+                    container.image,
+                    container.id,
+                    pod.pod.namespace,
                     pod.pod.name
                 );
                 let value = if index == 0 { cpu(container) } else { container.used.memory_bytes.to_string() };

@@ -114,8 +114,7 @@ impl Counters {
             let running = sandbox.containers.iter().filter(|container| container.is_running());
             let sampled = running.filter_map(|container| {
                 let usage = runtime.usage(&pod.uid, &container.name)?;
-                let (until, total) =
-                    totals.get(&container.id).copied().unwrap_or((container.started_at.0, 0));
+                let (until, total) = totals.get(&container.id).copied().unwrap_or((container.started_at.0, 0));
                 let total = total + had(usage.cpu_nanocores, until, at);
                 next.insert(container.id.clone(), (at, total));
                 Some(sample_of(container, usage, total))
@@ -148,11 +147,7 @@ fn sample_of(container: &Container, usage: Usage, total: u64) -> ContainerSample
         id: container.id.clone(),
         image: container.full_image.clone(),
         started_at: container.started_at.0,
-        used: Use {
-            cpu_nanocores: usage.cpu_nanocores,
-            cpu_nanoseconds: total,
-            memory_bytes: usage.memory_bytes,
-        },
+        used: Use { cpu_nanocores: usage.cpu_nanocores, cpu_nanoseconds: total, memory_bytes: usage.memory_bytes },
     }
 }
 

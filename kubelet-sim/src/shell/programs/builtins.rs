@@ -13,7 +13,8 @@ pub const KNOWN: &[&str] = &[
 pub async fn run(call: &mut Call<'_>) -> Option<Outcome> {
     let (shell, arguments, streams) = (&mut *call.shell, call.arguments, call.streams);
     Some(match call.name {
-        ":" | "trap" | "ulimit" | "umask" => Ok(0),
+        ":" | "ulimit" | "umask" => Ok(0),
+        "trap" => Ok(shell.trap(arguments, streams).await),
         "break" => Err(Stop::Break(number(arguments, 1).unsigned_abs())),
         "continue" => Err(Stop::Continue(number(arguments, 1).unsigned_abs())),
         "return" => Err(Stop::Return(number(arguments, shell.status))),
@@ -39,6 +40,11 @@ pub async fn run(call: &mut Call<'_>) -> Option<Outcome> {
                 Ok(if found { 0 } else { 127 })
             }
             Some((program, arguments)) => {
+                if call.name == "exec" {
+                    // What it becomes is the container's first process, if it was.
+                    (shell.hands_over, shell.last_program) = (shell.is_first, Some(program.clone()));
+                    shell.traps.clear();
+                }
                 let outcome = shell.call(program, arguments, streams).await;
                 match (call.name, outcome) {
                     ("exec", Ok(status)) => Err(Stop::Exit(status)),
@@ -105,8 +111,11 @@ pub async fn run(call: &mut Call<'_>) -> Option<Outcome> {
             Ok(status)
         }
         "wait" => {
-            shell.wait().await;
-            Ok(0)
+            let pids: Result<Vec<u32>, _> = arguments.iter().map(|pid| pid.trim_start_matches('%').parse()).collect();
+            match pids {
+                Ok(pids) => Box::pin(shell.wait_for(&pids, streams)).await,
+                Err(_) => Ok(2),
+            }
         }
         _ => return None,
     })

@@ -91,16 +91,22 @@ async fn date(call: &Call<'_>) -> Ran {
     Ok(0)
 }
 
-/// Sends a signal to the container's first process; others are not there.
-pub async fn kill(call: &Call<'_>) -> Ran {
+/// Sends a signal to the container's first process, or to one that the shell started; others are not there.
+pub async fn kill(call: &mut Call<'_>) -> Ran {
     let mut signal = Signal::Term;
-    for argument in call.arguments {
+    let mut arguments = call.arguments.iter();
+    while let Some(argument) = arguments.next() {
         match argument.as_str() {
+            "-s" => {
+                signal = if arguments.next().is_some_and(|name| name.ends_with("KILL")) { Signal::Kill } else { signal }
+            }
             "-9" | "-KILL" | "-SIGKILL" => signal = Signal::Kill,
+            "-0" => signal = Signal::None,
             // As process 1 it cannot be killed from within.
             "1" if signal == Signal::Kill => {}
             "1" => (call.shell.world.signal)(signal),
             option if option.starts_with('-') => {}
+            pid if pid.parse().is_ok_and(|pid| call.shell.jobs.signal(pid, signal)) => {}
             pid => return call.fail(format!("can't kill pid {pid}: No such process")).await,
         }
     }

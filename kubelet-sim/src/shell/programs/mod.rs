@@ -25,8 +25,10 @@ use std::time::Duration;
 use super::{
     evaluate::{Outcome, Shell, Stop, status_of},
     files::normalize,
+    script,
     streams::{Broken, Streams},
 };
+use crate::behavior::foreign::Work;
 
 /// What a program is killed with when nobody reads what it writes: 128 + SIGPIPE.
 const PIPE_BROKEN: i32 = 141;
@@ -111,6 +113,11 @@ pub fn base_name(program: &str) -> &str {
     }
 }
 
+/// Whether a path is in one of the folders that programs are in.
+pub fn is_in_bin(path: &str) -> bool {
+    path.rsplit_once('/').is_some_and(|(folder, _)| BIN.contains(&folder))
+}
+
 /// Whether a program is there.
 pub fn is_known(shell: &Shell, program: &str) -> bool {
     let userland = shell.world.userland;
@@ -169,7 +176,7 @@ pub async fn run(shell: &mut Shell, program: &str, arguments: &[String], streams
         "false" => Ok(1),
         "test" | "[" => test::run(&call).await,
         "sleep" => sleep(&call).await,
-        "kill" => facts::kill(&call).await,
+        "kill" => facts::kill(&mut call).await,
         "date" | "df" | "free" | "hostname" | "id" | "nproc" | "printenv" | "ps" | "tty" | "uname" | "uptime"
         | "which" | "whoami" => Box::pin(facts::run(&call)).await,
         "cp" | "du" | "find" | "ls" | "mkdir" | "mktemp" | "mv" | "rm" | "rmdir" | "stat" | "touch" => {
@@ -195,8 +202,8 @@ async fn unknown(call: &mut Call<'_>, program: &str) -> Outcome {
         let outcome = inner.source(&text, call.streams).await;
         return Ok(status_of(outcome, &inner));
     }
-    if call.shell.world.trusting {
-        return Ok(0);
+    if let Some(status) = foreign(call, program).await {
+        return Ok(status);
     }
     let shell = &call.shell;
     let message = match shell.name.as_str() {
@@ -209,9 +216,37 @@ async fn unknown(call: &mut Call<'_>, program: &str) -> Outcome {
     Ok(127)
 }
 
+/// What comes of a program that is not played, if it is there.
+async fn foreign(call: &mut Call<'_>, program: &str) -> Option<i32> {
+    let world = call.shell.world.clone();
+    let words: Vec<String> = std::iter::once(program.to_owned()).chain(call.arguments.iter().cloned()).collect();
+    let is_last = call.shell.last_program.as_deref() == Some(program);
+    let work = if world.is_own { world.foreign.work(&words, is_last) } else { world.foreign.work_beside(&words) };
+    match work {
+        Work::Absent => None,
+        Work::Ends(time) => {
+            world.sleep(time).await;
+            Some(0)
+        }
+        Work::NotPlayed => {
+            let message = format!("kubelab: {program} is not simulated; its work is taken to be done\n");
+            let _ = call.streams.stderr.print(message).await;
+            Some(0)
+        }
+        Work::Serves(ports) => {
+            (world.listen)(&ports);
+            world.signals.came().await;
+            world.signals.take();
+            (world.listen)(&[]);
+            Some(0)
+        }
+    }
+}
+
 /// `sh -c script name arguments`, `sh file`, or `sh` that reads its commands.
 async fn sub_shell(call: &mut Call<'_>) -> Outcome {
     let mut inner = call.shell.clone();
+    inner.is_first = std::mem::take(&mut call.shell.hands_over);
     inner.name = call.name.to_owned();
     inner.interactive = false;
     let mut arguments = call.arguments.iter();
@@ -242,9 +277,13 @@ async fn sub_shell(call: &mut Call<'_>) -> Outcome {
         (None, None) => return Ok(super::session::read_commands(&mut inner, call.streams, None).await),
     };
     inner.arguments = arguments.cloned().collect();
+    inner.last_program = script::last_program(&script);
     let outcome = inner.source(&script, call.streams).await;
-    inner.wait().await;
-    Ok(status_of(outcome, &inner))
+    let status = inner.leave(outcome, call.streams).await;
+    if !inner.is_first {
+        inner.wait().await;
+    }
+    Ok(status)
 }
 
 /// Programs that run others.
