@@ -186,7 +186,7 @@ fn containers_share_what_their_pod_mounts() {
     let said = kubectl.fail("exec app -- touch /view/x", "");
     assert!(said.contains("touch: /view/x: Read-only file system"), "{said}");
     sh(&kubectl, "app", "echo shared > /host/file");
-    assert!(sh(&kubectl, "app", "ls /logs/pods").contains("default_app_"), "the node's logs are there");
+    assert!(sh(&kubectl, "app", "ls /logs/pods").contains("default_site_"), "the logs of the node's pods");
     let mut other = waiting(json!([{"name": "host", "mountPath": "/host"}]));
     other["name"] = "c".into();
     kubectl.run_with("create -f -", &pod("other", "", json!([other]), volumes));

@@ -180,6 +180,9 @@ impl Node {
     pub(super) async fn refresh(&self, key: &PodRef, name: &str) {
         let pod = self.pods.get(&key.namespace, &key.name);
         let Some(pod) = pod.filter(|pod| pod.metadata.uid.as_deref() == Some(&key.uid)) else { return };
+        if self.runtime.sandbox(&key.uid).is_none() {
+            return;
+        }
         let worker = self.worker(&key.uid);
         let mut volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
         let Some(volume) = volumes.find(|volume| volume.name == name) else { return };
@@ -238,7 +241,7 @@ impl Node {
 
     /// Evicts a pod that has put more into a volume than that may have. Returns when to look again.
     pub(super) fn keep_limits(&self, pod: &Pod, state: &mut State, now: Timestamp) -> Option<Timestamp> {
-        if limits::limited(pod).is_empty() || state.memory.ending.is_some() {
+        if !limits::has_any(pod) || state.memory.ending.is_some() {
             return None;
         }
         let next = state.measured_at.map(|measured| measured + MEASURE);
@@ -247,7 +250,7 @@ impl Node {
         }
         state.measured_at = Some(now);
         let folder = self.runtime.volumes(pod.metadata.uid.as_deref().unwrap_or_default());
-        if let Some(message) = limits::exceeded(pod, &folder) {
+        if let Some(message) = limits::exceeded(pod, &folder, &folder.with_file_name("containers")) {
             self.recorder.event(pod, Kind::Warning, "Evicted", message.clone());
             state.memory.ending = Some(Ending { reason: "Evicted".to_owned(), message, rejected: false });
         }

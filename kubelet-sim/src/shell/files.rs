@@ -216,6 +216,12 @@ impl Files {
         if with_parents { fs::create_dir_all(place) } else { fs::create_dir(place) }
     }
 
+    /// Changes a mode.
+    pub fn set_mode(&self, path: &str, mode: u32) -> io::Result<()> {
+        self.writable(path)?;
+        fs::set_permissions(self.place(path), Permissions::from_mode(mode))
+    }
+
     /// Removes a file, or a folder with all that is in it. Mount points stay.
     pub fn remove(&self, path: &str, whole_folder: bool) -> io::Result<()> {
         if path == "/" || self.mounts.iter().any(|mount| mount.path == path) {

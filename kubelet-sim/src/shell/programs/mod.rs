@@ -6,6 +6,7 @@
 //! | [`text`] | `echo`, `cat`, `grep`, … |
 //! | [`lines`] | `grep`, `sort`, `cut`, … |
 //! | [`folders`] | `ls`, `mkdir`, `cp`, … |
+//! | [`modes`] | `chmod`, `df`, `mount` |
 //! | [`facts`] | `env`, `hostname`, `date`, `ps`, … |
 //! | [`network`] | `curl`, `wget`, `nslookup`, … |
 //! | [`test`] | `test` and `[` |
@@ -15,6 +16,7 @@ mod builtins;
 mod facts;
 mod folders;
 mod lines;
+mod modes;
 mod network;
 pub mod tar;
 pub mod test;
@@ -172,13 +174,14 @@ pub async fn run(shell: &mut Shell, program: &str, arguments: &[String], streams
     }
     let ran = match name {
         "env" | "time" | "timeout" | "nohup" | "xargs" => return Box::pin(wrapper(&mut call)).await,
-        "true" | "sync" | "chmod" | "chown" | "clear" => Ok(0),
+        "true" | "sync" | "chown" | "clear" => Ok(0),
+        "chmod" => modes::chmod(&call).await,
         "false" => Ok(1),
         "test" | "[" => test::run(&call).await,
         "sleep" => sleep(&call).await,
         "kill" => facts::kill(&mut call).await,
-        "date" | "df" | "free" | "hostname" | "id" | "nproc" | "printenv" | "ps" | "tty" | "uname" | "uptime"
-        | "which" | "whoami" => Box::pin(facts::run(&call)).await,
+        "date" | "df" | "free" | "hostname" | "id" | "mount" | "nproc" | "printenv" | "ps" | "tty" | "uname"
+        | "uptime" | "which" | "whoami" => Box::pin(facts::run(&call)).await,
         "cp" | "du" | "find" | "ls" | "mkdir" | "mktemp" | "mv" | "rm" | "rmdir" | "stat" | "touch" => {
             Box::pin(folders::run(&call)).await
         }
