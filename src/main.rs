@@ -77,6 +77,8 @@ enum Command {
     Why(commands::why::Why),
     /// Tell why a pod goes to its node or to none: each node's verdicts and scores
     Explain(commands::explain::Explain),
+    /// Print a node's service rules, as iptables-save, or ipvsadm and ipset, would print them there
+    Rules(commands::rules::Rules),
     /// Measure any Kubernetes endpoint: create, get, update, list, watch, deployment
     Bench(bench::Bench),
     #[command(hide = true)]
@@ -131,6 +133,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Remove(remove) => remove.run().await,
         Command::Why(why) => why.run().await,
         Command::Explain(explain) => explain.run().await,
+        Command::Rules(rules) => rules.run().await,
         Command::Bench(bench) => bench.run().await,
         Command::Certificates(certificates) => certificates.run(),
         Command::FrontDoor(front_door) => front_door.run().await,

@@ -21,7 +21,10 @@ use tonic::{
     transport::{Certificate, Channel, ClientTlsConfig, Endpoint as Target, Identity},
 };
 
-use crate::network::{Protocol, Replies};
+use crate::{
+    network::{Replies, policy::Policies},
+    rules::Protocol,
+};
 
 /// How long a pod's node may take to connect. A node that answers at all does so within milliseconds.
 const CONNECT: Duration = Duration::from_secs(1);
@@ -74,6 +77,7 @@ impl From<SocketAddr> for Dial {
 /// The nodes of the cluster, and connections to their kubelets.
 pub struct Nodes {
     nodes: Cache<Node>,
+    policies: Policies,
     tls: ClientTlsConfig,
     /// By node: where its kubelet is, and the connection that all dials share.
     channels: Mutex<HashMap<String, (String, Channel)>>,
@@ -85,7 +89,13 @@ impl Nodes {
         let identity = Identity::from_pem(read(&connection.client_certificate)?, read(&connection.client_key)?);
         let authority = Certificate::from_pem(read(&connection.certificate_authority)?);
         let tls = ClientTlsConfig::new().identity(identity).ca_certificate(authority);
-        Ok(Self { nodes: Cache::start(client, Scope::default()), tls, channels: Mutex::default() })
+        let policies = Policies::new(client.clone(), Cache::start(client, Scope::default()));
+        Ok(Self { nodes: Cache::start(client, Scope::default()), policies, tls, channels: Mutex::default() })
+    }
+
+    /// The mirror of the nodes.
+    pub fn cache(&self) -> &Cache<Node> {
+        &self.nodes
     }
 
     /// Waits until all nodes are known.
@@ -93,9 +103,9 @@ impl Nodes {
         self.nodes.synced().await;
     }
 
-    /// The nodes.
-    pub fn cache(&self) -> &Cache<Node> {
-        &self.nodes
+    /// Who may connect to whom.
+    pub fn policies(&self) -> &Policies {
+        &self.policies
     }
 
     /// Connects to an address in a pod of a node.
@@ -106,7 +116,7 @@ impl Nodes {
         let first = DialRequest {
             address: dial.to.to_string(),
             source: dial.source.map(|source| source.to_string()).unwrap_or_default(),
-            protocol: dial.protocol.name().to_owned(),
+            protocol: dial.protocol.to_string(),
             ..Default::default()
         };
         // The channel is empty and the receiver is here.

@@ -1,11 +1,19 @@
 //! The process's flags.
 
-use std::path::{Path, PathBuf};
+use std::{
+    net::IpAddr,
+    path::{Path, PathBuf},
+};
 
 use clap::Args;
+use ipnet::IpNet;
 use kubelab_client::process::{Connection, Process};
 
-use crate::{network::door, proxy};
+use crate::{
+    balance::{Mode, ProxyMode, Scheduler},
+    network::door,
+    proxy,
+};
 
 /// The flags of a kube-proxy-sim process.
 #[derive(Args, Clone, Debug)]
@@ -18,8 +26,17 @@ pub struct Options {
     pub process: Process,
     /// A node and its address, where node ports are opened: node-1=127.0.0.1. May be given again: one process can serve
     /// many nodes
-    #[arg(long = "node", required = true, value_parser = config)]
-    pub nodes: Vec<proxy::Config>,
+    #[arg(long = "node", required = true, value_parser = node)]
+    pub nodes: Vec<(String, IpAddr)>,
+    /// The network that pods have their addresses from
+    #[arg(long, default_value = "10.244.0.0/16")]
+    pub cluster_cidr: IpNet,
+    /// How connections are balanced: at random as by iptables' rules, or by a scheduler of IPVS
+    #[arg(long, value_enum, default_value_t = ProxyMode::Iptables)]
+    pub proxy_mode: ProxyMode,
+    /// The scheduler in IPVS mode
+    #[arg(long, value_enum, default_value_t = Scheduler::Rr)]
+    pub ipvs_scheduler: Scheduler,
     /// Where the kubelet of each node brings its pods' connections (gRPC), on the node's address
     #[arg(long, default_value_t = door::PORT)]
     pub dial_port: u16,
@@ -37,10 +54,22 @@ impl Options {
         let certificate = self.tls_certificate.as_ref().unwrap_or(&self.connection.client_certificate);
         (certificate, self.tls_key.as_ref().unwrap_or(&self.connection.client_key))
     }
+
+    /// The proxies that these flags describe.
+    pub fn configs(&self) -> Vec<proxy::Config> {
+        let mode = Mode::of(self.proxy_mode, self.ipvs_scheduler);
+        let config = |(node, ip): &(String, IpAddr)| proxy::Config {
+            node: node.clone(),
+            ip: *ip,
+            cluster_cidr: self.cluster_cidr,
+            mode,
+        };
+        self.nodes.iter().map(config).collect()
+    }
 }
 
-fn config(text: &str) -> Result<proxy::Config, String> {
+fn node(text: &str) -> Result<(String, IpAddr), String> {
     let (node, ip) = text.split_once('=').ok_or_else(|| format!("{text:?} is not of the form NAME=ADDRESS"))?;
     let ip = ip.parse().map_err(|_| format!("{ip:?} is no IP address"))?;
-    Ok(proxy::Config { node: node.to_owned(), ip })
+    Ok((node.to_owned(), ip))
 }

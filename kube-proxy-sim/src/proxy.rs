@@ -1,67 +1,61 @@
-//! The proxy: keeps the table and the ports as the cluster wants them.
+//! The proxy of one node: keeps the table and the ports as the cluster wants them. Many of them can share a cluster.
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice};
-use kubelab_client::{Cache, Client, Recorder, Scope, clock, recorder::Kind};
-use tokio::sync::{Mutex, Notify, watch};
+use ipnet::IpNet;
+use kubelab_client::{Client, Recorder, clock, recorder::Kind};
+use tokio::sync::{Mutex, watch};
 
 use crate::{
-    dial::Nodes,
+    balance::{Balancer, Mode},
+    cluster::{Cluster, NodeFacts, View},
     metrics::METRICS,
-    ports::{Ports, Taken},
-    rules::{self, Table, iptables},
+    network::{self, Network, Wires},
+    ports::{
+        Ports, Taken,
+        wanted::{Purpose, wanted},
+    },
+    rules::{Place, Table, Via, ipset, iptables, ipvs},
 };
 
-/// Changes that come close together make one new table. Upstream waits a second (`minSyncPeriod`), since its tables are
-/// dear; here a change should be seen at once.
-const SETTLE: Duration = Duration::from_millis(10);
 /// How soon a port that was taken is tried again.
 const RETRY: Duration = Duration::from_secs(5);
 
-/// Which node's proxy it is.
+/// Which node's proxy it is, and how it balances.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The node's name.
     pub node: String,
     /// The node's address.
     pub ip: IpAddr,
-}
-
-/// What is known of the cluster's services, once for all nodes of the process.
-#[derive(Clone)]
-pub struct Mirrors {
-    services: Cache<Service>,
-    slices: Cache<EndpointSlice>,
-}
-
-impl Mirrors {
-    /// Begins to watch.
-    pub fn start(client: &Client) -> Self {
-        Self { services: Cache::start(client, Scope::default()), slices: Cache::start(client, Scope::default()) }
-    }
+    /// The network that pods have their addresses from.
+    pub cluster_cidr: IpNet,
+    /// iptables or IPVS.
+    pub mode: Mode,
 }
 
 /// A node's service proxy.
 pub struct Proxy {
     config: Config,
     recorder: Recorder,
-    mirrors: Mirrors,
-    changed: Arc<Notify>,
+    cluster: Arc<Cluster>,
+    balancer: Arc<Balancer>,
     table: watch::Sender<Arc<Table>>,
     ports: Mutex<Ports>,
     ready: watch::Sender<bool>,
 }
 
 impl Proxy {
-    /// A proxy that does nothing until it is run.
-    pub fn new(client: &Client, config: Config, mirrors: &Mirrors, nodes: Arc<Nodes>) -> Self {
+    /// A proxy that does nothing until it is run. `client`: who writes its events.
+    pub fn new(client: &Client, config: Config, cluster: Arc<Cluster>) -> Self {
         let table = watch::Sender::new(Arc::new(Table::default()));
+        let balancer = Arc::new(Balancer::new(config.mode));
+        let ports = Ports::new(table.subscribe(), balancer.clone(), cluster.nodes().clone());
         Self {
             recorder: Recorder::new(client, "kube-proxy", &config.node),
-            mirrors: mirrors.clone(),
-            changed: Arc::new(Notify::new()),
-            ports: Mutex::new(Ports::new(config.ip, table.subscribe(), nodes)),
+            cluster,
+            balancer,
+            ports: Mutex::new(ports),
             table,
             ready: watch::Sender::new(false),
             config,
@@ -73,9 +67,24 @@ impl Proxy {
         self.ready.subscribe()
     }
 
-    /// Which node's proxy it is.
-    pub fn config(&self) -> &Config {
-        &self.config
+    /// The rules of this node.
+    pub fn table(&self) -> watch::Receiver<Arc<Table>> {
+        self.table.subscribe()
+    }
+
+    /// How this node chooses endpoints.
+    pub fn balancer(&self) -> &Arc<Balancer> {
+        &self.balancer
+    }
+
+    /// The network as the node's pods see it.
+    pub fn network(&self, wires: &Arc<Wires>) -> Network {
+        Network::new(network::services::Services::new(self.table(), self.balancer.clone()), wires.clone())
+    }
+
+    /// The node's address.
+    pub fn ip(&self) -> IpAddr {
+        self.config.ip
     }
 
     /// Whose proxy it is.
@@ -83,46 +92,75 @@ impl Proxy {
         &self.config.node
     }
 
-    /// The rules, as they are now and will be.
-    pub fn table(&self) -> watch::Receiver<Arc<Table>> {
-        self.table.subscribe()
+    /// iptables or IPVS.
+    pub fn mode(&self) -> Mode {
+        self.config.mode
     }
 
-    /// The rules, as `iptables-save` would print them.
+    /// The rules, as the tools of the node would print them: `iptables-save`, or `ipvsadm -Ln` and `ipset list`.
     pub fn rules(&self) -> String {
-        iptables::save(&self.table.borrow())
+        let table = self.table.borrow();
+        match self.config.mode {
+            Mode::Iptables => iptables::save(&table),
+            Mode::Ipvs(scheduler) => {
+                format!("{}\n{}", ipvs::list(&table, scheduler, self.balancer.servers()), ipset::list(&table))
+            }
+        }
     }
 
-    /// Runs until dropped.
+    /// Runs until dropped. The cluster has to run as well.
     pub async fn run(self: Arc<Self>) {
         let mut ports = self.ports.lock().await;
-        let Mirrors { services, slices } = &self.mirrors;
-        tokio::join!(services.synced(), slices.synced(), ports.synced());
-        let changed = self.changed.clone();
-        services.on_change(move |_| changed.notify_one());
-        let changed = self.changed.clone();
-        slices.on_change(move |_| changed.notify_one());
+        let mut view = self.cluster.view();
         loop {
-            let table = Arc::new(rules::table(&self.config.node, &services.list(), &slices.list()));
-            METRICS.syncs.inc();
-            METRICS.rules.set(i64::try_from(table.0.len()).unwrap_or(i64::MAX));
-            self.table.send_replace(table.clone());
-            let taken = ports.apply(&table).await;
-            taken.iter().for_each(|taken| self.tell(taken));
+            let now = view.borrow_and_update().clone();
+            let Some(now) = now else {
+                // The sender lives in the cluster, which this holds.
+                let _ = view.changed().await;
+                continue;
+            };
+            let taken = self.sync(&now, &mut ports).await;
             self.ready.send_replace(true);
             let retry =
                 async { if taken.is_empty() { std::future::pending().await } else { clock::sleep(RETRY).await } };
             tokio::select! {
-                () = self.changed.notified() => clock::sleep(SETTLE).await,
+                _ = view.changed() => {}
                 () = retry => {}
             }
         }
     }
 
+    async fn sync(&self, view: &View, ports: &mut Ports) -> Vec<Taken> {
+        let begun = clock::instant();
+        let place = Place {
+            node: self.config.node.clone(),
+            ip: Some(self.config.ip),
+            zone: zone(&view.nodes, &self.config.node),
+            cluster_cidr: self.config.cluster_cidr,
+        };
+        let table = Arc::new(Table::new(place, view.services.clone()));
+        self.table.send_replace(table.clone());
+        let taken = ports.apply(wanted(&table, &view.balancers)).await;
+        METRICS.synced(&table, self.config.mode, clock::instant().duration_since(begun));
+        taken.iter().for_each(|taken| self.tell(taken));
+        taken
+    }
+
     fn tell(&self, taken: &Taken) {
-        tracing::warn!(%taken, "a node port is not open");
-        if let Some(service) = self.mirrors.services.get(&taken.name.namespace, &taken.name.service) {
-            self.recorder.event(&*service, Kind::Warning, "FailedToOpenNodePort", taken.to_string());
+        tracing::warn!(%taken, "a port is not open");
+        let reason = match &taken.purpose {
+            Purpose::Forward { via: Via::LoadBalancer, .. } => "FailedToOpenLoadBalancerPort",
+            // Source: `service_health.go`.
+            Purpose::Health(_) => "FailedToStartServiceHealthcheck",
+            _ => "FailedToOpenNodePort",
+        };
+        let (namespace, name) = taken.purpose.service();
+        if let Some(service) = self.cluster.service(namespace, name) {
+            self.recorder.event(&*service, Kind::Warning, reason, taken.to_string());
         }
     }
+}
+
+fn zone(nodes: &[NodeFacts], node: &str) -> Option<String> {
+    nodes.iter().find(|facts| facts.name == node)?.zone.clone()
 }

@@ -8,6 +8,7 @@ pub mod front_door;
 pub mod healthy;
 pub mod kubeconfig;
 pub mod logs;
+pub mod rules;
 pub mod status;
 pub mod up;
 pub mod why;

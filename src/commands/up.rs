@@ -56,8 +56,9 @@ pub struct Up {
     /// It is kept for later starts; an empty value ends the recording
     #[arg(long, value_name = "FILE")]
     audit_policy: Option<PathBuf>,
-    /// One more flag for a process of the control plane: COMPONENT.FLAG=VALUE, such as
-    /// controller-manager.node-monitor-grace-period=10s. It is kept for later starts, until others are given
+    /// One more flag for a process of the control plane or the nodes' kube-proxies: COMPONENT.FLAG=VALUE, such as
+    /// controller-manager.node-monitor-grace-period=10s or kube-proxy.proxy-mode=ipvs. It is kept for later starts, until
+    /// others are given
     #[arg(long, value_name = "COMPONENT.FLAG=VALUE")]
     extra_config: Vec<String>,
     /// How pods are scheduled: a KubeSchedulerConfiguration of kubescheduler.config.k8s.io/v1 (YAML). It is kept for later

@@ -229,10 +229,12 @@ pub fn group(
     proxy.push(("--tls-key", text(&pki.key(PROXY_SERVER))?));
     let at = |port| SocketAddr::new(spec.subnet.node(*first), port);
     let [kubelet_name, proxy_name] = node_processes(spec, number);
-    let processes = [
+    proxy.push(("--cluster-cidr", cluster_cidr(spec).to_owned()));
+    let mut processes = [
         component(Kind::KubeletSim, kubelet_name, "{node}", pki, addresses, at(KUBELET_HEALTH_PORT), kubelet)?,
         component(Kind::KubeProxySim, proxy_name, "kube-proxy", pki, addresses, at(KUBE_PROXY_HEALTH_PORT), proxy)?,
     ];
+    processes[1].flags.extend(spec.extra_flags("kube-proxy"));
     Ok(processes.map(|process| Component { nodes: nodes.clone(), ..process }).into())
 }
 

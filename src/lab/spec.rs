@@ -12,8 +12,8 @@ const NODES: usize = 4000;
 /// The most groups of nodes, a kubelet's and a kube-proxy's process each.
 const GROUPS: usize = 250;
 
-/// The processes that take more flags, by their subcommands.
-const CONFIGURABLE: [&str; 3] = ["apiserver", "scheduler", "controller-manager"];
+/// The processes that take more flags.
+const CONFIGURABLE: [&str; 4] = ["apiserver", "scheduler", "controller-manager", "kube-proxy"];
 
 /// A lab's description, kept in its folder so that `up` resumes the same cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,7 +35,7 @@ pub struct Spec {
     pub nodes_per_process: u16,
     /// Where its processes listen.
     pub subnet: Subnet,
-    /// More flags for the processes of the control plane, each `KIND.FLAG=VALUE`.
+    /// More flags for the processes of the control plane and the kube-proxies, each `KIND.FLAG=VALUE`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub extra_config: Vec<String>,
     /// What the cluster is still to be given.
@@ -196,10 +196,12 @@ mod tests {
     #[test]
     fn flags_reach_the_processes_that_they_are_for() {
         let mut spec = Wish::default().create("lab").unwrap();
-        let given = ["controller-manager.node-monitor-period=1s", "scheduler.a.b=c"].map(str::to_owned);
+        let given = ["controller-manager.node-monitor-period=1s", "scheduler.a.b=c", "kube-proxy.proxy-mode=ipvs"]
+            .map(str::to_owned);
         spec.configure(&given).unwrap();
         let flags = |kind: &str| spec.extra_flags(kind).collect::<Vec<_>>();
         assert_eq!(flags("controller-manager"), ["--node-monitor-period=1s"]);
+        assert_eq!(flags("kube-proxy"), ["--proxy-mode=ipvs"]);
         assert_eq!((flags("scheduler"), flags("apiserver")), (vec!["--a.b=c".to_owned()], vec![]));
         for wrong in ["kubelet.x=y", "scheduler.x", "x=y", ""] {
             assert!(spec.configure(&[wrong.to_owned()]).is_err(), "{wrong}");

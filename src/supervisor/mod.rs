@@ -261,12 +261,19 @@ impl Supervisor {
         let words = match command {
             Command::Status => return Ok(Reply::Status(self.status.borrow().clone())),
             Command::Kill(name) => {
+                let place = self.place(&name)?;
                 let child = self.child(&name)?;
                 if child.pid.is_none() {
                     bail!("{name} has no process to kill; `kubelab restart {name}` starts it");
                 }
                 child.intent = Intent::Dead;
                 child.signal(Signal::KILL);
+                // Whoever is told that it is dead finds its ports closed.
+                while self.children[&place].pid.is_some()
+                    && let Some(exit) = self.exits.1.recv().await
+                {
+                    self.bury(&exit);
+                }
                 format!("{name} killed; `kubelab restart {name}` starts it again")
             }
             Command::Pause(name) => {

@@ -21,6 +21,7 @@
 //! | [`ingress`] | the ingress controller: hosts, paths, TLS |
 //! | [`jobs`] | Jobs from their first pod to their end |
 //! | [`life`] | `kubelab`'s own commands, and its errors |
+//! | [`many_nodes`] | many nodes in a process |
 //! | [`metrics`] | what containers use: `kubectl top`, autoscalers |
 //! | [`metrics_server`] | a server of the metrics API outside the lab |
 //! | [`mounted`] | volumes, as the programs in containers see them |
@@ -32,6 +33,7 @@
 //! | [`reading`] | pages and watches, as raw requests see them |
 //! | [`scheduling`] | where pods go, and why; preemption; configuration |
 //! | [`served`] | what the apiservers tell of themselves, to kubectl, old and new |
+//! | [`services`] | node ports, load balancers, policies, affinity and IPVS, as clients outside meet them |
 //! | [`stateful_sets`] | pods in order, partitions, claims, history |
 //! | [`streams`] | logs, exec, attach, port-forward, proxy |
 //! | [`survival`] | processes are killed under load and nothing that was acknowledged is lost |
@@ -58,6 +60,7 @@ mod ingress;
 mod jobs;
 mod life;
 mod load_balancers;
+mod many_nodes;
 mod metrics;
 mod metrics_server;
 mod mounted;
@@ -68,6 +71,7 @@ mod python;
 mod reading;
 mod scheduling;
 mod served;
+mod services;
 mod stateful_sets;
 mod story;
 mod streams;

@@ -265,7 +265,7 @@ mod tests {
         for (namespace, _, role, _) in BINDINGS {
             assert!(namespaced.iter().any(|known| known.name == *role && known.namespace == Some(namespace)), "{role}");
         }
-        assert_eq!((cluster.len(), controllers.len(), namespaced.len()), (30, 38, 8));
+        assert_eq!((cluster.len(), controllers.len(), namespaced.len()), (31, 38, 8));
         for role in cluster.iter().chain(&controllers).chain(&namespaced) {
             assert!(role.aggregates.is_some() || !role.rules.is_empty(), "{} can do nothing", role.name);
         }
@@ -299,6 +299,7 @@ mod tests {
         for (user, verb, group, resource, subresource, place, allowed) in [
             (&manager, "create", "apps", "replicasets", "", "default/web", true),
             (&manager, "list", "example.com", "widgets", "", "", true),
+            (&proxy, "watch", "networking.k8s.io", "networkpolicies", "", "", true),
             (&manager, "update", "", "namespaces", "finalize", "default/default", true),
             (&manager, "create", "", "serviceaccounts", "token", "default/x", true),
             (&manager, "create", "", "nodes", "", "", false),

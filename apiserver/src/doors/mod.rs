@@ -101,7 +101,7 @@ impl Doors {
         let begin = Instant::now();
         let labels = Labels::of(&request);
         let answered = async {
-            let _place = self.limits.enter(request.verb)?;
+            let _place = self.limits.wait(request.verb).await?;
             within_time(TIMEOUT, self.corridor.handle(request)).await
         }
         .await;

@@ -3,6 +3,7 @@
 //! Watches services, pods, nodes and slices. Writes slices. A slice that its service has left behind is the garbage
 //! collector's. Source: `pkg/controller/endpointslice` and `k8s.io/endpointslice` in Kubernetes.
 
+mod hints;
 mod plan;
 
 use std::sync::Arc;
@@ -162,7 +163,7 @@ impl Loop {
     fn endpoint(&self, service: &Service, pod: &Pod) -> Option<Endpoint> {
         let node = node_name(pod);
         let zone = node.and_then(|node| label(&self.nodes.get("", node)?.metadata, ZONE).map(str::to_owned));
-        Some(Endpoint {
+        let endpoint = Endpoint {
             addresses: vec![service_pods::address_of(pod)?.to_string()],
             conditions: Some(conditions(service, pod)),
             hostname: service_pods::hostname_of(pod, service),
@@ -170,7 +171,8 @@ impl Loop {
             target_ref: Some(service_pods::reference_to(pod)),
             zone,
             ..Default::default()
-        })
+        };
+        Some(Endpoint { hints: hints::hints(service, &endpoint), ..endpoint })
     }
 }
 

@@ -34,17 +34,17 @@ use std::{
     time::Duration,
 };
 
-use kubelab_client::{Cache, Client, Scope};
 use kubelab_proto::node::{DialReply, DialRequest};
 use tokio::{net::TcpStream, sync::mpsc, time::timeout};
 use tonic::{Code, Status};
 
 use self::{
     places::{Place, Routes},
-    policy::{Peer, Policies},
+    policy::Peer,
     services::{Found, Services},
 };
 use crate::dial::{Dial, Error as DialError, Nodes, Pipe};
+pub use crate::rules::Protocol;
 
 /// How long a node or an apiserver may take to accept a connection.
 const CONNECT: Duration = Duration::from_secs(2);
@@ -52,30 +52,11 @@ const CONNECT: Duration = Duration::from_secs(2);
 /// Endpoints of a Service that are tried before the client is refused.
 const TRIES: usize = 5;
 
-/// What is spoken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Protocol {
-    /// Streams.
-    Tcp,
-    /// Datagrams.
-    Udp,
-}
-
-impl Protocol {
-    /// As the API writes it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Tcp => "TCP",
-            Self::Udp => "UDP",
-        }
-    }
-}
-
 /// Why there is no connection.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
     /// Nobody listens.
-    #[error("dial {protocol} {to}: connect: connection refused", protocol = .protocol.name().to_lowercase())]
+    #[error("dial {protocol} {to}: connect: connection refused", protocol = .protocol.lower())]
     Refused {
         /// Where.
         to: SocketAddr,
@@ -115,18 +96,16 @@ pub struct Call {
     pub protocol: Protocol,
 }
 
-/// What all nodes of a process share: routes and policies.
+/// What all nodes of a process share: the way to pods and nodes.
 pub struct Wires {
     routes: Routes,
-    policies: Policies,
     nodes: Arc<Nodes>,
 }
 
 impl Wires {
     /// The wires between these nodes.
-    pub fn new(client: &Client, nodes: Arc<Nodes>) -> Self {
-        let policies = Policies::new(client.clone(), Cache::start(client, Scope::default()));
-        Self { routes: Routes::follow(nodes.cache()), policies, nodes }
+    pub fn new(nodes: Arc<Nodes>) -> Self {
+        Self { routes: Routes::follow(nodes.cache()), nodes }
     }
 }
 
@@ -150,20 +129,22 @@ impl Network {
         }
         let mut tried = Vec::new();
         while tried.len() < TRIES {
-            let Some(Found { address, is_apiserver }) = self.services.choose(call, &tried) else { break };
+            let Some(Found { address, is_apiserver, connection }) = self.services.choose(call, &tried) else { break };
             match self.reach(call, address, is_apiserver).await {
                 // A packet that is dropped is never tried elsewhere: the rules have sent it where they sent it.
                 Err(Failure::Refused { .. } | Failure::NoRoute(_)) => tried.push(address),
-                other => return other,
+                Ok(pipe) => return Ok(wire::holding(pipe, connection)),
+                dropped => return dropped,
             }
         }
-        Err(refused)
+        let dropped = tried.is_empty() && self.services.drops(call.to, call.protocol);
+        Err(if dropped { Failure::Dropped(call.to) } else { refused })
     }
 
     /// Connects to an address that is no Service's.
     async fn reach(&self, call: &Call, to: SocketAddr, is_apiserver: bool) -> Result<Pipe, Failure> {
         let from = Peer { ip: call.from, pod: call.pod.clone() };
-        if !self.wires.policies.allow(from, to, call.protocol).await {
+        if !self.wires.nodes.policies().allow(from, to, call.protocol).await {
             return Err(Failure::Dropped(to));
         }
         let refused = Failure::Refused { to, protocol: call.protocol };

@@ -1,84 +1,66 @@
 //! A Service's address, and the endpoint behind it.
 
-use std::{
-    collections::HashMap,
-    net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{net::SocketAddr, sync::Arc};
 
 use kubelab_client::clock;
 use tokio::sync::watch;
 
-use super::{Call, Protocol};
+use super::Call;
 use crate::{
-    balance::Affinity,
-    rules::{PortName, Table},
+    balance::{self, Balancer, Connection},
+    rules::{Protocol, Table},
 };
 
 /// The Service that the apiservers are behind.
 const KUBERNETES: (&str, &str) = ("default", "kubernetes");
 
-/// The virtual addresses of a table.
-type Index = HashMap<(SocketAddr, Protocol), PortName>;
-
 /// The node's rules, as they are for connections from its pods.
 pub struct Services {
     table: watch::Receiver<Arc<Table>>,
-    affinity: Affinity,
-    /// Of the table that it was made from.
-    index: Mutex<(Arc<Table>, Arc<Index>)>,
+    balancer: Arc<Balancer>,
 }
 
 /// Where a connection to a Service goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Found {
     /// There.
     pub address: SocketAddr,
     /// That is an apiserver, which is a real process.
     pub is_apiserver: bool,
+    /// Counts as a connection of the endpoint until it is dropped.
+    pub connection: Option<Connection>,
 }
 
 impl Services {
-    /// The rules of this table.
-    pub fn new(table: watch::Receiver<Arc<Table>>) -> Self {
-        let now = table.borrow().clone();
-        let index = Mutex::new((now.clone(), Arc::new(index(&now))));
-        Self { table, affinity: Affinity::default(), index }
+    /// The rules of this table, and how one of several endpoints is chosen.
+    pub fn new(table: watch::Receiver<Arc<Table>>, balancer: Arc<Balancer>) -> Self {
+        Self { table, balancer }
     }
 
-    fn now(&self) -> (Arc<Table>, Arc<Index>) {
-        let table = self.table.borrow().clone();
-        let mut known = self.index.lock().unwrap_or_else(PoisonError::into_inner);
-        if !Arc::ptr_eq(&known.0, &table) {
-            *known = (table.clone(), Arc::new(index(&table)));
-        }
-        known.clone()
+    fn table(&self) -> Arc<Table> {
+        self.table.borrow().clone()
     }
 
     /// Whether this is the address of a Service.
     pub fn has(&self, to: SocketAddr, protocol: Protocol) -> bool {
-        self.now().1.contains_key(&(to, protocol))
+        self.table().find(to, protocol).is_some()
+    }
+
+    /// Whether connections are dropped in silence: there are endpoints, but a policy keeps them from here.
+    pub fn drops(&self, to: SocketAddr, protocol: Protocol) -> bool {
+        let table = self.table();
+        table
+            .find(to, protocol)
+            .is_some_and(|target| target.rule.usable.any && target.rule.endpoints(target.via, true).is_empty())
     }
 
     /// One of the endpoints that were not tried yet.
     pub fn choose(&self, call: &Call, tried: &[SocketAddr]) -> Option<Found> {
-        let (table, index) = self.now();
-        let name = index.get(&(call.to, call.protocol))?;
-        let rule = table.0.get(name)?;
-        let chosen = self.affinity.choose(name, rule, &rule.cluster, tried, call.from, clock::instant())?;
-        let is_apiserver = (name.namespace.as_str(), name.service.as_str()) == KUBERNETES;
-        Some(Found { address: chosen.address, is_apiserver })
+        let table = self.table();
+        let target = table.find(call.to, call.protocol)?;
+        let asked = balance::Call { target, to: call.to, client: call.from, from_pod: true };
+        let chosen = self.balancer.choose(&asked, tried, clock::instant())?;
+        let is_apiserver = (target.name.namespace.as_str(), target.name.service.as_str()) == KUBERNETES;
+        Some(Found { address: chosen.endpoint.address, is_apiserver, connection: chosen.connection })
     }
-}
-
-fn index(table: &Table) -> Index {
-    let rules = table.0.iter().filter_map(|(name, rule)| {
-        let protocol = match rule.protocol.as_str() {
-            "TCP" => Protocol::Tcp,
-            "UDP" => Protocol::Udp,
-            _ => return None,
-        };
-        Some(((SocketAddr::new(rule.cluster_ip, rule.port), protocol), name.clone()))
-    });
-    rules.collect()
 }

@@ -33,6 +33,16 @@ pub fn join(stream: TcpStream) -> Pipe {
     Pipe { send, receive: replies(read) }
 }
 
+/// A connection that keeps something for as long as it brings data.
+pub fn holding(pipe: Pipe, held: impl Send + 'static) -> Pipe {
+    let Pipe { send, receive } = pipe;
+    let receive = receive.map(move |reply| {
+        let _held = &held;
+        reply
+    });
+    Pipe { send, receive: receive.boxed() }
+}
+
 fn replies(read: OwnedReadHalf) -> Replies {
     let chunks = futures::stream::unfold((read, BytesMut::new()), async |(mut read, mut buffer)| {
         buffer.reserve(CHUNK);

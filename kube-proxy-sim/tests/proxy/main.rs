@@ -6,5 +6,6 @@
 #[allow(dead_code)]
 #[path = "../../../client/tests/client/fake.rs"]
 mod fake;
+mod network;
 mod node_ports;
 mod rig;

@@ -12,8 +12,11 @@ use std::{
 use futures::{Stream, StreamExt, stream};
 use kubelab_client::{Client, process::Connection};
 use kubelab_kube_proxy_sim::{
+    balance::Mode,
+    cluster::Cluster,
     dial::Nodes,
-    proxy::{Config, Mirrors, Proxy},
+    network::{Network, Wires},
+    proxy::{Config, Proxy},
 };
 use kubelab_proto::node::{
     DialReply, DialRequest, ExecReply, ExecRequest, LogsReply, LogsRequest, PageReply, PageRequest,
@@ -93,12 +96,18 @@ pub struct Rig {
     _server: FakeServer,
     pods: Pods,
     pub proxy: Arc<Proxy>,
+    nodes: Arc<Nodes>,
     pub ip: IpAddr,
 }
 
 impl Rig {
     /// `ip`: a loopback address of the test's own, so that tests do not fight for ports.
     pub async fn new(ip: [u8; 4]) -> Self {
+        Self::with(ip, Mode::Iptables).await
+    }
+
+    /// The same with a proxy that balances so.
+    pub async fn with(ip: [u8; 4], mode: Mode) -> Self {
         let api = Fake::new();
         let server = api.serve();
         let connection = api.connection(&[&server]);
@@ -106,15 +115,22 @@ impl Rig {
         let kubelet = serve_node(&connection, pods.clone()).await;
         let status = json!({"addresses": [{"type": "InternalIP", "address": "127.0.0.1"}],
             "daemonEndpoints": {"kubeletEndpoint": {"Port": kubelet.port()}}});
-        api.put("nodes", json!({"metadata": {"name": NODE}, "status": status}));
+        api.put("nodes", json!({"metadata": {"name": NODE}, "spec": {"podCIDR": "10.244.1.0/24"}, "status": status}));
         let client = Client::new(&connection).unwrap();
-        let nodes = Arc::new(Nodes::new(&client, &connection).unwrap());
+        let cluster = Arc::new(Cluster::new(&client, &connection).unwrap());
         let ip = IpAddr::from(ip);
-        let proxy = Arc::new(Proxy::new(&client, Config { node: NODE.into(), ip }, &Mirrors::start(&client), nodes));
-        let mut ready = proxy.ready();
+        let config = Config { node: NODE.into(), ip, mode, cluster_cidr: "10.244.0.0/16".parse().unwrap() };
+        let proxy = Arc::new(Proxy::new(&client, config, cluster.clone()));
+        let (mut ready, nodes) = (proxy.ready(), cluster.nodes().clone());
+        tokio::spawn(async move { cluster.run().await });
         tokio::spawn(proxy.clone().run());
         ready.wait_for(|ready| *ready).await.unwrap();
-        Self { api, _server: server, pods, proxy, ip }
+        Self { api, _server: server, pods, proxy, nodes, ip }
+    }
+
+    /// The network as the node's pods see it.
+    pub fn network(&self) -> Network {
+        self.proxy.network(&Arc::new(Wires::new(self.nodes.clone())))
     }
 
     pub fn service(&self, name: &str, node_port: u16) {

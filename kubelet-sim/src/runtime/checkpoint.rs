@@ -1,103 +1,157 @@
-//! The files in which containers outlive a kubelet, as real ones do: one per pod. They are replaced whole, so that a
-//! kubelet killed while writing leaves the file as it was; they are not synced to disk, because containers do not
-//! survive the machine either.
+//! The files in which containers outlive a kubelet, as real ones do. Pods stand in a journal, a line for each change of
+//! one: a line costs a write, where a file for each pod costs the making of several, and a node has many pods. Nothing is
+//! synced to disk, because containers do not survive the machine either.
 
 use std::{
-    fs,
-    io::{self, ErrorKind, Write},
+    collections::BTreeMap,
+    fs::{self, File, OpenOptions},
+    io::{self, Write},
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
 };
 
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::value::RawValue;
+
+/// A journal is written anew once it is larger than this in bytes, and than [`GROWTH`] times what it was then.
+const SMALL: u64 = 256 << 10;
+const GROWTH: u64 = 4;
 
 /// A folder of state.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Checkpoint {
     pods: PathBuf,
     images: PathBuf,
+    journal: Mutex<Journal>,
+}
+
+/// The journal, open at its end.
+#[derive(Debug)]
+struct Journal {
+    file: File,
+    bytes: u64,
+    /// When it is written anew.
+    limit: u64,
+}
+
+/// A line of the journal: how a pod is since then; without `pod`, it is gone.
+#[derive(Serialize, Deserialize)]
+struct Line<'a, T> {
+    uid: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pod: Option<T>,
 }
 
 impl Checkpoint {
     /// Uses this folder, and makes it if it is not there.
     pub fn open(folder: &Path) -> io::Result<Self> {
-        let pods = folder.join("pods");
-        fs::create_dir_all(&pods)?;
-        Ok(Self { pods, images: folder.join("images.json") })
+        fs::create_dir_all(folder)?;
+        let pods = folder.join("pods.jsonl");
+        let journal = Mutex::new(rewrite(&pods)?);
+        Ok(Self { pods, images: folder.join("images.json"), journal })
     }
 
     /// Keeps a pod.
     pub fn save_pod<T: Serialize>(&self, uid: &str, pod: &T) {
-        self.save(&self.pod_file(uid), pod);
+        self.append(&Line { uid, pod: Some(pod) });
     }
 
     /// Forgets a pod.
     pub fn remove_pod(&self, uid: &str) {
-        if let Err(error) = fs::remove_file(self.pod_file(uid))
-            && error.kind() != ErrorKind::NotFound
-        {
-            tracing::warn!(%uid, %error, "cannot remove a pod's state; it will be removed at the next start");
-        }
+        self.append(&Line::<()> { uid, pod: None });
     }
 
-    /// All pods kept. A file that cannot be read is set aside with a warning: its containers are lost, the node is not.
+    /// All pods kept. One that cannot be read is lost with a warning, the node is not.
     pub fn pods<T: DeserializeOwned>(&self) -> io::Result<Vec<T>> {
-        let mut pods = Vec::new();
-        for entry in fs::read_dir(&self.pods)? {
-            let file = entry?.path();
-            if file.extension().is_some_and(|extension| extension == "json") {
-                pods.extend(load(&file));
-            } else {
-                // What a write that was cut short left behind.
-                fs::remove_file(&file).ok();
-            }
-        }
-        Ok(pods)
+        let text = fs::read_to_string(&self.pods)?;
+        let pods = newest(&text).into_iter().filter_map(|(uid, line)| {
+            let read = serde_json::from_str::<Line<T>>(line);
+            read.inspect_err(
+                |error| tracing::warn!(uid, %error, "a pod's state cannot be read: its containers are lost"),
+            )
+            .ok()?
+            .pod
+        });
+        Ok(pods.collect())
     }
 
     /// Keeps the list of images.
     pub fn save_images<T: Serialize>(&self, images: &T) {
-        self.save(&self.images, images);
+        let write = || replace(&self.images, &serde_json::to_vec(images)?);
+        if let Err(error) = write() {
+            tracing::warn!(file = %self.images.display(), %error, "cannot save which images are here");
+        }
     }
 
     /// The list of images kept.
     pub fn images<T: DeserializeOwned>(&self) -> Option<T> {
-        self.images.exists().then(|| load(&self.images)).flatten()
+        let read = || -> io::Result<T> { Ok(serde_json::from_slice(&fs::read(&self.images)?)?) };
+        match read() {
+            Ok(images) => Some(images),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => {
+                tracing::warn!(file = %self.images.display(), %error, "which images are here cannot be read");
+                None
+            }
+        }
     }
 
-    fn pod_file(&self, uid: &str) -> PathBuf {
-        // A uid comes from the API, where it is a UUID; anything else must not lead out of the folder.
-        let name: String = uid.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
-        self.pods.join(name).with_extension("json")
-    }
-
-    fn save<T: Serialize>(&self, file: &Path, value: &T) {
+    fn append<T: Serialize>(&self, line: &Line<T>) {
         let write = || -> io::Result<()> {
-            let draft = file.with_extension("new");
-            let mut options = fs::OpenOptions::new();
-            options.write(true).create(true).truncate(true);
-            #[cfg(unix)]
-            // Environments hold secrets.
-            std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-            options.open(&draft)?.write_all(&serde_json::to_vec(value)?)?;
-            fs::rename(&draft, file)
+            let mut text = serde_json::to_vec(line)?;
+            text.push(b'\n');
+            let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
+            // One write: a kubelet that is killed leaves the whole line or none.
+            journal.file.write_all(&text)?;
+            journal.bytes += text.len() as u64;
+            if journal.bytes > journal.limit {
+                *journal = rewrite(&self.pods)?;
+            }
+            Ok(())
         };
         if let Err(error) = write() {
-            let file = file.display();
+            let file = self.pods.display();
             tracing::warn!(%file, %error, "cannot save state: these containers will not survive a restart of the kubelet");
         }
     }
 }
 
-fn load<T: DeserializeOwned>(file: &Path) -> Option<T> {
-    let read = || -> io::Result<T> { Ok(serde_json::from_slice(&fs::read(file)?)?) };
-    match read() {
-        Ok(value) => Some(value),
-        Err(error) => {
-            tracing::warn!(file = %file.display(), %error, "state cannot be read; it is set aside as .broken");
-            fs::rename(file, file.with_extension("broken")).ok();
-            None
-        }
+/// Leaves of a journal what still counts, and opens it.
+fn rewrite(path: &Path) -> io::Result<Journal> {
+    let text = match fs::read_to_string(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        read => read?,
+    };
+    let kept: String = newest(&text).into_values().flat_map(|line| [line, "\n"]).collect();
+    replace(path, kept.as_bytes())?;
+    let bytes = kept.len() as u64;
+    Ok(Journal { file: OpenOptions::new().append(true).open(path)?, bytes, limit: SMALL.max(GROWTH * bytes) })
+}
+
+/// The newest line of each pod that is not gone. What cannot be read at all is no line.
+fn newest(text: &str) -> BTreeMap<String, &str> {
+    let mut newest = BTreeMap::new();
+    for line in text.lines() {
+        match serde_json::from_str::<Line<&RawValue>>(line) {
+            Ok(Line { uid, pod: Some(_) }) => newest.insert(uid.to_owned(), line),
+            Ok(Line { uid, pod: None }) => newest.remove(uid),
+            Err(error) => {
+                tracing::warn!(%error, "a line of the pods' journal cannot be read and is left out");
+                None
+            }
+        };
     }
+    newest
+}
+
+/// Replaces a file at once. Only its owner may read it, for environments hold secrets.
+fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let draft = path.with_extension("new");
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    options.open(&draft)?.write_all(content)?;
+    fs::rename(&draft, path)
 }
 
 #[cfg(test)]
@@ -117,24 +171,30 @@ mod tests {
         let again = Checkpoint::open(folder.path()).unwrap();
         assert_eq!(again.pods::<i32>().unwrap(), [3]);
         assert_eq!(again.images::<i32>(), None);
+        again.save_images(&[1, 2]);
+        assert_eq!(Checkpoint::open(folder.path()).unwrap().images::<Vec<i32>>(), Some(vec![1, 2]));
     }
 
     #[test]
-    fn a_broken_file_and_a_half_written_one_are_set_aside() {
+    fn what_cannot_be_read_is_left_out() {
         let folder = tempfile::tempdir().unwrap();
         let checkpoint = Checkpoint::open(folder.path()).unwrap();
+        checkpoint.save_pod("text", &"text");
         checkpoint.save_pod("good", &7);
-        fs::write(folder.path().join("pods/bad.json"), "{").unwrap();
-        fs::write(folder.path().join("pods/draft.new"), "{").unwrap();
-        assert_eq!(checkpoint.pods::<i32>().unwrap(), [7]);
-        assert_eq!(checkpoint.pods::<i32>().unwrap(), [7]);
+        let mut journal = OpenOptions::new().append(true).open(folder.path().join("pods.jsonl")).unwrap();
+        journal.write_all(b"{\"uid\":\"torn").unwrap();
+        assert_eq!(Checkpoint::open(folder.path()).unwrap().pods::<i32>().unwrap(), [7]);
     }
 
     #[test]
-    fn a_uid_does_not_lead_out_of_the_folder() {
+    fn a_journal_does_not_grow_for_ever() {
         let folder = tempfile::tempdir().unwrap();
         let checkpoint = Checkpoint::open(folder.path()).unwrap();
-        checkpoint.save_pod("../../etc/passwd", &1);
-        assert!(folder.path().join("pods/etcpasswd.json").exists());
+        let large = "x".repeat(10_000);
+        for number in 0..200 {
+            checkpoint.save_pod("uid", &format!("{large}{number}"));
+        }
+        assert!(fs::metadata(folder.path().join("pods.jsonl")).unwrap().len() <= SMALL + 10_100);
+        assert_eq!(checkpoint.pods::<String>().unwrap(), [format!("{large}199")]);
     }
 }

@@ -40,4 +40,4 @@ pub mod traps;
 pub mod world;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -18,9 +18,13 @@ use super::{
     traps::Signals,
     world::{Past, World},
 };
-use crate::behavior::{foreign::Foreign, images::Userland};
+use crate::{
+    behavior::{foreign::Foreign, images::Userland},
+    network::{Dialer, Nowhere},
+};
 
-struct Rig {
+pub(crate) struct Rig {
+    pub(crate) network: Arc<dyn Dialer>,
     folder: TempDir,
     userland: Userland,
     image: &'static str,
@@ -28,8 +32,14 @@ struct Rig {
 }
 
 impl Rig {
-    fn new() -> Self {
-        Self { folder: tempfile::tempdir().unwrap(), userland: Userland::Busybox, image: "busybox", is_own: false }
+    pub(crate) fn new() -> Self {
+        Self {
+            network: Arc::new(Nowhere),
+            folder: tempfile::tempdir().unwrap(),
+            userland: Userland::Busybox,
+            image: "busybox",
+            is_own: false,
+        }
     }
 
     fn world(&self, past: Duration) -> Arc<World> {
@@ -40,7 +50,7 @@ impl Rig {
             files,
             hostname: "web-0".to_owned(),
             address: "10.244.1.2".to_owned(),
-            network: Arc::new(crate::network::Nowhere),
+            network: self.network.clone(),
             env: vec![("COLOR".to_owned(), "blue".to_owned())],
             working_dir: "/".to_owned(),
             userland: self.userland,
@@ -85,7 +95,7 @@ impl Rig {
         (written.await.unwrap(), status)
     }
 
-    async fn sh(&self, script: &str) -> (String, i32) {
+    pub(crate) async fn sh(&self, script: &str) -> (String, i32) {
         self.exec(&["sh", "-c", script], "").await
     }
 }

@@ -69,7 +69,7 @@ impl Policies {
             (subjects.namespace(source.as_deref()), subjects.namespace(target.as_deref()));
         let source = End { ip: from.ip, pod: source.as_deref(), namespace: source_namespace.as_deref() };
         let target = End { ip: to.ip(), pod: target.as_deref(), namespace: target_namespace.as_deref() };
-        allows(&policies, &source, &target, to.port(), protocol.name())
+        allows(&policies, &source, &target, to.port(), &protocol.to_string())
     }
 }
 

@@ -187,8 +187,9 @@ async fn save(call: &Call<'_>, options: &Options, url: &Url, answer: Answer) -> 
     let named = url.path.split('?').next().and_then(|path| path.rsplit('/').next()).filter(|name| !name.is_empty());
     let file = options.output.clone().unwrap_or_else(|| named.unwrap_or("index.html").to_owned());
     let to_stdout = file == "-";
+    let to_nobody = file == "/dev/null";
     let mut target = None;
-    if !to_stdout {
+    if !to_stdout && !to_nobody {
         match call.shell.world.files.write(&call.path(&file), false) {
             Ok(opened) => target = Some(opened),
             Err(error) => {
@@ -210,6 +211,7 @@ async fn save(call: &Call<'_>, options: &Options, url: &Url, answer: Answer) -> 
         let written = match &mut target {
             Some(_) if length > MAX_BODY => Err(std::io::ErrorKind::StorageFull.into()),
             Some(file) => file.write_all(&data),
+            None if to_nobody => Ok(()),
             None => {
                 call.streams.stdout.write(&data).await?;
                 Ok(())
