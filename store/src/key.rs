@@ -25,7 +25,8 @@ impl Key {
 impl Ord for Key {
     fn cmp(&self, other: &Self) -> Ordering {
         // Within the store a topic is one text: most comparisons need not look at it.
-        let topics = if Arc::ptr_eq(&self.topic, &other.topic) { Ordering::Equal } else { self.topic.cmp(&other.topic) };
+        let topics =
+            if Arc::ptr_eq(&self.topic, &other.topic) { Ordering::Equal } else { self.topic.cmp(&other.topic) };
         topics.then_with(|| self.name.cmp(&other.name))
     }
 }

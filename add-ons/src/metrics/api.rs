@@ -131,7 +131,8 @@ fn object(kind: &str, mut meta: Value, used: Used) -> Value {
 }
 
 fn usage(used: Used) -> Value {
-    let nanos = (used.cpu * 1e9).round().max(0.0) as u64;
+    // Times are not told to the nanosecond, and kubectl rounds up: 300m would be 301m.
+    let nanos = (used.cpu * 1e5).round().max(0.0) as u64 * 10_000;
     let kibis = (used.memory / 1024.0).round().max(0.0) as u64;
     let cpu = if nanos == 0 { "0".to_owned() } else { format!("{nanos}n") };
     json!({"cpu": cpu, "memory": format!("{kibis}Ki")})

@@ -47,7 +47,7 @@ pub fn page(text: &str) -> Page {
         } else if name.ends_with("memory_working_set_bytes") {
             point.memory_bytes = value;
         } else {
-            point.started_at = Timestamp::from_millisecond((value * 1000.0) as i64).ok();
+            point.started_at = Timestamp::from_microsecond((value * 1e6).round() as i64).ok();
         }
     }
     page

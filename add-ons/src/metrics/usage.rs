@@ -38,15 +38,16 @@ impl Book {
             .collect();
     }
 
-    /// What nodes use, by name.
+    /// What nodes use, by name. Of one that was asked but once, it is what its containers use.
     pub fn nodes(&self) -> impl Iterator<Item = (&str, Used)> {
-        self.nodes.iter().filter_map(|(name, (before, now))| {
-            // A node that was seen but once has used what it used on average since it was first asked.
+        self.nodes.iter().map(|(name, (before, now))| {
+            let of_containers = || {
+                let containers = now.containers.values().filter_map(|point| used(first(*point), *point));
+                let cpu = containers.map(|used| used.cpu).sum();
+                Used { at: now.node.at, window: 1.0, cpu, memory: now.node.memory_bytes }
+            };
             let used = used(before.as_ref().map(|page| page.node), now.node);
-            Some((
-                name.as_str(),
-                used.unwrap_or(Used { at: now.node.at, window: 1.0, cpu: 0.0, memory: now.node.memory_bytes }),
-            ))
+            (name.as_str(), used.unwrap_or_else(of_containers))
         })
     }
 
@@ -58,14 +59,18 @@ impl Book {
                 let last = before.as_ref().and_then(|page| page.containers.get(key)).copied();
                 // It is another run of the container that began since.
                 let last = last.filter(|last| last.started_at == point.started_at);
-                let first = point.started_at.map(|at| Point { at, ..Point::default() });
-                if let Some(used) = used(last, *point).or_else(|| used(first, *point)) {
+                if let Some(used) = used(last, *point).or_else(|| used(first(*point), *point)) {
                     pods.entry((key.0.as_str(), key.1.as_str())).or_default().push((key.2.as_str(), used));
                 }
             }
         }
         pods
     }
+}
+
+/// Nothing, at the start.
+fn first(point: Point) -> Option<Point> {
+    point.started_at.map(|at| Point { at, ..Point::default() })
 }
 
 fn used(before: Option<Point>, now: Point) -> Option<Used> {
@@ -100,7 +105,7 @@ mod tests {
             (pod.cpu, pod.window, book.nodes().next().unwrap().1.cpu)
         };
         book.turn(page(1.0, point(110, 100, 5.0)));
-        assert_eq!(cpu(&book), (0.5, 10.0, 0.0), "since it was started");
+        assert_eq!(cpu(&book), (0.5, 10.0, 0.5), "since it was started");
         book.turn(page(3.0, point(120, 100, 15.0)));
         assert_eq!(cpu(&book), (1.0, 10.0, 0.2));
         book.turn(page(3.0, point(130, 125, 1.0)));

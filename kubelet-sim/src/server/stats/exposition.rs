@@ -80,7 +80,7 @@ pub fn resource(sample: &Sample) -> String {
     );
     let memory = containers().map(|(pod, container)| (named(pod, container), container.used.memory_bytes.to_string()));
     write(&mut text, &CONTAINER_MEMORY, time, memory);
-    let start = |container: &ContainerSample| seconds(container.started_at.as_millisecond().unsigned_abs() * 1_000_000);
+    let start = |container: &ContainerSample| seconds(container.started_at.as_microsecond().unsigned_abs() * 1000);
     let start = containers().map(|(pod, container)| (named(pod, container), start(container)));
     write(&mut text, &CONTAINER_START, time, start);
     let node = sample.node;

@@ -106,6 +106,8 @@ pub struct Counters {
 impl Counters {
     /// What the node and its containers use now.
     pub fn sample(&self, runtime: &dyn Runtime, capacity: &Allocatable, at: Timestamp) -> Sample {
+        // Monitors are told the time in milliseconds, and divide by what has passed.
+        let at = Timestamp::from_millisecond(at.as_millisecond()).unwrap_or(at);
         let mut totals = self.totals.lock().unwrap_or_else(PoisonError::into_inner);
         let mut next = HashMap::new();
         let mut pods: Vec<PodSample> = Vec::new();
