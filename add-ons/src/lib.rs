@@ -12,6 +12,7 @@
 //! | [`container`] | what a program finds in its container |
 //! | [`dns`] | `coredns`: the cluster's DNS server |
 //! | [`ingress`] | `ingress-nginx`: the ingress controller |
+//! | [`metrics`] | `metrics-server`: the metrics API |
 //!
 //! Invariant: a program has no way to the world but its container's client and network, so RBAC and NetworkPolicies bind
 //! it as they would the real one.
@@ -19,6 +20,7 @@
 pub mod container;
 pub mod dns;
 pub mod ingress;
+pub mod metrics;
 
 use std::sync::Arc;
 
@@ -42,6 +44,8 @@ pub enum AddOn {
     Dns,
     /// The ingress controller.
     Ingress,
+    /// The metrics API.
+    Metrics,
 }
 
 impl AddOn {
@@ -51,6 +55,7 @@ impl AddOn {
             "coredns" => Some(Self::Dns),
             "controller" if repository.ends_with("ingress-nginx/controller") => Some(Self::Ingress),
             "ingress-nginx-controller" => Some(Self::Ingress),
+            "metrics-server" => Some(Self::Metrics),
             _ => None,
         }
     }
@@ -60,6 +65,7 @@ impl AddOn {
         match self {
             Self::Dns => Arc::new(dns::Server::new(container)),
             Self::Ingress => Arc::new(ingress::Controller::new(container)),
+            Self::Metrics => Arc::new(metrics::Server::new(container)),
         }
     }
 }

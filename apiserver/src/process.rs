@@ -80,10 +80,12 @@ pub async fn serve(options: Options, listener: TcpListener, stop: impl Future<Ou
         (Some(certificate), Some(key)) => Some(Identity::from_files(certificate, key)?),
         _ => None,
     };
-    let aggregator = Arc::new(Aggregator::new(store.clone(), identity, Timestamp::now));
+    let nodes = Nodes::new(&options.certificate_authority, &options.tls_certificate, &options.tls_key)?;
+    let nodes = Arc::new(nodes);
+    let aggregator = Aggregator::new(store.clone(), identity, Timestamp::now).through(nodes.clone());
+    let aggregator = Arc::new(aggregator);
     let trust = trust(&options)?;
     let address = listener.local_addr()?;
-    let nodes = Nodes::new(&options.certificate_authority, &options.tls_certificate, &options.tls_key)?;
     let doors = Arc::new(Doors {
         name: options.name.clone(),
         address: SocketAddr::new(options.advertised(), address.port()).to_string(),

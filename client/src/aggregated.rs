@@ -19,6 +19,11 @@ impl Client {
         read(&self.fetch_bytes(path).await?)
     }
 
+    /// The page of a kubelet at `/api/v1/nodes/NODE/proxy/PAGE`, as text.
+    pub async fn fetch_text(&self, path: &str) -> Result<String, Error> {
+        Ok(String::from_utf8_lossy(&self.fetch_bytes(path).await?).into_owned())
+    }
+
     async fn fetch_bytes(&self, path: &str) -> Result<Bytes, Error> {
         let message = FetchRequest { path: path.to_owned() };
         let send = |mut client: Objects, request| async move { client.fetch(request).await };

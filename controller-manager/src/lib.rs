@@ -166,6 +166,9 @@ pub struct Options {
     /// How many pods that have ended are kept; 0 for all
     #[arg(long, default_value_t = 12_500)]
     pub terminated_pod_gc_threshold: usize,
+    /// Where nodes keep the content of persistent volumes; it is not deleted with them where this is not given
+    #[arg(long)]
+    pub volumes_dir: Option<PathBuf>,
     /// The addresses that services of type LoadBalancer get; none do without it
     #[arg(long)]
     pub load_balancer_pool: Option<Ipv4Net>,

@@ -16,6 +16,7 @@
 //! | [`pod`] | what a pod needs next and how it looks (pure) |
 //! | [`probe`] | what is asked of containers, and what the answers amount to (pure) |
 //! | [`behavior`] | what a simulated container does (pure) |
+//! | [`volumes`] | what of the node's and the API's they see as files |
 //! | [`runtime`] | where containers live |
 //! | [`shell`] | the programs in them |
 //! | [`network`] | the network that those see |
@@ -36,6 +37,7 @@ pub mod probe;
 pub mod runtime;
 pub mod server;
 pub mod shell;
+pub mod volumes;
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -52,7 +54,7 @@ pub use options::Options;
 use crate::{
     behavior::file::Rules,
     network::proxy::Proxy,
-    node::Node,
+    node::{Node, Services},
     options::Host,
     runtime::{Runtime, Simulated, simulated::Outside},
 };
@@ -67,8 +69,10 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let rules = Arc::new(rules);
     let mut nodes = FuturesUnordered::new();
     let mut ready = Vec::new();
+    let services = Services::default();
     for host in options.hosts()? {
-        let (node, serving) = start(&options, &host, rules.clone()).await.with_context(|| host.name.clone())?;
+        let (node, serving) =
+            start(&options, &host, rules.clone(), &services).await.with_context(|| host.name.clone())?;
         ready.push(node.ready());
         nodes.push(async move {
             tokio::select! {
@@ -89,6 +93,7 @@ async fn start(
     options: &Options,
     host: &Host,
     rules: Arc<Rules>,
+    services: &Services,
 ) -> anyhow::Result<(Arc<Node>, impl Future<Output = anyhow::Result<()>> + use<>)> {
     let client = Client::new(&host.connection)?;
     let folder = host.data_dir.display();
@@ -105,7 +110,8 @@ async fn start(
         .await
         .with_context(|| format!("cannot listen on {listen}: give a free port with --port"))?;
     let tls = server::Tls::load(&host.connection, &host.tls_certificate, &host.tls_key)?;
-    let node = Node::new(client, options.config(host, listener.local_addr()?.port()), runtime.clone());
-    let pods = node.pods();
-    Ok((node, server::serve(listener, tls, runtime, pods)))
+    let config = options.config(host, listener.local_addr()?.port());
+    let node = Node::beside(services, client, config, runtime.clone());
+    let about = node.about();
+    Ok((node, server::serve(listener, tls, runtime, about)))
 }

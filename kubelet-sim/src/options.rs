@@ -6,7 +6,7 @@ use clap::Args;
 use kubelab_api::Quantity;
 use kubelab_client::process::{Connection, Process};
 
-use crate::{node, pod::admission::Allocatable};
+use crate::{node, pod::admission::Allocatable, volumes::place::Places};
 
 /// The flags of a kubelet-sim process.
 #[derive(Args, Clone, Debug)]
@@ -36,6 +36,9 @@ pub struct Options {
     /// Where the node keeps its containers' state
     #[arg(long)]
     pub data_dir: PathBuf,
+    /// Where the content of persistent volumes is, the same for all nodes of a lab; a folder of the node's by default
+    #[arg(long)]
+    pub volumes_dir: Option<PathBuf>,
     /// What the node has: cpu=4,memory=8Gi,pods=110
     #[arg(long, default_value = "")]
     pub capacity: Capacity,
@@ -94,6 +97,10 @@ impl Options {
             capacity: self.capacity.0.clone(),
             labels: self.node_labels.iter().cloned().collect(),
             manifests: host.manifests.clone(),
+            places: Places {
+                host: host.data_dir.join("host"),
+                shared: self.volumes_dir.clone().unwrap_or_else(|| host.data_dir.join("volumes")),
+            },
         }
     }
 }

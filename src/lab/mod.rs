@@ -77,6 +77,11 @@ impl Layout {
         self.root.join(component)
     }
 
+    /// The content of persistent volumes, which all nodes see.
+    pub fn volumes(&self) -> PathBuf {
+        self.root.join("volumes")
+    }
+
     /// What a component says.
     pub fn log_of(&self, component: &str) -> PathBuf {
         self.root.join("logs").join(format!("{component}.log"))

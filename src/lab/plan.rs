@@ -155,6 +155,7 @@ pub fn components(spec: &Spec, layout: &Layout, pki: &Pki, addresses: &Addresses
                     ("--cluster-signing-cert-file", text(&pki.authority())?),
                     ("--cluster-signing-key-file", text(&pki.authority_key())?),
                     ("--load-balancer-pool", spec.subnet.load_balancers()),
+                    ("--volumes-dir", text(&layout.volumes())?),
                     ("--cluster-cidr", cluster_cidr(spec).to_owned()),
                 ],
                 Kind::Scheduler if layout.scheduler_config().exists() => {
@@ -226,6 +227,7 @@ pub fn group(
     if layout.behaviors().exists() {
         kubelet.push(("--behaviors", text(&layout.behaviors())?));
     }
+    kubelet.push(("--volumes-dir", text(&layout.volumes())?));
     let mut proxy = places;
     proxy.push(("--cluster-cidr", cluster_cidr(spec).to_owned()));
     proxy.push(("--tls-certificate", text(&pki.certificate(PROXY_SERVER))?));

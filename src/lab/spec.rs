@@ -81,7 +81,7 @@ impl Wish {
             nodes_per_process: self.nodes_per_process.unwrap_or(1),
             subnet: Subnet::random(),
             extra_config: Vec::new(),
-            add_ons_to_install: vec![AddOn::Dns, AddOn::Ingress],
+            add_ons_to_install: vec![AddOn::Dns, AddOn::Ingress, AddOn::Metrics],
         };
         spec.check()?;
         Ok(spec)

@@ -23,7 +23,9 @@
 //! | [`jobs`] | Jobs from their first pod to their end |
 //! | [`life`] | `kubelab`'s own commands, and its errors |
 //! | [`many_nodes`] | many nodes in a process |
-//! | [`metrics_server`] | a metrics API for autoscalers |
+//! | [`metrics`] | what containers use: `kubectl top`, autoscalers |
+//! | [`metrics_server`] | a server of the metrics API outside the lab |
+//! | [`mounted`] | volumes, as the programs in containers see them |
 //! | [`load_balancers`] | services of type LoadBalancer get addresses |
 //! | [`network`] | the network of pods: Services, names, policies |
 //! | [`node_failure`] | a node falls silent, and its pods go elsewhere |
@@ -61,7 +63,9 @@ mod jobs;
 mod life;
 mod load_balancers;
 mod many_nodes;
+mod metrics;
 mod metrics_server;
+mod mounted;
 mod network;
 mod node_failure;
 mod policies;

@@ -6,6 +6,7 @@
 //! | [`register`] | keeps an APIService for each group and version that is served here, with upstream's [`priority`] |
 //! | [`remote`] | one APIService of another server: its place, its TLS, its connection |
 //! | [`resolve`] | where a Service's servers are; pure |
+//! | [`reach`] | the way to those in pods |
 //! | [`availability`] | asks each such server whether it lives, and writes the answer into the APIService's status |
 //! | [`proxy`] | passes a request on, in the name of who asks |
 //! | [`merge`] | what the others serve, among what is served here |
@@ -23,6 +24,7 @@ pub mod availability;
 pub mod merge;
 pub mod priority;
 pub mod proxy;
+pub mod reach;
 pub mod register;
 pub mod remote;
 pub mod resolve;
@@ -35,7 +37,8 @@ use jiff::Timestamp;
 use kubelab_store::{Error, Scope, State, Store};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::registry::Registry;
+use crate::{nodes::Nodes, registry::Registry};
+use reach::Reach;
 use remote::{Identity, Remote};
 
 /// The topic of APIServices.
@@ -64,6 +67,7 @@ impl View {
 pub struct Aggregator {
     store: Store,
     identity: Option<Identity>,
+    reach: Option<Arc<Reach>>,
     view: ArcSwap<View>,
     now: fn() -> Timestamp,
 }
@@ -71,7 +75,13 @@ pub struct Aggregator {
 impl Aggregator {
     /// The aggregator over this store, which shows other servers this certificate.
     pub fn new(store: Store, identity: Option<Identity>, now: fn() -> Timestamp) -> Self {
-        Self { store, identity, view: ArcSwap::default(), now }
+        Self { store, identity, reach: None, view: ArcSwap::default(), now }
+    }
+
+    /// Reaches servers in pods through these nodes.
+    #[must_use]
+    pub fn through(self, nodes: Arc<Nodes>) -> Self {
+        Self { reach: Some(Arc::new(Reach::new(self.store.clone(), nodes))), ..self }
     }
 
     /// What is known now.
@@ -162,7 +172,9 @@ impl Aggregator {
         let known = self.view.load();
         let mut remotes = BTreeMap::new();
         for (key, entry) in state.range(TOPIC, "", None) {
-            let Some(mut remote) = Remote::read(&entry.value, self.identity.as_ref()) else { continue };
+            let Some(mut remote) = Remote::read(&entry.value, self.identity.as_ref(), self.reach.clone()) else {
+                continue;
+            };
             if remotes.len() == REMOTES {
                 tracing::warn!(name = %key.name, "too many APIServices of other servers");
                 break;

@@ -26,10 +26,14 @@ use rustls::{
     crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject};
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    time::timeout,
+};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use super::merge::Documents;
+use super::{merge::Documents, reach::Reach};
 use crate::doors::Body;
 
 /// What reaching a server may take.
@@ -72,13 +76,15 @@ pub struct Remote {
     tls: Result<Arc<ClientConfig>, String>,
     available: AtomicBool,
     shared: Mutex<Option<(String, http2::SendRequest<Body>)>>,
+    /// The way to pods.
+    reach: Option<Arc<Reach>>,
     /// What it serves, once that is known.
     pub documents: ArcSwapOption<Documents>,
 }
 
 impl Remote {
     /// From a stored APIService; `None` for a local one.
-    pub fn read(stored: &[u8], identity: Option<&Identity>) -> Option<Arc<Self>> {
+    pub fn read(stored: &[u8], identity: Option<&Identity>, reach: Option<Arc<Reach>>) -> Option<Arc<Self>> {
         let service: APIService = serde_json::from_slice(stored).ok()?;
         let spec = service.spec?;
         let target = spec.service.clone()?;
@@ -98,6 +104,7 @@ impl Remote {
             spec,
             available: AtomicBool::new(available),
             shared: Mutex::default(),
+            reach,
             documents: ArcSwapOption::empty(),
         }))
     }
@@ -151,19 +158,33 @@ impl Remote {
         sender.send_request(request).await.map_err(said)
     }
 
-    async fn connect(&self, address: &str, protocols: &[&[u8]]) -> Result<TlsStream<TcpStream>, String> {
+    async fn connect(&self, address: &str, protocols: &[&[u8]]) -> Result<TlsStream<Box<dyn Wire>>, String> {
         let mut config = ClientConfig::clone(self.tls.as_ref().map_err(String::clone)?);
         config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
         let name = format!("{}.{}.svc", self.service, self.namespace);
         let name = ServerName::try_from(name).map_err(|error| error.to_string())?;
         let connecting = async {
-            let stream = TcpStream::connect(address).await.map_err(|error| dial(address, &error))?;
-            stream.set_nodelay(true).map_err(|error| dial(address, &error))?;
+            let stream = self.dial(address).await?;
             TlsConnector::from(Arc::new(config)).connect(name, stream).await.map_err(|error| handshake(&error))
         };
         timeout(CONNECT, connecting).await.map_err(|_| format!("dial tcp {address}: i/o timeout"))?
     }
+
+    async fn dial(&self, address: &str) -> Result<Box<dyn Wire>, String> {
+        if let Some(reach) = &self.reach
+            && let Some(dialled) = reach.dial(address).await
+        {
+            return Ok(Box::new(dialled?));
+        }
+        let stream = TcpStream::connect(address).await.map_err(|error| dial(address, &error))?;
+        stream.set_nodelay(true).map_err(|error| dial(address, &error))?;
+        Ok(Box::new(stream))
+    }
 }
+
+/// What a server is reached over.
+trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
 
 fn said(error: hyper::Error) -> String {
     error.to_string()

@@ -130,7 +130,7 @@ fn groups_of_others_stand_where_their_priority_puts_them() {
             "group": group, "version": version, "groupPriorityMinimum": priority, "versionPriority": 1,
             "service": { "namespace": "a", "name": "x" }, "insecureSkipTLSVerify": true,
         });
-        Remote::read(json!({ "metadata": { "name": "n" }, "spec": spec }).to_string().as_bytes(), None).unwrap()
+        Remote::read(json!({ "metadata": { "name": "n" }, "spec": spec }).to_string().as_bytes(), None, None).unwrap()
     };
     let mut view = View::default();
     for remote in [service("metrics.k8s.io", "v1beta1", 100), service("first.io", "v1", 20000)] {

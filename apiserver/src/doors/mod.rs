@@ -76,7 +76,7 @@ pub struct Doors {
     /// Who answers for other groups.
     pub aggregator: Arc<Aggregator>,
     /// Connections to what is in pods.
-    pub nodes: Nodes,
+    pub nodes: Arc<Nodes>,
     /// Ends watches when the server goes.
     pub shutdown: CancellationToken,
 }

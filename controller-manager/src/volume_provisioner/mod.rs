@@ -8,12 +8,14 @@
 //! | module | what it is |
 //! | --- | --- |
 //! | `volume` | the volume that is made for a claim |
+//! | `content` | what nodes keep of a volume |
 //!
 //! A class can say that it fails, to be looked at: with the parameter `kubelab.dev/provision-error`.
 
+mod content;
 mod volume;
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use k8s_openapi::{
     api::{
@@ -54,6 +56,7 @@ pub async fn run(context: Context) {
     let this = Arc::new(Loop {
         client: context.client.clone(),
         recorder: context.recorder(COMPONENT),
+        folder: context.options.volumes_dir.clone(),
         claims: context.caches.of(),
         volumes: context.caches.of(),
         classes: context.caches.of(),
@@ -86,6 +89,8 @@ pub async fn run(context: Context) {
 struct Loop {
     client: Client,
     recorder: Recorder,
+    /// Where nodes keep the content of volumes.
+    folder: Option<PathBuf>,
     claims: Cache<PersistentVolumeClaim>,
     volumes: Cache<PersistentVolume>,
     classes: Cache<StorageClass>,
@@ -222,9 +227,12 @@ impl Loop {
         }
     }
 
-    /// Its content is deleted along with the object, at once: there is nothing between the two that could be seen.
+    /// Its object stays until its content is deleted.
     async fn delete(&self, volume: &PersistentVolume) -> Result<(), Error> {
         if is_deleting(&volume.metadata) {
+            if let Some(folder) = &self.folder {
+                content::delete(folder, volume);
+            }
             return self.set_finalizer(volume, false).await;
         }
         let preconditions = Some(Preconditions { uid: volume.metadata.uid.clone(), resource_version: None });

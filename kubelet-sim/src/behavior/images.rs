@@ -46,6 +46,7 @@ const KNOWN: &[(&[&str], Program, u64)] = &[
     (&["kafka"], Server(&[(9092, Tcp)]), 200 * MB),
     (&["coredns"], Server(&[(53, AddOn), (8080, Http), (8181, Http)]), 21 * MB),
     (&["ingress-nginx/controller"], Server(&[(80, AddOn), (443, AddOn), (10254, Http)]), 110 * MB),
+    (&["metrics-server/metrics-server"], Server(&[(10250, AddOn)]), 19 * MB),
     (&["pause"], Daemon, MB / 3),
     (&["fluentd", "fluent-bit", "filebeat", "logstash", "node-exporter"], Daemon, 50 * MB),
     (&["hello-world"], Batch, MB / 100),
@@ -98,6 +99,12 @@ fn known(image: &str) -> Option<&'static (&'static [&'static str], Program, u64)
     KNOWN.iter().find(|(known, ..)| known.iter().any(|name| names.contains(name)))
 }
 
+/// An image's repository and its tag.
+pub fn parts(image: &str) -> (&str, &str) {
+    let Reference { repository, tag } = Reference::parse(image);
+    (repository, tag)
+}
+
 /// The last part of an image's repository: `nginx` of `docker.io/library/nginx:1.25`.
 pub fn short_name(image: &str) -> &str {
     Reference::parse(image).last_parts(1)
@@ -107,12 +114,6 @@ pub fn short_name(image: &str) -> &str {
 pub fn ports(image: &str) -> Vec<Listener> {
     let Some((_, Server(ports), _)) = known(image) else { return Vec::new() };
     ports.iter().map(|&(port, protocol)| Listener { port, protocol }).collect()
-}
-
-/// An image's repository and its tag.
-pub fn parts(image: &str) -> (&str, &str) {
-    let Reference { repository, tag } = Reference::parse(image);
-    (repository, tag)
 }
 
 /// Whether kubelab knows this image.

@@ -32,6 +32,7 @@ impl Node {
         }
         worker.state().stop_starting();
         self.release(key, sandbox.as_deref());
+        self.leave_volumes(&key.uid);
         if pod.metadata.deletion_timestamp.is_none() || worker.state().deleted {
             return Ok(());
         }
@@ -62,6 +63,7 @@ impl Node {
             return;
         }
         self.release(key, sandbox.as_deref());
+        self.leave_volumes(&key.uid);
         self.runtime.remove(&key.uid);
         lock(&self.workers).remove(&key.uid);
         self.queue.forget(key);

@@ -9,6 +9,8 @@
 //! | [`start`] | starting containers: volumes, image, environment, events |
 //! | [`pressure`] | how much memory is left, and evictions |
 //! | [`static_pods`] | pods from manifests on the node |
+//! | [`mount`] | volumes: where they are, and their files when somebody looks |
+//! | [`attach`] | the volumes that pods claim, and tokens |
 //! | [`hooks`] | what containers do after their start and before their end |
 //! | [`end`] | the end of a pod |
 //! | [`report`] | writing a pod's status |
@@ -16,9 +18,11 @@
 //! | [`address`] | which pod addresses are taken (pure) |
 
 pub mod address;
+mod attach;
 mod end;
 mod hooks;
 mod lease;
+mod mount;
 pub mod object;
 mod pressure;
 mod registration;
@@ -29,16 +33,16 @@ mod sync;
 mod worker;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     net::IpAddr,
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
 use ipnet::Ipv4Net;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Node as NodeObject, Pod};
+use k8s_openapi::api::core::v1::{Node as NodeObject, Pod, Service};
 use kubelab_client::{Cache, Client, Recorder, Scope, queue::Queue};
 use tokio::{
     sync::{Notify, Semaphore, watch},
@@ -49,7 +53,8 @@ use self::{address::Pool, worker::Worker};
 use crate::{
     pod::admission::Allocatable,
     runtime::{PodRef, Runtime},
-    server::Pods,
+    server::About,
+    volumes::place::Places,
 };
 
 /// Pods worked on at the same time. Nothing that takes simulated time is waited for here, only the apiserver.
@@ -74,6 +79,21 @@ pub struct Config {
     pub labels: BTreeMap<String, String>,
     /// Where manifests of static pods are: a folder or a file.
     pub manifests: Option<PathBuf>,
+    /// Where volumes are that do not end with their pods.
+    pub places: Places,
+}
+
+/// A mirror of all services, started when it is first asked for.
+#[derive(Clone, Default)]
+pub struct Services(Arc<OnceLock<Cache<Service>>>);
+
+impl Services {
+    /// The mirror, once it knows all.
+    async fn known(&self, client: &Client) -> Vec<Arc<Service>> {
+        let cache = self.0.get_or_init(|| Cache::start(client, Scope::default()));
+        cache.synced().await;
+        cache.list()
+    }
 }
 
 /// A node. Several may live in one process.
@@ -87,6 +107,11 @@ pub struct Node {
     object_changed: Arc<Notify>,
     /// Something happened to a static pod.
     static_changed: Arc<Notify>,
+    /// Counts the changes of the object.
+    changes: watch::Sender<u64>,
+    services: Services,
+    /// The attached volumes that are used here, and the uids of the pods that use them.
+    in_use: Mutex<BTreeMap<String, BTreeSet<String>>>,
     queue: Queue<PodRef>,
     addresses: Mutex<Option<Pool>>,
     /// Held while a pod is let in.
@@ -101,6 +126,11 @@ pub struct Node {
 impl Node {
     /// A node with this runtime; it does nothing until it is run.
     pub fn new(client: Client, config: Config, runtime: Arc<dyn Runtime>) -> Arc<Self> {
+        Self::beside(&Services::default(), client, config, runtime)
+    }
+
+    /// A node that shares its mirror of services with others of its process.
+    pub fn beside(services: &Services, client: Client, config: Config, runtime: Arc<dyn Runtime>) -> Arc<Self> {
         let client = client.with_agent("kubelet");
         let fields = |fields: String| Scope { fields, ..Scope::default() };
         Arc::new(Self {
@@ -109,6 +139,9 @@ impl Node {
             object: Cache::start(&client, fields(format!("metadata.name={}", config.name))),
             object_changed: Arc::new(Notify::new()),
             static_changed: Arc::new(Notify::new()),
+            changes: watch::Sender::new(0),
+            services: services.clone(),
+            in_use: Mutex::default(),
             queue: Queue::new("pods"),
             addresses: Mutex::new(None),
             admitting: Mutex::default(),
@@ -126,18 +159,34 @@ impl Node {
         self.ready.subscribe()
     }
 
-    /// The pods that the node should have, for others to look at.
-    pub fn pods(self: &Arc<Self>) -> Pods {
+    /// What others may know of the node.
+    pub fn about(self: &Arc<Self>) -> About {
         let node = Arc::downgrade(self);
-        Arc::new(move || node.upgrade().map(|node| node.pods.list()).unwrap_or_default())
+        About {
+            name: self.config.name.clone(),
+            capacity: self.config.capacity.clone(),
+            pods: Arc::new(move || node.upgrade().map(|node| node.pods.list()).unwrap_or_default()),
+        }
     }
 
     /// Runs the node until dropped.
     pub async fn run(self: Arc<Self>) {
         let queue = self.queue.clone();
         self.runtime.on_change(Box::new(move |pod| queue.add(pod.clone())));
-        let changed = self.object_changed.clone();
-        self.object.on_change(move |_| changed.notify_one());
+        let node = Arc::downgrade(&self);
+        self.runtime.on_look(Arc::new(move |pod, volume| {
+            let node = node.upgrade();
+            Box::pin(async move {
+                if let Some(node) = node {
+                    node.refresh(&pod, &volume).await;
+                }
+            })
+        }));
+        let (changed, changes) = (self.object_changed.clone(), self.changes.clone());
+        self.object.on_change(move |_| {
+            changed.notify_one();
+            changes.send_modify(|count| *count += 1);
+        });
         tokio::join!(
             self.keep_registered(),
             self.keep_lease(),

@@ -156,7 +156,7 @@ pub fn says_the_same(posted: &NodeStatus, new: &NodeStatus) -> bool {
     let own = |status: &NodeStatus| NodeStatus {
         conditions: None,
         volumes_attached: None,
-        volumes_in_use: None,
+        volumes_in_use: status.volumes_in_use.clone().filter(|volumes| !volumes.is_empty()),
         config: None,
         phase: None,
         // Written by others, or not at all.
@@ -198,6 +198,7 @@ mod tests {
             capacity: [("cpu".to_owned(), "4".parse().unwrap())].into(),
             labels: [("disk".to_owned(), "ssd".to_owned())].into(),
             manifests: None,
+            places: Default::default(),
         }
     }
 
@@ -226,8 +227,11 @@ mod tests {
         let posted = status(&config(), &[], health(true), None, &at(1));
         let mut seen = posted.clone();
         seen.capacity = Some([("cpu".to_owned(), Quantity("4000m".into()))].into());
-        seen.volumes_in_use = Some(vec!["v".into()]);
+        seen.volumes_in_use = Some(Vec::new());
+        seen.phase = Some("Running".into());
         assert!(says_the_same(&seen, &status(&config(), &[], health(true), Some(&posted), &at(99))));
+        let uses = NodeStatus { volumes_in_use: Some(vec!["v".into()]), ..posted.clone() };
+        assert!(!says_the_same(&seen, &uses));
         let image = Image { name: "docker.io/library/nginx:latest".into(), id: "nginx@sha256:0".into(), size: 7 };
         assert!(!says_the_same(&seen, &status(&config(), &[image], health(true), Some(&posted), &at(99))));
     }

@@ -72,8 +72,9 @@ impl Node {
         let node = self.complete(node).await?;
         let has_network = self.set_network(node.spec.as_ref().and_then(|spec| spec.pod_cidr.as_deref()));
         let now = clock::now();
-        let status =
-            object::status(&self.config, &self.runtime.images(), self.health(has_network), node.status.as_ref(), &now);
+        let health = self.health(has_network);
+        let mut status = object::status(&self.config, &self.runtime.images(), health, node.status.as_ref(), &now);
+        status.volumes_in_use = Some(self.volumes_in_use());
         let is_news = !node.status.as_ref().is_some_and(|posted| object::says_the_same(posted, &status));
         let is_due = reported.as_ref().is_none_or(Report::is_due);
         if is_news && reported.as_ref().is_none_or(|report| !report.is_fresh(&status)) || is_due {

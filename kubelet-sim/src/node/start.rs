@@ -1,7 +1,7 @@
 //! Starting containers: volumes, image, environment, and the events that tell of each. Source of the steps and their
 //! wording: `startContainer` in `pkg/kubelet/kuberuntime` and `pkg/kubelet/images` of Kubernetes.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use k8s_openapi::api::core::v1::{ConfigMap, Container as ContainerSpec, Pod, Secret};
 use kubelab_api::error::Reason;
@@ -13,15 +13,14 @@ use crate::{
     duration,
     pod::{
         backoff::Backoff,
-        env::{self, Facts, Needs, Sources},
+        env::{self, Needs, Sources},
         ephemeral,
         memory::{Failure, Later},
         plan::{self, Kill, Start},
-        security,
-        status::first_reason,
-        volumes,
+        security, services,
     },
     runtime::{Launch, PodRef},
+    volumes::mounts::Source,
 };
 
 /// How soon a failed start is tried again. Source: the pod workers' `backOffPeriod`.
@@ -31,9 +30,6 @@ const RETRY: Duration = Duration::from_secs(10);
 const PULL_ERROR_SHOWN: Duration = Duration::from_secs(1);
 /// How long a container whose program could not be started is called so, before it waits as one that crashed.
 const RUN_ERROR_SHOWN: Duration = Duration::from_secs(1);
-/// Waits between tries to mount: 500 ms, doubling to 2 min 2 s. Source: `pkg/util/goroutinemap/exponentialbackoff`.
-const FIRST_MOUNT_RETRY: Duration = Duration::from_millis(500);
-const LAST_MOUNT_RETRY: Duration = Duration::from_secs(122);
 
 impl Node {
     /// Starts containers one after the other. Each that has started, or could not be, makes the pod be looked at.
@@ -42,7 +38,7 @@ impl Node {
         let mounted = self.mount(&worker, &pod).await;
         for start in &starts {
             let started = match &mounted {
-                Ok(()) => self.start(&worker, &pod, start).await,
+                Ok(volumes) => self.start(&worker, &pod, start, volumes).await,
                 Err(failure) => Err(failure.clone()),
             };
             worker.state().memory.end_start(&start.name, started);
@@ -52,44 +48,29 @@ impl Node {
         self.queue.add(key);
     }
 
-    /// Waits until all that a pod's volumes show is there.
-    async fn mount(&self, worker: &Worker, pod: &Pod) -> Result<(), Failure> {
-        let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
-        let mounted = match self.fetch(namespace, volumes::needs(pod)).await {
-            Ok(sources) => volumes::check(pod, &sources),
-            Err(error) => Err(error.to_string()),
-        };
-        let memory = &mut worker.state().memory;
-        let Err(message) = mounted else {
-            memory.failed_mounts = 0;
-            return Ok(());
-        };
-        self.recorder.event(pod, Kind::Warning, "FailedMount", message);
-        let wait = FIRST_MOUNT_RETRY.saturating_mul(1 << memory.failed_mounts.min(10)).min(LAST_MOUNT_RETRY);
-        memory.failed_mounts += 1;
-        let reason = pod.spec.as_ref().map_or("ContainerCreating", first_reason).to_owned();
-        Err(Failure { reason, message: None, retry_at: clock::now_micro().0 + wait, later: None })
-    }
-
-    async fn start(self: &Arc<Self>, worker: &Worker, pod: &Arc<Pod>, start: &Start) -> Result<(), Failure> {
+    async fn start(
+        self: &Arc<Self>,
+        worker: &Worker,
+        pod: &Arc<Pod>,
+        start: &Start,
+        volumes: &BTreeMap<String, Source>,
+    ) -> Result<(), Failure> {
         let own = kubelab_api::pod::containers(pod).find(|container| container.name == start.name).cloned();
         let added = || pod.spec.iter().flat_map(ephemeral::containers).find(|container| container.name == start.name);
         let Some(container) = own.or_else(added) else { return Ok(()) };
         let container = &container;
         let name = &container.name;
         self.ensure_image(worker, pod, container).await?;
-        security::check(pod, container, images::user(container.image.as_deref().unwrap_or_default())).map_err(
-            |why| {
-                self.tell(pod, name, Kind::Warning, "Failed", format!("Error: {why}"));
-                failure("CreateContainerConfigError", why)
-            },
-        )?;
-        let env = self.environment(pod, container).await.map_err(|why| {
+        let misconfigured = |why: String| {
             self.tell(pod, name, Kind::Warning, "Failed", format!("Error: {why}"));
             failure("CreateContainerConfigError", why)
-        })?;
+        };
+        let user = images::user(container.image.as_deref().unwrap_or_default());
+        security::check(pod, container, user).map_err(misconfigured)?;
+        let env = self.environment(pod, container).await.map_err(misconfigured)?;
+        let mounts = self.mounts(pod, container, volumes, &env).await.map_err(misconfigured)?;
         self.tell(pod, name, Kind::Normal, "Created", "Container created".to_owned());
-        let launch = Launch { pod: pod.clone(), container: container.clone(), attempt: start.attempt, env };
+        let launch = Launch { pod: pod.clone(), container: container.clone(), attempt: start.attempt, env, mounts };
         self.runtime.start(launch).await.map_err(|error| {
             self.tell(pod, name, Kind::Warning, "Failed", format!("Error: {error}"));
             let retry_at = clock::now_micro().0 + RUN_ERROR_SHOWN;
@@ -172,20 +153,17 @@ impl Node {
     }
 
     async fn environment(&self, pod: &Pod, container: &ContainerSpec) -> Result<Vec<(String, String)>, String> {
-        let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
-        let sources = self.fetch(namespace, Needs::of(container)).await.map_err(|error| error.to_string())?;
-        let uid = pod.metadata.uid.as_deref().unwrap_or_default();
-        let facts = Facts {
-            pod_ip: self.runtime.sandbox(uid).map_or(self.config.ip, |sandbox| sandbox.address),
-            host_ip: self.config.ip,
-            allocatable: self.config.capacity.clone(),
-        };
+        let sources = self.fetch(pod, Needs::of(container)).await.map_err(|error| error.to_string())?;
+        let services = self.services.known(&self.client).await;
+        let facts = self.facts(pod, services::variables(pod, &services));
         env::resolve(pod, container, &sources, &facts).map_err(|error| error.to_string())
     }
 
     /// Fetches ConfigMaps and Secrets, as they are now.
-    async fn fetch(&self, namespace: &str, needs: Needs) -> Result<Sources, Error> {
+    pub(super) async fn fetch(&self, pod: &Pod, needs: Needs) -> Result<Sources, Error> {
+        let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
         let mut sources = Sources::default();
+        self.read_files(pod, &needs, &mut sources);
         for name in needs.config_maps {
             let found = self.find::<ConfigMap>(namespace, &name).await?;
             sources.config_maps.insert(name, found);

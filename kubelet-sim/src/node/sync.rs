@@ -51,6 +51,9 @@ impl Node {
         }
         if !worker.state().met {
             let node = self.as_known_for(&pod).await;
+            if self.runtime.sandbox(&key.uid).is_some() {
+                tokio::spawn(self.clone().hold(pod.clone()));
+            }
             self.meet(&worker, &pod, &node);
         }
         let look = self.look(key, &worker, &pod);
@@ -135,6 +138,7 @@ impl Node {
         let mut guard = worker.state();
         let state = &mut *guard;
         let deadline = self.keep_deadline(pod, spec, state, now);
+        let measure = self.keep_limits(pod, state, now);
         let deleting = pod.metadata.deletion_timestamp.is_some();
         let ending = deleting || state.memory.ending.is_some();
         if !ending {
@@ -148,7 +152,7 @@ impl Node {
             self.tell_of_back_off(pod, &name, &failure);
         }
         let mut plan = Plan::default();
-        let mut wake = [deadline, deferred].into_iter().flatten().min();
+        let mut wake = [deadline, deferred, measure].into_iter().flatten().min();
         if let Some(sandbox) = &sandbox {
             state
                 .memory

@@ -1,18 +1,24 @@
 //! What is kept of a pod between two looks at it.
 
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard},
+};
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use tokio::task::AbortHandle;
 
-use super::lock;
-use crate::pod::Memory;
+use super::{lock, mount::Shown};
+use crate::{pod::Memory, volumes::mounts::Source};
 
 /// A pod's worker. Queues work on a pod one at a time; the lock is for the tasks beside them, which start containers and
 /// ask probes, and is never held across an await.
 #[derive(Default)]
 pub struct Worker {
     state: Mutex<State>,
+    /// By volume. Held while files are written, so that programs that look at the same time wait for each other.
+    shown: tokio::sync::Mutex<BTreeMap<String, Shown>>,
 }
 
 /// A pod's state in the kubelet.
@@ -22,6 +28,10 @@ pub struct State {
     pub memory: Memory,
     /// It has been looked at.
     pub met: bool,
+    /// Where its volumes are, once they can be used.
+    pub mounted: Option<Arc<BTreeMap<String, Source>>>,
+    /// When its volumes were measured last.
+    pub measured_at: Option<Timestamp>,
     /// The task that starts its containers.
     pub starting: Option<AbortHandle>,
     /// The version that the runtime has taken in.
@@ -36,6 +46,11 @@ impl Worker {
     /// The state.
     pub fn state(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
+    }
+
+    /// The volumes whose files were written.
+    pub async fn shown(&self) -> tokio::sync::MutexGuard<'_, BTreeMap<String, Shown>> {
+        self.shown.lock().await
     }
 
     /// The newer of what the cache has and what was written last.

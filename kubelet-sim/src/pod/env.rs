@@ -6,8 +6,10 @@ use std::{
     net::IpAddr,
 };
 
-use k8s_openapi::api::core::v1::{ConfigMap, Container, EnvVarSource, Pod, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, Container, EnvVarSource, Pod, ResourceFieldSelector, Secret};
 use kubelab_api::Quantity;
+
+use super::env_file;
 
 /// Why an environment cannot be made; shown as the reason of `CreateContainerConfigError`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -32,6 +34,22 @@ pub enum Error {
         /// The key.
         key: String,
     },
+    /// A file of a volume has no such key.
+    #[error("environment variable key {key:?} not found in file {path:?}")]
+    FileKey {
+        /// The key.
+        key: String,
+        /// The file, in its volume.
+        path: String,
+    },
+    /// A file of a volume is not there.
+    #[error("failed to read file {path:?} of volume {volume:?}: no such file or directory")]
+    NoFile {
+        /// The volume.
+        volume: String,
+        /// The file, in it.
+        path: String,
+    },
     /// A `fieldRef` or `resourceFieldRef` names something that cannot be given.
     #[error("unsupported fieldPath: {0}")]
     Field(String),
@@ -44,6 +62,8 @@ pub struct Sources {
     pub config_maps: BTreeMap<String, Option<ConfigMap>>,
     /// By name.
     pub secrets: BTreeMap<String, Option<Secret>>,
+    /// What is in files of the pod's volumes, by volume and path; `None` where there is none.
+    pub files: BTreeMap<(String, String), Option<String>>,
 }
 
 impl Sources {
@@ -65,6 +85,8 @@ pub struct Needs {
     pub config_maps: BTreeSet<String>,
     /// Secrets.
     pub secrets: BTreeSet<String>,
+    /// Files of the pod's volumes: a volume, and a path in it.
+    pub files: BTreeSet<(String, String)>,
 }
 
 impl Needs {
@@ -78,8 +100,17 @@ impl Needs {
         for source in container.env.iter().flatten().filter_map(|env| env.value_from.as_ref()) {
             needs.config_maps.extend(source.config_map_key_ref.as_ref().map(|source| source.name.clone()));
             needs.secrets.extend(source.secret_key_ref.as_ref().map(|source| source.name.clone()));
+            let file = source.file_key_ref.as_ref();
+            needs.files.extend(file.map(|source| (source.volume_name.clone(), source.path.clone())));
         }
         needs
+    }
+
+    /// Adds what something else is made from.
+    pub fn extend(&mut self, more: Self) {
+        self.config_maps.extend(more.config_maps);
+        self.secrets.extend(more.secrets);
+        self.files.extend(more.files);
     }
 }
 
@@ -92,6 +123,8 @@ pub struct Facts {
     pub host_ip: IpAddr,
     /// What a container without a limit may use.
     pub allocatable: super::admission::Allocatable,
+    /// The variables that tell of services; what the container's spec says overrides them.
+    pub services: Vec<(String, String)>,
 }
 
 /// The environment of a container.
@@ -101,17 +134,19 @@ pub fn resolve(
     sources: &Sources,
     facts: &Facts,
 ) -> Result<Vec<(String, String)>, Error> {
-    let mut env: BTreeMap<String, String> = BTreeMap::new();
+    let mut env: BTreeMap<String, String> = facts.services.iter().cloned().collect();
     for from in container.env_from.iter().flatten() {
         let prefix = from.prefix.as_deref().unwrap_or_default();
         if let Some(source) = &from.config_map_ref {
             let found = optional(sources.config_map(&source.name), source.optional)?;
             let data = found.into_iter().flat_map(|found| found.data.iter().flatten());
+            let data = data.filter(|(key, _)| is_name(key));
             env.extend(data.map(|(key, value)| (format!("{prefix}{key}"), value.clone())));
         }
         if let Some(source) = &from.secret_ref {
             let found = optional(sources.secret(&source.name), source.optional)?;
             let data = found.into_iter().flat_map(|found| found.data.iter().flatten());
+            let data = data.filter(|(key, _)| is_name(key));
             env.extend(data.map(|(key, value)| (format!("{prefix}{key}"), text(&value.0))));
         }
     }
@@ -130,6 +165,11 @@ fn optional<T>(found: Result<T, Error>, optional: Option<bool>) -> Result<Option
         Err(_) if optional == Some(true) => Ok(None),
         found => found.map(Some),
     }
+}
+
+/// Whether a key can be a variable. Source: `IsRelaxedEnvVarName` in `k8s.io/apimachinery/pkg/util/validation`.
+fn is_name(key: &str) -> bool {
+    !key.is_empty() && key.chars().all(|c| (' '..='~').contains(&c) && c != '=')
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -167,15 +207,33 @@ fn from_source(
     if let Some(from) = &source.field_ref {
         return field(pod, &from.field_path, facts).map(Some);
     }
+    if let Some(from) = &source.file_key_ref {
+        let file = sources.files.get(&(from.volume_name.clone(), from.path.clone())).and_then(Option::as_ref);
+        let missing = || Error::NoFile { volume: from.volume_name.clone(), path: from.path.clone() };
+        let value = file.ok_or_else(missing).and_then(|text| {
+            let missing = || Error::FileKey { key: from.key.clone(), path: from.path.clone() };
+            env_file::value(text, &from.key).ok_or_else(missing)
+        });
+        return optional(value, from.optional);
+    }
     if let Some(from) = &source.resource_field_ref {
-        let other = from.container_name.as_deref().filter(|name| !name.is_empty());
-        let container = other
-            .and_then(|name| kubelab_api::pod::containers(pod).find(|other| other.name == name))
-            .unwrap_or(container);
-        let divisor = from.divisor.as_ref().and_then(|divisor| divisor.0.parse().ok());
-        return resource(container, &from.resource, divisor, facts).map(Some);
+        return resource_of(pod, Some(container), from, facts).map(Some);
     }
     Ok(None)
+}
+
+/// The amount that a `resourceFieldRef` asks for; of another container than this one if it names one.
+pub fn resource_of(
+    pod: &Pod,
+    container: Option<&Container>,
+    from: &ResourceFieldSelector,
+    facts: &Facts,
+) -> Result<String, Error> {
+    let named = from.container_name.as_deref().filter(|name| !name.is_empty());
+    let named = named.and_then(|name| kubelab_api::pod::containers(pod).find(|other| other.name == name));
+    let container = named.or(container).ok_or_else(|| Error::Field(from.resource.clone()))?;
+    let divisor = from.divisor.as_ref().and_then(|divisor| divisor.0.parse().ok());
+    resource(container, &from.resource, divisor, facts)
 }
 
 /// A pod's field as the downward API gives it.
@@ -190,6 +248,8 @@ pub fn field(pod: &Pod, path: &str, facts: &Facts) -> Result<String, Error> {
         return Ok(meta.annotations.as_ref().and_then(|annotations| annotations.get(key)).cloned().unwrap_or_default());
     }
     let value = match path {
+        "metadata.labels" => Some(lines(meta.labels.as_ref())),
+        "metadata.annotations" => Some(lines(meta.annotations.as_ref())),
         "metadata.name" => meta.name.clone(),
         "metadata.namespace" => meta.namespace.clone(),
         "metadata.uid" => meta.uid.clone(),
@@ -200,6 +260,12 @@ pub fn field(pod: &Pod, path: &str, facts: &Facts) -> Result<String, Error> {
         _ => return Err(Error::Field(path.to_owned())),
     };
     Ok(value.unwrap_or_default())
+}
+
+/// A map as the downward API writes it into a file: `key="value"` in lines. Source: `FormatMap` in `pkg/fieldpath`.
+fn lines(map: Option<&BTreeMap<String, String>>) -> String {
+    let lines: Vec<String> = map.into_iter().flatten().map(|(key, value)| format!("{key}={value:?}")).collect();
+    lines.join("\n")
 }
 
 /// A container's request or limit in units of the divisor, rounded up.
@@ -273,10 +339,12 @@ mod tests {
         sources.config_maps.insert("none".into(), None);
         let secret = json!({"data": {"password": "c2VjcmV0MTIz"}});
         sources.secrets.insert("secret".into(), Some(serde_json::from_value(secret).unwrap()));
+        sources.files.insert(("shared".into(), "app.env".into()), Some("MODE='fast'\n".to_owned()));
         let facts = Facts {
             pod_ip: "10.244.1.7".parse().unwrap(),
             host_ip: "127.0.0.1".parse().unwrap(),
             allocatable: [("cpu".to_owned(), "4".parse().unwrap())].into(),
+            services: vec![("DB_SERVICE_HOST".to_owned(), "10.96.0.5".to_owned())],
         };
         let container: Container = serde_json::from_value(container).unwrap();
         resolve(&pod, &container, &sources, &facts)
@@ -295,6 +363,9 @@ mod tests {
     fn each_source_gives_its_value() {
         let from = |source: &str, body: Value| json!({"valueFrom": {source: body}});
         let field = |path: &str| from("fieldRef", json!({"fieldPath": path}));
+        let file = |path: &str, key: &str, optional: bool| {
+            from("fileKeyRef", json!({"volumeName": "shared", "path": path, "key": key, "optional": optional}))
+        };
         for (variable, expected) in [
             (json!({"value": "plain"}), Ok(Some("plain"))),
             (json!({}), Ok(Some(""))),
@@ -308,7 +379,16 @@ mod tests {
             (from("configMapKeyRef", json!({"name": "none", "key": "user", "optional": true})), Ok(None)),
             (from("secretKeyRef", json!({"name": "secret", "key": "password"})), Ok(Some("secret123"))),
             (from("secretKeyRef", json!({"name": "none", "key": "password"})), Err(r#"secret "none" not found"#)),
+            (json!({"value": "http://$(DB_SERVICE_HOST)"}), Ok(Some("http://10.96.0.5"))),
+            (file("app.env", "MODE", false), Ok(Some("fast"))),
+            (file("app.env", "NONE", false), Err(r#"environment variable key "NONE" not found in file "app.env""#)),
+            (file("app.env", "NONE", true), Ok(None)),
+            (
+                file("none.env", "MODE", false),
+                Err(r#"failed to read file "none.env" of volume "shared": no such file or directory"#),
+            ),
             (field("metadata.name"), Ok(Some("web-1"))),
+            (field("metadata.labels"), Ok(Some("app=\"web\""))),
             (field("metadata.labels['app']"), Ok(Some("web"))),
             (field("metadata.annotations['none']"), Ok(Some(""))),
             (field("status.podIP"), Ok(Some("10.244.1.7"))),
@@ -332,7 +412,13 @@ mod tests {
                         {"configMapRef": {"name": "none", "optional": true}}],
             "env": [{"name": "DB_port", "value": "1"}, {"name": "URL", "value": "$(DB_host):$(DB_port)"}]}))
         .unwrap();
-        let expected = [("DB_host", "db"), ("DB_port", "1"), ("URL", "db:1"), ("password", "secret123")];
+        let expected = [
+            ("DB_SERVICE_HOST", "10.96.0.5"),
+            ("DB_host", "db"),
+            ("DB_port", "1"),
+            ("URL", "db:1"),
+            ("password", "secret123"),
+        ];
         assert_eq!(env, expected.map(|(key, value)| (key.to_owned(), value.to_owned())).into());
         let missing = resolved(json!({"name": "c", "envFrom": [{"configMapRef": {"name": "none"}}]}));
         assert_eq!(missing, Err(r#"configmap "none" not found"#.to_owned()));

@@ -20,8 +20,9 @@
 //! | [`backoff`] | how long to wait after a failure (pure) |
 //! | [`admission`] | whether a pod may run here (pure) |
 //! | [`env`] | a container's environment from its sources (pure) |
+//! | [`services`] | the variables that tell of services (pure) |
+//! | [`env_file`] | variables from a file of a volume (pure) |
 //! | [`ephemeral`] | containers that were added to a running pod (pure) |
-//! | [`volumes`] | which objects a pod's volumes are made of (pure) |
 //!
 //! Everything here is decided anew from the present state each time, so a kubelet can be killed between any two steps.
 //! Nothing here does I/O or reads a clock; [`crate::node`] does.
@@ -29,6 +30,7 @@
 pub mod admission;
 pub mod backoff;
 pub mod env;
+pub mod env_file;
 pub mod ephemeral;
 pub mod eviction;
 pub mod manifest;
@@ -37,8 +39,8 @@ pub mod plan;
 pub mod resize;
 pub mod restart;
 pub mod security;
+pub mod services;
 pub mod status;
-pub mod volumes;
 
 pub use memory::Memory;
 

@@ -21,7 +21,7 @@ use jiff::Timestamp;
 use kubelab_client::clock;
 use tokio::io::DuplexStream;
 
-use super::console::Console;
+use super::{console::Console, site::Site};
 use crate::{
     behavior::{Health, Page},
     shell::streams::Fd,
@@ -49,6 +49,8 @@ pub struct Server {
     pub from: Option<IpAddr>,
     /// Where it tells of each request.
     pub console: Option<Arc<Console>>,
+    /// The files that it serves, if it is a web server.
+    pub site: Option<Arc<Site>>,
 }
 
 impl Server {
@@ -73,11 +75,15 @@ impl Server {
         let status =
             if read.is_err() { 413 } else { self.health.status(now.duration_since(self.started_at).unsigned_abs()) };
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let body = if status.is_success() {
-            self.body(&uri, now)
-        } else {
-            format!("{} {}\n", status.as_u16(), status.canonical_reason().unwrap_or_default())
+        let own = || format!("{} {}\n", status.as_u16(), status.canonical_reason().unwrap_or_default());
+        let file = match &self.site {
+            Some(site) if status.is_success() => site.answer(&uri).await,
+            _ => None,
         };
+        let (status, kind, body) = file.unwrap_or_else(|| {
+            let body = if status.is_success() { self.body(&uri, now) } else { own() };
+            (status, "text/plain", body.into_bytes())
+        });
         if let Some(console) = &self.console {
             // The combined format of nginx and Apache. A port-forward comes from within.
             let from = self.from.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
@@ -88,7 +94,7 @@ impl Server {
         }
         let mut response = Response::new(Full::from(body));
         *response.status_mut() = status;
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
         Ok(response)
     }
 

@@ -6,17 +6,22 @@
 //! | [`simulated`] | the default: containers that only behave |
 //! | [`checkpoint`] | the files that let them outlive a kubelet |
 //! | [`http`], [`redis`] | what a container that listens answers |
+//! | [`mount`] | what a container's file system shows of the node's |
+//! | [`site`] | the files that it serves, if it has any |
 //! | [`console`], [`log`] | what a container's program is connected to, and what is kept of what it wrote |
 
 pub mod checkpoint;
 pub mod console;
 pub mod http;
 pub mod log;
+pub mod mount;
 pub mod redis;
 pub mod simulated;
+pub mod site;
 
 use std::{
     net::{IpAddr, SocketAddr},
+    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
@@ -33,6 +38,7 @@ use tokio::{
     sync::{broadcast, mpsc},
 };
 
+pub use mount::Mount;
 pub use simulated::Simulated;
 
 use crate::{
@@ -179,6 +185,8 @@ pub struct Launch {
     pub attempt: u32,
     /// Its environment, resolved.
     pub env: Vec<(String, String)>,
+    /// Its volumes.
+    pub mounts: Vec<Mount>,
 }
 
 /// A connection that somebody makes to what listens in a pod.
@@ -238,6 +246,8 @@ pub struct Attached {
 pub trait Runtime: Send + Sync + 'static {
     /// Calls `listener` whenever a container of a pod ended by itself or because it was stopped.
     fn on_change(&self, listener: Box<dyn Fn(&PodRef) + Send + Sync>);
+    /// Calls `refresh` before a program looks into a volume that says so, and waits for it.
+    fn on_look(&self, refresh: mount::Refresh);
 
     /// What makes no sense in what a pod asks of this runtime, for its owner to read.
     fn check(&self, pod: &Pod) -> Vec<String>;
@@ -274,6 +284,8 @@ pub trait Runtime: Send + Sync + 'static {
     fn logs(&self, uid: &str, id: &str, wanted: log::Wanted, follow: bool) -> Option<mpsc::Receiver<Bytes>>;
     /// Runs a program beside a container's own, to its exit status. Dropped, it is killed.
     fn exec(&self, uid: &str, name: &str, session: Session) -> Result<BoxFuture<'static, i32>, NoContainer>;
+    /// Where a pod's volumes are on the node.
+    fn volumes(&self, uid: &str) -> PathBuf;
     /// Connects to a container's own program.
     fn attach(&self, uid: &str, name: &str) -> Result<Attached, NoContainer>;
     /// Somebody who was attached, and could type, has left.

@@ -35,7 +35,7 @@ use self::{
 };
 use super::{
     Attached, Container, Dial, DialError, Image, Launch, NoContainer, PodRef, Runtime, Sandbox, StartError, Usage,
-    checkpoint::Checkpoint, console::Console, http::Server, log, redis,
+    checkpoint::Checkpoint, console::Console, http::Server, log, mount::Refresh, redis, site::Site,
 };
 use crate::{
     behavior::{Behavior, OnTerminate, Protocol, annotations, file::Rules, images},
@@ -73,6 +73,7 @@ struct Shared {
     /// Where logs and files of containers are.
     folder: PathBuf,
     listener: OnceLock<Listener>,
+    refresh: OnceLock<Refresh>,
     state: Mutex<State>,
 }
 
@@ -134,8 +135,8 @@ impl Simulated {
         }
         let node = node.to_owned();
         let folder = folder.to_owned();
-        let (listener, state) = (OnceLock::new(), Mutex::new(state));
-        let shared = Shared { node, delays, rules, checkpoint, outside, folder, listener, state };
+        let (listener, refresh, state) = (OnceLock::new(), OnceLock::new(), Mutex::new(state));
+        let shared = Shared { node, delays, rules, checkpoint, outside, folder, listener, refresh, state };
         let runtime = Self { shared: Arc::new(shared) };
         runtime.adopt();
         Ok(runtime)
@@ -216,6 +217,16 @@ impl Runtime for Simulated {
         if self.shared.listener.set(listener).is_err() {
             tracing::warn!("a runtime has one listener; a second one was dropped");
         }
+    }
+
+    fn on_look(&self, refresh: Refresh) {
+        if self.shared.refresh.set(refresh).is_err() {
+            tracing::warn!("a runtime has one that brings volumes up to date; a second one was dropped");
+        }
+    }
+
+    fn volumes(&self, uid: &str) -> PathBuf {
+        self.shared.files_folder(uid).join("volumes")
     }
 
     fn check(&self, pod: &Pod) -> Vec<String> {
@@ -377,7 +388,8 @@ impl Runtime for Simulated {
             return Err(DialError::NoRoute(address));
         }
         for room in rooms {
-            let name = room.sandbox.pod.name.clone();
+            let pod = room.sandbox.pod.clone();
+            let name = pod.name.clone();
             let Some((container, process, protocol)) = room.listener(address.port()) else { continue };
             if dial.protocol != network::Protocol::Tcp && protocol != Protocol::AddOn {
                 continue;
@@ -387,6 +399,8 @@ impl Runtime for Simulated {
                 continue;
             }
             let (ours, mut theirs) = duplex(CONNECTION_BUFFER);
+            let root = Site::root(&container.image).filter(|_| protocol == Protocol::Http);
+            let files = root.map(|root| (self.shared.files(&pod, &container.name, &process.setup), root));
             let server = Server {
                 address,
                 name,
@@ -396,6 +410,7 @@ impl Runtime for Simulated {
                 page: process.behavior.page.clone(),
                 from: dial.from,
                 console: process.console.clone(),
+                site: files.map(|(files, root)| Arc::new(Site::new(files, root))),
             };
             match protocol {
                 Protocol::AddOn => {

@@ -29,7 +29,13 @@ impl Rig {
 
     async fn start(&self, attempt: u32) -> Container {
         let container = self.pod.spec.as_ref().unwrap().containers[0].clone();
-        let launch = Launch { pod: self.pod.clone(), container, attempt, env: vec![("A".into(), "1".into())] };
+        let launch = Launch {
+            pod: self.pod.clone(),
+            container,
+            attempt,
+            env: vec![("A".into(), "1".into())],
+            mounts: Vec::new(),
+        };
         self.runtime.start(launch).await.unwrap();
         self.latest()
     }
@@ -188,7 +194,7 @@ async fn a_program_that_is_not_there_cannot_be_started() {
         let rig = Rig::open(folder.path(), json!({}), json!({"name": "web", "image": image, "command": [command]}));
         rig.create();
         let container = rig.pod.spec.as_ref().unwrap().containers[0].clone();
-        let launch = Launch { pod: rig.pod.clone(), container, attempt: 0, env: Vec::new() };
+        let launch = Launch { pod: rig.pod.clone(), container, attempt: 0, env: Vec::new(), mounts: Vec::new() };
         let error = rig.runtime.start(launch).await.unwrap_err().to_string();
         assert!(error.ends_with(why), "{error}");
         let exit = rig.latest().exit.unwrap();
@@ -266,6 +272,7 @@ async fn a_start_that_is_given_up_leaves_nothing() {
         container: rig.pod.spec.as_ref().unwrap().containers[0].clone(),
         attempt: 0,
         env: Vec::new(),
+        mounts: Vec::new(),
     };
     assert_eq!(rig.runtime.start(launch).await, Err(StartError::NoSandbox));
 }

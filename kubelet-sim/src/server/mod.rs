@@ -6,9 +6,11 @@
 //! | [`callers`] | who may do what (pure) |
 //! | [`streams`] | logs, exec, attach |
 //! | [`pages`] | `/healthz`, `/metrics`, `/pods`, … |
+//! | [`stats`] | what containers use |
 
 mod callers;
 mod pages;
+mod stats;
 mod streams;
 
 use std::{fs, io, net::SocketAddr, path::Path, pin::Pin, sync::Arc};
@@ -32,8 +34,10 @@ use tonic::{
     transport::{Certificate, Identity, Server, ServerTlsConfig},
 };
 
+use self::stats::Counters;
 use crate::{
     network::Protocol,
+    pod::admission::Allocatable,
     runtime::{Dial, DialError, Runtime},
 };
 
@@ -58,10 +62,10 @@ fn read(file: &Path) -> anyhow::Result<Vec<u8>> {
 }
 
 /// Serves until dropped.
-pub async fn serve(listener: TcpListener, tls: Tls, runtime: Arc<dyn Runtime>, pods: Pods) -> anyhow::Result<()> {
+pub async fn serve(listener: TcpListener, tls: Tls, runtime: Arc<dyn Runtime>, about: About) -> anyhow::Result<()> {
     let address = listener.local_addr()?;
     tracing::info!(%address, "serving the node");
-    let service = Service { runtime, pods };
+    let service = Service { runtime, about, counters: Counters::default() };
     let mut server = Server::builder()
         .tls_config(tls.0)
         .context("the certificate to serve with cannot be used")?
@@ -74,9 +78,20 @@ pub async fn serve(listener: TcpListener, tls: Tls, runtime: Arc<dyn Runtime>, p
 /// The pods that the node should have.
 pub type Pods = Arc<dyn Fn() -> Vec<Arc<Pod>> + Send + Sync>;
 
+/// What the node's pages tell of it.
+pub struct About {
+    /// Its name.
+    pub name: String,
+    /// What it has.
+    pub capacity: Allocatable,
+    /// The pods that it should have.
+    pub pods: Pods,
+}
+
 struct Service {
     runtime: Arc<dyn Runtime>,
-    pods: Pods,
+    about: About,
+    counters: Counters,
 }
 
 type Replies = Pin<Box<dyn Stream<Item = Result<DialReply, Status>> + Send>>;
@@ -126,7 +141,7 @@ impl Node for Service {
 
     async fn page(&self, request: Request<PageRequest>) -> Result<Response<PageReply>, Status> {
         callers::check(&request, "get", "proxy")?;
-        Ok(Response::new(pages::answer(&*self.runtime, &self.pods, &request.into_inner())))
+        Ok(Response::new(pages::answer(&*self.runtime, &self.about, &self.counters, &request.into_inner())))
     }
 }
 

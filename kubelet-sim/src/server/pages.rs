@@ -1,24 +1,31 @@
 //! The kubelet's own pages, as far as a simulated one has something to say on them.
 //! Source: `pkg/kubelet/server/server.go` of Kubernetes.
 
+use kubelab_client::clock;
 use kubelab_proto::node::{PageReply, PageRequest};
 use serde_json::json;
 
-use super::Pods;
+use super::{
+    About,
+    stats::{Counters, exposition, summary},
+};
 use crate::runtime::Runtime;
 
+const EXPOSITION: &str = "text/plain; version=0.0.4; charset=utf-8";
+
 /// Answers one request.
-pub fn answer(runtime: &dyn Runtime, pods: &Pods, request: &PageRequest) -> PageReply {
+pub fn answer(runtime: &dyn Runtime, about: &About, counters: &Counters, request: &PageRequest) -> PageReply {
     let path = request.path.split('?').next().unwrap_or_default();
     if request.method != "GET" && request.method != "HEAD" {
         return page(405, "text/plain; charset=utf-8", "405: Method Not Allowed".to_owned());
     }
+    let sample = || counters.sample(runtime, &about.capacity, clock::now_micro().0);
     match path.trim_end_matches('/') {
         "/healthz" | "/healthz/ping" | "/healthz/log" | "/healthz/syncloop" => {
             page(200, "text/plain; charset=utf-8", "ok".to_owned())
         }
         "/pods" => {
-            let items: Vec<_> = pods().iter().map(|pod| json!(**pod)).collect();
+            let items: Vec<_> = (about.pods)().iter().map(|pod| json!(**pod)).collect();
             let list = json!({ "kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": items });
             page(200, "application/json", list.to_string())
         }
@@ -30,7 +37,10 @@ pub fn answer(runtime: &dyn Runtime, pods: &Pods, request: &PageRequest) -> Page
             let list = json!({ "kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": items });
             page(200, "application/json", list.to_string())
         }
-        "/metrics" => page(200, "text/plain; version=0.0.4; charset=utf-8", metrics(runtime)),
+        "/stats/summary" => page(200, "application/json", summary::summary(&sample(), &about.name).to_string()),
+        "/metrics" => page(200, EXPOSITION, metrics(runtime)),
+        "/metrics/resource" => page(200, EXPOSITION, exposition::resource(&sample())),
+        "/metrics/cadvisor" => page(200, EXPOSITION, exposition::cadvisor(&sample())),
         _ => page(404, "text/plain; charset=utf-8", "404 page not found\n".to_owned()),
     }
 }

@@ -70,6 +70,10 @@ impl Shell {
                     all.push(field.text());
                     continue;
                 }
+                let text = field.text();
+                let fixed =
+                    text.find(['*', '?', '[']).and_then(|at| text[..at].rfind('/')).map_or("", |at| &text[..=at]);
+                self.world.files.look(&normalize(&self.folder, fixed)).await;
                 match self.glob(&field) {
                     found if found.is_empty() => all.push(field.text()),
                     found => all.extend(found),
@@ -358,6 +362,7 @@ impl Shell {
                 Test::Parenthesized(inner) => self.extended_test(inner, streams).await,
                 Test::UnaryTest(predicate, word) => {
                     let value = self.text(word, streams).await;
+                    self.world.files.look_for(&self.folder, std::slice::from_ref(&value)).await;
                     i32::from(!test::unary(self, predicate, &value))
                 }
                 Test::BinaryTest(predicate, left, right) => {

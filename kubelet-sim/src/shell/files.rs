@@ -1,23 +1,34 @@
-//! A container's files: a folder of the node for each pod. Paths are resolved by their text alone and no links are made,
-//! so none leads out of it.
+//! A container's files: a folder of the node for each pod, and its volumes. Paths are resolved by their text alone, and
+//! programs make no links; the few that a volume has lead to where that volume is. So no path leads out.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File, OpenOptions, Permissions},
     io::{self, Error, ErrorKind},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
 };
+
+use futures::future::BoxFuture;
+
+use crate::runtime::Mount;
 
 /// The most files and bytes that a pod may have.
 const MAX_FILES: u64 = 10_000;
 const MAX_BYTES: u64 = 256 << 20;
 
+/// Brings a volume up to date.
+type Refresh = Box<dyn Fn(String) -> BoxFuture<'static, ()> + Send + Sync>;
+
 /// The files of one container.
 pub struct Files {
     /// The container's root.
     root: PathBuf,
-    /// Where volumes are mounted, and their folders; the longest path first.
-    mounts: Vec<(String, PathBuf)>,
+    /// Nothing can be written to it.
+    read_only: bool,
+    /// The longest path first.
+    mounts: Vec<Mount>,
+    refresh: Option<Refresh>,
     used: Mutex<Option<Usage>>,
 }
 
@@ -44,17 +55,32 @@ pub fn normalize(folder: &str, path: &str) -> String {
 }
 
 impl Files {
-    /// The files in this folder, with volumes (mount path → folder) over them.
+    /// The files in this folder, with folders (mount path → folder) over them.
     pub fn new(root: PathBuf, mounts: impl IntoIterator<Item = (String, PathBuf)>) -> Self {
-        let mut mounts: Vec<_> = mounts.into_iter().map(|(path, folder)| (normalize("/", &path), folder)).collect();
-        mounts.sort_by_key(|(path, _)| std::cmp::Reverse(path.len()));
-        Self { root, mounts, used: Mutex::default() }
+        let mounts = mounts.into_iter().map(|(path, folder)| Mount::folder(&path, folder)).collect();
+        Self { refresh: None, ..Self::with_mounts(root, mounts, false, Box::new(|_| Box::pin(std::future::ready(())))) }
+    }
+
+    /// The files in this folder, with volumes over them; `refresh` is called for those that want it.
+    pub fn with_mounts(root: PathBuf, mut mounts: Vec<Mount>, read_only: bool, refresh: Refresh) -> Self {
+        mounts.iter_mut().for_each(|mount| mount.path = normalize("/", &mount.path));
+        mounts.sort_by_key(|mount| std::cmp::Reverse(mount.path.len()));
+        Self { root, read_only, mounts, refresh: Some(refresh), used: Mutex::default() }
+    }
+
+    /// Where volumes are mounted; the longest path first.
+    pub fn mounts(&self) -> &[Mount] {
+        &self.mounts
     }
 
     /// Makes what every image has, and `extra`, unless it was done before.
     pub fn prepare(&self, folders: &[&str], extra: &[(&str, String)]) -> io::Result<()> {
-        for (_, folder) in &self.mounts {
-            fs::create_dir_all(folder)?;
+        for mount in &self.mounts {
+            if !mount.source.exists() {
+                fs::create_dir_all(&mount.source)?;
+                // Whatever the umask says.
+                fs::set_permissions(&mount.source, Permissions::from_mode(mount.mode))?;
+            }
         }
         if self.root.exists() {
             return Ok(());
@@ -69,19 +95,62 @@ impl Files {
             }
             fs::write(file, text)?;
         }
+        // What is mounted shows in its folder, so that folder is there.
+        for mount in &self.mounts {
+            let parent = mount.path.rsplit_once('/').map_or("", |(parent, _)| parent);
+            fs::create_dir_all(self.place(parent)).ok();
+        }
         Ok(())
+    }
+
+    fn mount(&self, path: &str) -> Option<&Mount> {
+        self.mounts.iter().find(|mount| is_within(path, &mount.path))
     }
 
     /// Where a normalized path is on the node.
     pub fn place(&self, path: &str) -> PathBuf {
-        for (mount, folder) in &self.mounts {
-            if let Some(rest) = path.strip_prefix(mount.as_str())
-                && (rest.is_empty() || rest.starts_with('/'))
-            {
-                return folder.join(rest.trim_start_matches('/'));
+        let (folder, rest) = match self.mount(path) {
+            Some(mount) => (&mount.source, path.strip_prefix(&*mount.path).unwrap_or_default()),
+            None => (&self.root, path),
+        };
+        match rest.trim_start_matches('/') {
+            // A file can be mounted, and `file/` is none.
+            "" => folder.clone(),
+            rest => folder.join(rest),
+        }
+    }
+
+    /// Has the volumes brought up to date that a path leads into, or that lie below it. Whoever looks at files calls it
+    /// first: what nobody looks at costs nothing.
+    pub async fn look(&self, path: &str) {
+        let Some(refresh) = &self.refresh else { return };
+        let concerned = self.mounts.iter().filter(|mount| is_within(path, &mount.path) || is_within(&mount.path, path));
+        for volume in concerned.filter_map(|mount| mount.volume.clone()) {
+            refresh(volume).await;
+        }
+    }
+
+    /// The same for all paths that a command with these arguments may mean.
+    pub async fn look_for(&self, folder: &str, arguments: &[String]) {
+        if self.mounts.iter().all(|mount| mount.volume.is_none()) {
+            return;
+        }
+        for argument in arguments {
+            let value = argument.split_once('=').map_or(argument.as_str(), |(_, value)| value);
+            if !value.is_empty() && !value.starts_with('-') {
+                self.look(&normalize(folder, value)).await;
             }
         }
-        self.root.join(path.trim_start_matches('/'))
+        // Without a path, programs look at where they are.
+        if self.mount(folder).is_some_and(|mount| mount.volume.is_some()) {
+            self.look(folder).await;
+        }
+    }
+
+    /// Refuses to change what lies here if that can only be read.
+    fn writable(&self, path: &str) -> io::Result<()> {
+        let read_only = self.mount(path).map_or(self.read_only, |mount| mount.read_only);
+        if read_only { Err(ErrorKind::ReadOnlyFilesystem.into()) } else { Ok(()) }
     }
 
     /// The names in a folder, sorted; mount points too.
@@ -91,7 +160,7 @@ impl Files {
             names.push(entry?.file_name().to_string_lossy().into_owned());
         }
         let inside = format!("{}/", path.trim_end_matches('/'));
-        let mounted = self.mounts.iter().filter_map(|(mount, _)| mount.strip_prefix(&inside));
+        let mounted = self.mounts.iter().filter_map(|mount| mount.path.strip_prefix(&inside));
         names.extend(mounted.filter(|rest| !rest.contains('/')).map(str::to_owned));
         names.sort();
         names.dedup();
@@ -103,9 +172,19 @@ impl Files {
         fs::symlink_metadata(self.place(path))
     }
 
-    /// Whether it is a folder.
+    /// What a link there leads to, and what is there if it is none.
+    pub fn about_target(&self, path: &str) -> io::Result<fs::Metadata> {
+        fs::metadata(self.place(path))
+    }
+
+    /// Where a link leads to, as it says so itself.
+    pub fn link(&self, path: &str) -> Option<String> {
+        Some(fs::read_link(self.place(path)).ok()?.to_string_lossy().into_owned())
+    }
+
+    /// Whether it is a folder, or a link to one.
     pub fn is_folder(&self, path: &str) -> bool {
-        self.about(path).is_ok_and(|about| about.is_dir())
+        self.about_target(path).is_ok_and(|about| about.is_dir())
     }
 
     /// A file's bytes.
@@ -121,21 +200,35 @@ impl Files {
         if self.is_folder(path) {
             return Err(ErrorKind::IsADirectory.into());
         }
+        self.writable(path)?;
         self.charge(1)?;
         OpenOptions::new().create(true).write(true).append(append).truncate(!append).open(self.place(path))
     }
 
     /// Makes a folder.
     pub fn make_folder(&self, path: &str, with_parents: bool) -> io::Result<()> {
+        if with_parents && self.is_folder(path) {
+            return Ok(());
+        }
+        self.writable(path)?;
         self.charge(1)?;
         let place = self.place(path);
         if with_parents { fs::create_dir_all(place) } else { fs::create_dir(place) }
     }
 
+    /// Changes a mode.
+    pub fn set_mode(&self, path: &str, mode: u32) -> io::Result<()> {
+        self.writable(path)?;
+        fs::set_permissions(self.place(path), Permissions::from_mode(mode))
+    }
+
     /// Removes a file, or a folder with all that is in it. Mount points stay.
     pub fn remove(&self, path: &str, whole_folder: bool) -> io::Result<()> {
-        if path == "/" || self.mounts.iter().any(|(mount, _)| mount == path) {
+        if path == "/" || self.mounts.iter().any(|mount| mount.path == path) {
             return Err(ErrorKind::ResourceBusy.into());
+        }
+        if self.about(path).is_ok() {
+            self.writable(path)?;
         }
         let place = self.place(path);
         match (fs::symlink_metadata(&place)?.is_dir(), whole_folder) {
@@ -161,9 +254,15 @@ impl Files {
     }
 }
 
-fn usage(root: &Path, mounts: &[(String, PathBuf)]) -> Usage {
+/// Whether a path is this one or lies below it.
+fn is_within(path: &str, folder: &str) -> bool {
+    let rest = if folder == "/" { Some("") } else { path.strip_prefix(folder) };
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+fn usage(root: &Path, mounts: &[Mount]) -> Usage {
     let mut usage = Usage::default();
-    let mut folders: Vec<PathBuf> = mounts.iter().map(|(_, folder)| folder.clone()).collect();
+    let mut folders: Vec<PathBuf> = mounts.iter().map(|mount| mount.source.clone()).collect();
     folders.push(root.to_owned());
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
@@ -189,6 +288,8 @@ pub fn describe(error: &Error) -> &'static str {
         ErrorKind::StorageFull => "No space left on device",
         ErrorKind::ResourceBusy => "Device or resource busy",
         ErrorKind::InvalidInput => "Invalid argument",
+        ErrorKind::ReadOnlyFilesystem => "Read-only file system",
+        ErrorKind::PermissionDenied => "Permission denied",
         _ => "Input/output error",
     }
 }
@@ -224,6 +325,55 @@ mod tests {
         assert_eq!(files.read("/etc/hostname").unwrap(), b"web\n");
         assert_eq!(files.read("/etc").unwrap_err().kind(), ErrorKind::IsADirectory);
         assert_eq!(files.remove("/data", true).unwrap_err().kind(), ErrorKind::ResourceBusy);
+    }
+
+    #[test]
+    fn what_can_only_be_read_is_not_changed() {
+        let folder = tempfile::tempdir().unwrap();
+        let mount = |path: &str, name: &str, read_only| {
+            let source = folder.path().join(name);
+            Mount { read_only, ..Mount::folder(path, source) }
+        };
+        let mounts = vec![mount("/etc/config", "config", true), mount("/var/cache", "cache", false)];
+        let refresh: Refresh = Box::new(|_| Box::pin(std::future::ready(())));
+        let files = Files::with_mounts(folder.path().join("root"), mounts, true, refresh);
+        fs::create_dir_all(folder.path().join("config")).unwrap();
+        fs::write(folder.path().join("config/key"), "1").unwrap();
+        files.prepare(&["/tmp"], &[]).unwrap();
+        for path in ["/etc/config/key", "/etc/config/new", "/tmp/x"] {
+            assert_eq!(describe(&files.write(path, false).unwrap_err()), "Read-only file system", "{path}");
+            assert!(files.make_folder(&format!("{path}/d"), true).is_err());
+        }
+        assert_eq!(files.remove("/etc/config/key", true).unwrap_err().kind(), ErrorKind::ReadOnlyFilesystem);
+        assert_eq!(files.remove("/etc/config/none", true).unwrap_err().kind(), ErrorKind::NotFound);
+        assert_eq!(files.read("/etc/config/key").unwrap(), b"1");
+        assert!(files.write("/var/cache/x", false).is_ok());
+        assert_eq!(files.list("/var").unwrap(), ["cache"]);
+    }
+
+    #[tokio::test]
+    async fn a_volume_is_brought_up_to_date_when_somebody_looks_at_it() {
+        let (tell, looked) = std::sync::mpsc::channel();
+        let mount = |path: &str| Mount { volume: Some(path.to_owned()), ..Mount::folder(path, PathBuf::new()) };
+        let mounts = vec![mount("/etc/config"), mount("/var/run/token"), Mount::folder("/data", PathBuf::new())];
+        let refresh = Box::new(move |volume| -> BoxFuture<'static, ()> {
+            tell.send(volume).unwrap();
+            Box::pin(std::future::ready(()))
+        });
+        let files = Files::with_mounts(PathBuf::new(), mounts, false, refresh);
+        for (folder, arguments, expected) in [
+            ("/", &["/etc/config/key"][..], &["/etc/config"][..]),
+            ("/etc", &["config"], &["/etc/config"]),
+            ("/etc", &["-r", "."], &["/etc/config"]),
+            ("/", &["/"], &["/var/run/token", "/etc/config"]),
+            ("/", &["if=/var/run/token/token"], &["/var/run/token"]),
+            ("/", &["hello", "/data/x", "/etc/configuration", ""], &[]),
+            ("/var/run/token", &[], &["/var/run/token"]),
+        ] {
+            let arguments: Vec<String> = arguments.iter().map(|text| (*text).to_owned()).collect();
+            files.look_for(folder, &arguments).await;
+            assert_eq!(looked.try_iter().collect::<Vec<String>>(), expected, "{folder} {arguments:?}");
+        }
     }
 
     #[test]

@@ -59,6 +59,7 @@ impl Shell {
         target: &str,
     ) -> Result<(), i32> {
         let path = normalize(&self.folder, target);
+        self.world.files.look(&path).await;
         let input = matches!(kind, Kind::Read | Kind::ReadAndWrite);
         let opened = match kind {
             Kind::DuplicateInput => return Ok(()),

@@ -7,7 +7,8 @@ use kubelab_kubelet_sim::{
     node::{Config, Node},
     options::Capacity,
     runtime::{Runtime, Simulated},
-    server::{Tls, serve},
+    server::{About, Tls, serve},
+    volumes::place::Places,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -56,6 +57,7 @@ impl Rig {
             capacity: "".parse::<Capacity>().unwrap().0,
             labels: Default::default(),
             manifests: Some(self.folder.path().join("manifests")),
+            places: Places { host: self.folder.path().join("host"), shared: self.folder.path().join("shared") },
         };
         let executor = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let entered = executor.enter();
@@ -75,7 +77,8 @@ impl Rig {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let tls = Tls::load(&connection, &connection.client_certificate, &connection.client_key).unwrap();
-        tokio::spawn(serve(listener, tls, self.runtime.clone().unwrap(), std::sync::Arc::new(Vec::new)));
+        let about = About { name: "node-1".into(), capacity: Default::default(), pods: Arc::new(Vec::new) };
+        tokio::spawn(serve(listener, tls, self.runtime.clone().unwrap(), about));
         (address, connection)
     }
 

@@ -1,4 +1,4 @@
-//! What a new cluster is given besides: cluster DNS and an ingress controller, as manifests that are applied once. Whoever
+//! What a new cluster is given besides: cluster DNS, an ingress controller and the metrics API, as manifests that are applied once. Whoever
 //! deletes some of it does not see it come back.
 
 use std::time::Duration;
@@ -21,6 +21,8 @@ pub enum AddOn {
     Dns,
     /// An ingress controller: ingress-nginx
     Ingress,
+    /// The metrics API, for `kubectl top` and autoscalers: metrics-server
+    Metrics,
 }
 
 impl AddOn {
@@ -28,6 +30,7 @@ impl AddOn {
         match self {
             Self::Dns => include_str!("dns.yaml"),
             Self::Ingress => include_str!("ingress.yaml"),
+            Self::Metrics => include_str!("metrics.yaml"),
         }
     }
 

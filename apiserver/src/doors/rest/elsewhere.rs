@@ -13,6 +13,7 @@ use kubelab_api::Error;
 
 use super::{
     body::LIMIT,
+    kubelet_page,
     path::{self, Target},
     query::Query,
     resource::verb,
@@ -73,10 +74,13 @@ pub(super) async fn serve(
     answered
 }
 
-/// What another server answers to a component, which asks by gRPC: the status and the body, as JSON.
+/// What another server, or a kubelet, answers to a program that asks by gRPC: the status and the body.
 pub(in crate::doors) async fn fetch(doors: &Doors, user: &User, path: &str) -> Result<(u16, Bytes), Error> {
     let uri: Uri =
         path.parse().map_err(|error: InvalidUri| Error::bad_request(format!("{path:?} is no path: {error}")))?;
+    if let Some((node, page)) = kubelet_page::parse(uri.path()) {
+        return kubelet_page::fetch(doors, user, node, page).await;
+    }
     let remote = doors.aggregator.find(uri.path()).ok_or_else(Error::no_such_page)?;
     let (target, query) = (path::parse(uri.path()), Query::parse(uri.query()));
     let body = Empty::<Bytes>::new().map_err(|never| match never {}).boxed_unsync();

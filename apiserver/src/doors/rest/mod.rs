@@ -4,6 +4,7 @@ pub mod answer;
 mod audit;
 pub mod body;
 mod elsewhere;
+mod kubelet_page;
 pub mod negotiate;
 pub mod path;
 pub(crate) mod protobuf;

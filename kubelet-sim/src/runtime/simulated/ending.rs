@@ -62,7 +62,7 @@ impl Shared {
     }
 
     /// The end that was set for a process has come.
-    fn end(&self, pod: &PodRef, id: &str) {
+    fn end(self: &Arc<Self>, pod: &PodRef, id: &str) {
         {
             let mut state = self.lock();
             let Some(room) = state.pods.get_mut(&pod.uid) else { return };
@@ -83,9 +83,9 @@ impl Shared {
     }
 
     /// What a container said of its end. Source: `getTerminationMessage` in `pkg/kubelet/kuberuntime` of Kubernetes.
-    fn termination_message(&self, room: &Room, id: &str, setup: &Setup, end: &End) -> Option<String> {
+    fn termination_message(self: &Arc<Self>, room: &Room, id: &str, setup: &Setup, end: &End) -> Option<String> {
         let container = room.sandbox.containers.iter().find(|container| container.id == id)?;
-        let files = self.files(&room.sandbox.pod.uid, &container.name, setup);
+        let files = self.files(&room.sandbox.pod, &container.name, setup);
         let path = crate::shell::files::normalize("/", &setup.message_path);
         let mut message = if path == "/" { Vec::new() } else { files.read(&path).unwrap_or_default() };
         message.truncate(MAX_MESSAGE);
@@ -95,7 +95,7 @@ impl Shared {
         (!message.is_empty()).then(|| String::from_utf8_lossy(&message).into_owned())
     }
 
-    fn kill_for_memory(&self, pod: &PodRef, id: &str) {
+    fn kill_for_memory(self: &Arc<Self>, pod: &PodRef, id: &str) {
         if let Some(process) = self.lock().pods.get_mut(&pod.uid).and_then(|room| room.processes.get_mut(id)) {
             process.end = Some(End { at: clock::now_micro(), code: KILLED, reason: Some("OOMKilled".to_owned()) });
         }

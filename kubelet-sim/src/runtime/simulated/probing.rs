@@ -63,8 +63,8 @@ impl Simulated {
             return None;
         }
         let container = room.sandbox.containers.iter().find(|container| container.id == id)?;
-        let world =
-            self.shared.world(&room.sandbox.pod, room.sandbox.address, container, process, false, Arc::default());
+        let address = room.sandbox.address;
+        let world = self.shared.world(&room.sandbox.pod, address, container, process, false, Arc::default());
         let output = Arc::new(Mutex::new(Vec::new()));
         let session = Session {
             command: command.to_vec(),

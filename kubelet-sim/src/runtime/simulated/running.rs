@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use futures::future::BoxFuture;
 use k8s_openapi::api::core::v1::{Container as ContainerSpec, Pod, PodSpec};
 use kubelab_client::{Cause, clock};
 use serde::{Deserialize, Serialize};
@@ -16,7 +17,7 @@ use super::{Process, Room, Shared, ending::Timer};
 use crate::{
     behavior::{Listener, OnTerminate, Run, command, foreign::Foreign, greeting, images, plain},
     network,
-    runtime::{Container, PodRef, console::Console, log::Log},
+    runtime::{Container, Mount, PodRef, console::Console, log::Log},
     shell::{
         files::Files,
         session::{self, Session},
@@ -37,8 +38,10 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 pub(super) struct Setup {
     hostname: String,
     working_dir: String,
-    /// Mount paths, and the volumes' folders below the pod's.
-    mounts: Vec<(String, String)>,
+    #[serde(default)]
+    volumes: Vec<Mount>,
+    #[serde(default)]
+    read_only: bool,
     /// What it runs; empty for what the image does by itself.
     command: Vec<String>,
     /// The shell runs it.
@@ -68,14 +71,10 @@ pub(super) struct Setup {
 }
 
 impl Setup {
-    pub(super) fn of(pod: &Pod, spec: &ContainerSpec, address: IpAddr) -> Self {
+    pub(super) fn of(pod: &Pod, spec: &ContainerSpec, address: IpAddr, volumes: Vec<Mount>) -> Self {
         let pod_spec = pod.spec.as_ref();
         let hostname = pod_spec.and_then(|spec| spec.hostname.clone()).or_else(|| pod.metadata.name.clone());
-        let mounts = spec.volume_mounts.iter().flatten().map(|mount| {
-            let below = mount.sub_path.as_deref().unwrap_or_default();
-            let folder = crate::shell::files::normalize(&format!("/{}", mount.name), below);
-            (mount.mount_path.clone(), folder)
-        });
+        let security = spec.security_context.as_ref();
         let command = command::words(spec);
         let stdin = spec.stdin == Some(true);
         let hostname = hostname.unwrap_or_default();
@@ -89,7 +88,8 @@ impl Setup {
             arguments: spec.args.clone().unwrap_or_default(),
             hostname,
             working_dir: spec.working_dir.clone().filter(|folder| !folder.is_empty()).unwrap_or_else(|| "/".to_owned()),
-            mounts: mounts.collect(),
+            volumes,
+            read_only: security.and_then(|security| security.read_only_root_filesystem) == Some(true),
             is_played: command::is_played(&command) && (stdin || plain::run(&command).is_none()),
             command,
             foreign: Foreign::of(pod, spec),
@@ -251,11 +251,16 @@ impl Shared {
     }
 
     /// A container's files.
-    pub(super) fn files(&self, uid: &str, name: &str, setup: &Setup) -> Files {
-        let volumes = self.files_folder(uid).join("volumes");
-        let mounts =
-            setup.mounts.iter().map(|(path, volume)| (path.clone(), volumes.join(volume.trim_start_matches('/'))));
-        Files::new(self.container_folder(uid, name), mounts)
+    pub(super) fn files(self: &Arc<Self>, pod: &PodRef, container: &str, setup: &Setup) -> Files {
+        let (shared, of) = (Arc::downgrade(self), pod.clone());
+        let refresh = move |volume| -> BoxFuture<'static, ()> {
+            match shared.upgrade().and_then(|shared| shared.refresh.get().cloned()) {
+                Some(refresh) => refresh(of.clone(), volume),
+                None => Box::pin(std::future::ready(())),
+            }
+        };
+        let root = self.container_folder(&pod.uid, container);
+        Files::with_mounts(root, setup.volumes.clone(), setup.read_only, Box::new(refresh))
     }
 
     /// What programs in a container see.
@@ -269,7 +274,7 @@ impl Shared {
         past: Arc<Past>,
     ) -> World {
         let setup = &process.setup;
-        let files = self.files(&pod.uid, &container.name, setup);
+        let files = self.files(pod, &container.name, setup);
         let hostname = &setup.hostname;
         let about = [
             ("/etc/hostname", format!("{hostname}\n")),

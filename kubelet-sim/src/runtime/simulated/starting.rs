@@ -38,11 +38,11 @@ impl Simulated {
     }
 
     pub(super) async fn start_container(&self, launch: Launch) -> Result<(), StartError> {
-        let Launch { pod, container: spec, attempt, env } = launch;
+        let Launch { pod, container: spec, attempt, env, mounts } = launch;
         let behavior = Behavior::of(&pod, &spec, &self.shared.rules);
         let uid = pod.metadata.uid.as_deref().unwrap_or_default();
         let address = self.sandbox(uid).ok_or(StartError::NoSandbox)?.address;
-        let setup = Setup::of(&pod, &spec, address);
+        let setup = Setup::of(&pod, &spec, address, mounts);
         clock::sleep(self.delay(behavior.start_time)).await;
         let image = spec.image.unwrap_or_default();
         let started_at = clock::now_micro();

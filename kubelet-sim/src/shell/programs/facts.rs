@@ -3,7 +3,7 @@
 use jiff::{Timestamp, tz::TimeZone};
 use kubelab_client::clock;
 
-use super::{Call, Ran, is_known};
+use super::{Call, Ran, is_known, modes};
 use crate::shell::world::Signal;
 
 /// Runs one of them.
@@ -25,9 +25,8 @@ pub async fn run(call: &Call<'_>) -> Ran {
         }
         "uname" => uname(call, has('a'), has('r'), has('n'), has('m')),
         "uptime" => " up 0 min,  load average: 0.00, 0.00, 0.00\n".to_owned(),
-        "df" => "Filesystem           1K-blocks      Used Available Use% Mounted on\n\
-                 overlay                 262144         0    262144   0% /\n"
-            .to_owned(),
+        "df" => modes::df(call),
+        "mount" => modes::mounted(call),
         "free" => {
             "              total        used        free\nMem:              0           0           0\n".to_owned()
         }

@@ -1,6 +1,6 @@
 //! Programs about files and folders.
 
-use std::{io, time::SystemTime};
+use std::{fs::Metadata, io, os::unix::fs::MetadataExt, time::SystemTime};
 
 use jiff::Timestamp;
 
@@ -82,7 +82,7 @@ async fn ls(call: &Call<'_>) -> Ran {
                 status = if call.shell.world.userland.has_bash() { 2 } else { 1 };
                 continue;
             }
-            Ok(about) if about.is_dir() && !has('d') => {
+            Ok(_) if files.is_folder(&path) && !has('d') => {
                 if several {
                     call.print(format!("{given}:\n")).await?;
                 }
@@ -93,13 +93,13 @@ async fn ls(call: &Call<'_>) -> Ran {
                 }
                 for name in names {
                     let inner = crate::shell::files::normalize(&path, &name);
-                    lines.push(if has('l') { long(call, &inner, &name) } else { name });
+                    lines.push(if has('l') { long(call, &inner, &name, has('L')) } else { name });
                 }
                 if has('l') {
                     call.print(format!("total {}\n", lines.len() * 4)).await?;
                 }
             }
-            Ok(_) => lines.push(if has('l') { long(call, &path, given) } else { given.clone() }),
+            Ok(_) => lines.push(if has('l') { long(call, &path, given, has('L')) } else { given.clone() }),
         }
         // On a terminal names stand side by side.
         let side_by_side = call.streams.stdout.is_terminal() && !has('l') && !has('1');
@@ -113,26 +113,96 @@ async fn ls(call: &Call<'_>) -> Ran {
     Ok(status)
 }
 
-/// One line of `ls -l`.
-fn long(call: &Call<'_>, path: &str, name: &str) -> String {
-    let Ok(about) = call.shell.world.files.about(path) else { return name.to_owned() };
-    let kind = if about.is_dir() { "drwxr-xr-x" } else { "-rw-r--r--" };
+/// One line of `ls -l`; of what a link leads to, if `follow`.
+fn long(call: &Call<'_>, path: &str, name: &str, follow: bool) -> String {
+    let files = &call.shell.world.files;
+    let found = if follow { files.about_target(path) } else { files.about(path) };
+    let Ok(about) = found else { return name.to_owned() };
     let links = if about.is_dir() { 2 } else { 1 };
     let modified = about.modified().ok().and_then(|time| Timestamp::try_from(time).ok()).unwrap_or_default();
     let length = if about.is_dir() { 4096 } else { about.len() };
-    format!("{kind}    {links} root     root     {length:>9} {} {name}", modified.strftime("%b %e %H:%M"))
+    let leads =
+        files.link(path).filter(|_| about.is_symlink()).map(|target| format!(" -> {target}")).unwrap_or_default();
+    let (mode, modified) = (mode_text(&about), modified.strftime("%b %e %H:%M"));
+    format!("{mode}    {links} root     root     {length:>9} {modified} {name}{leads}")
 }
 
+/// `drwxr-xr-x`
+fn mode_text(about: &Metadata) -> String {
+    let kind = if about.is_dir() {
+        'd'
+    } else if about.is_symlink() {
+        'l'
+    } else {
+        '-'
+    };
+    let mode = about.mode();
+    let bits = (0..9).map(|bit| if mode & (0o400 >> bit) == 0 { '-' } else { ['r', 'w', 'x'][bit % 3] });
+    std::iter::once(kind).chain(bits).collect()
+}
+
+/// `stat`, `stat -L -c FORMAT`: `%a`, `%A`, `%n`, `%s`, `%F`, `%U`, `%G`, `%u`, `%g`, `%Y`.
 async fn stat(call: &Call<'_>) -> Ran {
-    let (_, paths) = call.options("c");
+    let (options, paths) = call.options("c");
+    let follow = options.iter().any(|(letter, _)| *letter == 'L');
+    let format = options.iter().find(|(letter, _)| *letter == 'c').map(|(_, format)| format.clone());
+    let files = &call.shell.world.files;
     let mut status = 0;
     for given in &paths {
-        match call.shell.world.files.about(&call.path(given)) {
-            Ok(about) => call.print(format!("  File: {given}\n  Size: {}\n", about.len())).await?,
+        let path = call.path(given);
+        match if follow { files.about_target(&path) } else { files.about(&path) } {
+            Ok(about) => {
+                let text = match &format {
+                    Some(format) => stat_line(format, given, &about),
+                    None => {
+                        let access = format!("({:04o}/{})", about.mode() & 0o7777, mode_text(&about));
+                        let leads = files.link(&path).filter(|_| about.is_symlink());
+                        let leads = leads.map(|target| format!(" -> '{target}'")).unwrap_or_default();
+                        let (size, kind) = (about.len(), kind(&about));
+                        format!(
+                            "  File: {given}{leads}\n  Size: {size}\t{kind}\nAccess: {access}  Uid: (    0/    root)   Gid: (    0/    root)"
+                        )
+                    }
+                };
+                call.print(text + "\n").await?;
+            }
             Err(error) => status = call.fail(format!("can't stat '{given}': {}", describe(&error))).await?,
         }
     }
     Ok(status)
+}
+
+fn kind(about: &Metadata) -> &'static str {
+    match (about.is_dir(), about.is_symlink()) {
+        (true, _) => "directory",
+        (_, true) => "symbolic link",
+        _ if about.len() == 0 => "regular empty file",
+        _ => "regular file",
+    }
+}
+
+fn stat_line(format: &str, name: &str, about: &Metadata) -> String {
+    let mut line = String::new();
+    let mut chars = format.chars();
+    while let Some(c) = chars.next() {
+        if c != '%' {
+            line.push(c);
+            continue;
+        }
+        match chars.next() {
+            Some('a') => line += &format!("{:o}", about.mode() & 0o7777),
+            Some('A') => line += &mode_text(about),
+            Some('n') => line += name,
+            Some('s') => line += &about.len().to_string(),
+            Some('F') => line += kind(about),
+            Some('U' | 'G') => line += "root",
+            Some('u' | 'g') => line.push('0'),
+            Some('Y') => line += &about.mtime().to_string(),
+            Some(other) => line.push(other),
+            None => line.push('%'),
+        }
+    }
+    line
 }
 
 /// `find folder -name pattern -type f`, and `du`.
@@ -168,11 +238,13 @@ async fn find(call: &Call<'_>) -> Ran {
         {
             left -= 1;
             let path = call.path(&shown);
-            let is_folder = files.is_folder(&path);
+            // Links are not followed.
+            let is_folder = files.about(&path).is_ok_and(|about| about.is_dir());
             bytes += files.about(&path).map_or(0, |about| about.len());
             let last = shown.rsplit('/').next().unwrap_or_default();
-            let matches = name.as_ref().is_none_or(|pattern| pattern.matches(last))
-                && kind.is_none_or(|kind| (kind == "d") == is_folder);
+            let letter = if is_folder { "d" } else { files.link(&path).map_or("f", |_| "l") };
+            let matches =
+                name.as_ref().is_none_or(|pattern| pattern.matches(last)) && kind.is_none_or(|kind| kind == letter);
             if call.name == "find" && matches {
                 call.print(format!("{shown}\n")).await?;
             }

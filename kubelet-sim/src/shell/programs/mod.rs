@@ -6,6 +6,7 @@
 //! | [`text`] | `echo`, `cat`, `grep`, … |
 //! | [`lines`] | `grep`, `sort`, `cut`, … |
 //! | [`folders`] | `ls`, `mkdir`, `cp`, … |
+//! | [`modes`] | `chmod`, `df`, `mount` |
 //! | [`facts`] | `env`, `hostname`, `date`, `ps`, … |
 //! | [`network`] | `curl`, `wget`, `nslookup`, … |
 //! | [`test`] | `test` and `[` |
@@ -15,6 +16,7 @@ mod builtins;
 mod facts;
 mod folders;
 mod lines;
+mod modes;
 mod network;
 pub mod tar;
 pub mod test;
@@ -157,6 +159,7 @@ const PROGRAMS: &[&str] = &[
 /// Runs a builtin or a program.
 pub async fn run(shell: &mut Shell, program: &str, arguments: &[String], streams: &Streams) -> Outcome {
     let name = base_name(program);
+    shell.world.files.look_for(&shell.folder, arguments).await;
     let mut call = Call { shell, name, arguments, streams };
     if name == program
         && let Some(outcome) = Box::pin(builtins::run(&mut call)).await
@@ -171,13 +174,14 @@ pub async fn run(shell: &mut Shell, program: &str, arguments: &[String], streams
     }
     let ran = match name {
         "env" | "time" | "timeout" | "nohup" | "xargs" => return Box::pin(wrapper(&mut call)).await,
-        "true" | "sync" | "chmod" | "chown" | "clear" => Ok(0),
+        "true" | "sync" | "chown" | "clear" => Ok(0),
+        "chmod" => modes::chmod(&call).await,
         "false" => Ok(1),
         "test" | "[" => test::run(&call).await,
         "sleep" => sleep(&call).await,
         "kill" => facts::kill(&mut call).await,
-        "date" | "df" | "free" | "hostname" | "id" | "nproc" | "printenv" | "ps" | "tty" | "uname" | "uptime"
-        | "which" | "whoami" => Box::pin(facts::run(&call)).await,
+        "date" | "df" | "free" | "hostname" | "id" | "mount" | "nproc" | "printenv" | "ps" | "tty" | "uname"
+        | "uptime" | "which" | "whoami" => Box::pin(facts::run(&call)).await,
         "cp" | "du" | "find" | "ls" | "mkdir" | "mktemp" | "mv" | "rm" | "rmdir" | "stat" | "touch" => {
             Box::pin(folders::run(&call)).await
         }
@@ -191,7 +195,8 @@ pub async fn run(shell: &mut Shell, program: &str, arguments: &[String], streams
 /// A script of the container's own, or nothing that is known.
 async fn unknown(call: &mut Call<'_>, program: &str) -> Outcome {
     let path = call.path(program);
-    if program.contains('/') && call.shell.world.files.about(&path).is_ok_and(|about| about.is_file()) {
+    call.shell.world.files.look_for("/", std::slice::from_ref(&path)).await;
+    if program.contains('/') && call.shell.world.files.about_target(&path).is_ok_and(|about| about.is_file()) {
         let text = call.shell.world.files.read(&path).unwrap_or_default();
         let text = String::from_utf8_lossy(&text).into_owned();
         let mut inner = call.shell.clone();

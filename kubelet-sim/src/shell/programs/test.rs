@@ -43,7 +43,7 @@ fn holds(shell: &Shell, expression: &TestExpr) -> bool {
 /// A test of one value.
 pub fn unary(shell: &Shell, predicate: &UnaryPredicate, value: &str) -> bool {
     use UnaryPredicate as Is;
-    let about = || shell.world.files.about(&normalize(&shell.folder, value));
+    let about = || shell.world.files.about_target(&normalize(&shell.folder, value));
     match predicate {
         Is::StringHasZeroLength => value.is_empty(),
         Is::StringHasNonZeroLength => !value.is_empty(),
@@ -53,6 +53,7 @@ pub fn unary(shell: &Shell, predicate: &UnaryPredicate, value: &str) -> bool {
         Is::FileExists | Is::FileExistsAndIsReadable | Is::FileExistsAndIsWritable | Is::FileExistsAndIsExecutable => {
             about().is_ok()
         }
+        Is::FileExistsAndIsSymlink => shell.world.files.link(&normalize(&shell.folder, value)).is_some(),
         Is::ShellVariableIsSetAndAssigned => shell.get(value).is_some(),
         _ => false,
     }
@@ -64,7 +65,7 @@ pub fn binary(shell: &Shell, predicate: &BinaryPredicate, left: &str, right: &st
     let numbers = || Some((left.trim().parse::<i64>().ok()?, right.trim().parse::<i64>().ok()?));
     let compare = |holds: fn(i64, i64) -> bool| numbers().is_some_and(|(left, right)| holds(left, right));
     let changed = |path: &str| {
-        let about = shell.world.files.about(&normalize(&shell.folder, path)).ok();
+        let about = shell.world.files.about_target(&normalize(&shell.folder, path)).ok();
         about.and_then(|about| about.modified().ok())
     };
     match predicate {

@@ -224,11 +224,12 @@ async fn tail(call: &Call<'_>) -> Ran {
 async fn follow(call: &Call<'_>, files: &[String]) -> Result<(), super::Broken> {
     let paths: Vec<String> = files.iter().map(|file| call.path(file)).collect();
     let files = &call.shell.world.files;
-    let length = |path: &String| files.about(path).map_or(0, |about| about.len() as usize);
+    let length = |path: &String| files.about_target(path).map_or(0, |about| about.len() as usize);
     let mut seen: Vec<usize> = paths.iter().map(length).collect();
     loop {
         call.shell.world.sleep(TAIL_EVERY).await;
         for (path, seen) in paths.iter().zip(&mut seen) {
+            files.look(path).await;
             let now = length(path);
             if now > *seen {
                 let bytes = files.read(path).unwrap_or_default();
