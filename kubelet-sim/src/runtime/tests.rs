@@ -2,7 +2,10 @@
 #![allow(clippy::unwrap_used)]
 #![allow(clippy::disallowed_methods)] // the paused clock is tokio's
 
-use std::{path::Path, sync::mpsc};
+use std::{
+    path::{Path, PathBuf},
+    sync::mpsc,
+};
 
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -10,6 +13,8 @@ use tokio::time::Instant;
 use super::*;
 
 struct Rig {
+    /// What every container has at `/data`.
+    data: PathBuf,
     runtime: Simulated,
     changes: mpsc::Receiver<PodRef>,
     pod: Arc<Pod>,
@@ -24,7 +29,7 @@ impl Rig {
         runtime.on_change(Box::new(move |pod| tell.send(pod.clone()).unwrap()));
         let pod = json!({"metadata": {"name": "web", "namespace": "default", "uid": UID, "annotations": annotations},
             "spec": {"containers": [container]}});
-        Self { runtime, changes, pod: Arc::new(serde_json::from_value(pod).unwrap()) }
+        Self { data: folder.join("data"), runtime, changes, pod: Arc::new(serde_json::from_value(pod).unwrap()) }
     }
 
     async fn start(&self, attempt: u32) -> Container {
@@ -34,7 +39,7 @@ impl Rig {
             container,
             attempt,
             env: vec![("A".into(), "1".into())],
-            mounts: Vec::new(),
+            mounts: vec![Mount::folder("/data", self.data.clone())],
         };
         self.runtime.start(launch).await.unwrap();
         self.latest()
@@ -118,8 +123,7 @@ async fn who_needs_more_memory_than_he_may_have_is_killed() {
 }
 
 fn script(text: &str) -> Value {
-    json!({"name": "web", "image": "busybox", "command": ["sh", "-c", text],
-        "volumeMounts": [{"name": "data", "mountPath": "/data"}]})
+    json!({"name": "web", "image": "busybox", "command": ["sh", "-c", text]})
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,7 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::rig::{Rig, events};
+use crate::{
+    fake::Fake,
+    rig::{Rig, events},
+};
 
 /// The states of a container in the order in which the API saw them: `waiting ContainerCreating`, `running`,
 /// `terminated 1 Error`.
@@ -164,6 +167,8 @@ async fn sidecars_start_before_the_others_and_end_after_them_last_one_first() {
     rig.until("web", "/status/containerStatuses/0/ready", json!(true)).await;
     rig.delete("web", 30);
     rig.until_gone("web").await;
+    let count = |api: &Fake, reason: &str| events(api).iter().filter(|(told, _)| told == reason).count();
+    rig.api.until("all is told", |api| count(api, "Started") == 3 && count(api, "Killing") == 3).await;
     let told = |reason: &str| -> Vec<String> {
         let told = rig.api.objects("events");
         let mut told: Vec<&Value> = told.iter().filter(|event| event["reason"] == reason).collect();
@@ -187,8 +192,7 @@ async fn a_pod_may_be_active_only_for_so_long() {
     let pod = rig.until("late", "/status/phase", json!("Failed")).await;
     assert_eq!(pod["status"]["reason"], "DeadlineExceeded");
     assert_eq!(pod["status"]["message"], "Pod was active on the node longer than the specified deadline");
-    let told = events(&rig.api);
-    assert!(told.iter().any(|(reason, _)| reason == "DeadlineExceeded"), "{told:?}");
+    rig.until_event("DeadlineExceeded", "Pod was active on the node longer than the specified deadline").await;
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::{
     fake::Fake,
-    rig::{Rig, events, node_condition},
+    rig::{Rig, node_condition},
 };
 
 #[tokio::test]
@@ -37,7 +37,7 @@ async fn a_node_registers_and_is_ready_once_it_has_a_network() {
     assert_eq!(node["status"]["nodeInfo"]["kubeletVersion"], "v1.37.0");
     assert_eq!(node["status"]["daemonEndpoints"]["kubeletEndpoint"]["Port"], 10250);
     rig.until_event("NodeReady", "Node node-1 status is now: NodeReady").await;
-    assert!(events(&rig.api).contains(&("Starting".to_owned(), "Starting kubelet.".to_owned())));
+    rig.until_event("Starting", "Starting kubelet.").await;
 }
 
 #[tokio::test]
