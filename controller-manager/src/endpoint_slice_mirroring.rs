@@ -14,17 +14,17 @@ use k8s_openapi::{
 };
 use kubelab_api::{
     Error, Reason,
-    meta::{annotation, controller_reference, is_deleting, label},
-    well_known::{
-        annotation::LEADER,
-        label::{ENDPOINT_SLICE_MANAGED_BY, ENDPOINT_SLICE_SKIP_MIRROR, SERVICE_NAME},
-    },
+    meta::{annotation, is_deleting, label},
+    well_known::{annotation::LEADER, label::ENDPOINT_SLICE_SKIP_MIRROR},
 };
 use kubelab_client::{Action, Cache, Client, Controller, Recorder, controller::Key, queue::Queue, recorder::Kind};
 
 use crate::{
     Context,
-    endpoint_slice::plan::{Plan, PortKey, Wanted, plan},
+    endpoint_slice::{
+        kept_by, metadata,
+        plan::{Plan, PortKey, Wanted, plan},
+    },
     pods::namespace_is_terminating,
 };
 
@@ -173,30 +173,19 @@ fn endpoint(address: &EndpointAddress, ready: bool) -> Option<Endpoint> {
 
 /// What the metadata of the slices says.
 fn template(endpoints: &Endpoints) -> ObjectMeta {
-    let name = endpoints.metadata.name.clone().unwrap_or_default();
-    let mut labels = endpoints.metadata.labels.clone().unwrap_or_default();
-    labels.insert(ENDPOINT_SLICE_MANAGED_BY.to_owned(), MANAGER.to_owned());
-    labels.insert(SERVICE_NAME.to_owned(), name.clone());
-    ObjectMeta {
-        generate_name: Some(format!("{name}-")),
-        namespace: endpoints.metadata.namespace.clone(),
-        labels: Some(labels),
-        owner_references: Some(vec![controller_reference(endpoints)]),
-        ..ObjectMeta::default()
-    }
+    metadata(endpoints, endpoints.metadata.labels.clone().unwrap_or_default(), MANAGER)
 }
 
 /// The Endpoints of a slice that is a copy.
 fn mirrored(slice: &EndpointSlice) -> Option<Key> {
-    let ours = label(&slice.metadata, ENDPOINT_SLICE_MANAGED_BY) == Some(MANAGER);
-    let name = label(&slice.metadata, SERVICE_NAME).filter(|_| ours)?;
-    Some(Key { namespace: slice.metadata.namespace.clone().unwrap_or_default(), name: name.to_owned() })
+    kept_by(MANAGER, slice)
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use kubelab_api::well_known::label::SERVICE_NAME;
     use serde_json::json;
 
     use super::*;

@@ -6,7 +6,7 @@
 mod hints;
 pub(crate) mod plan;
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use k8s_openapi::{
     api::{
@@ -22,7 +22,7 @@ use kubelab_api::{
     well_known::label::{ENDPOINT_SLICE_MANAGED_BY, HEADLESS_SERVICE, SERVICE_NAME, ZONE},
 };
 use kubelab_client::{
-    Action, Cache, Change, Client, Controller, Recorder, controller::Key, queue::Queue, recorder::Kind,
+    Action, Cache, Change, Client, Controller, Object, Recorder, controller::Key, queue::Queue, recorder::Kind,
 };
 
 use self::plan::{Plan, PortKey, Wanted, plan};
@@ -201,28 +201,38 @@ fn ports(service: &Service, pod: &Pod) -> Vec<PortKey> {
 
 /// What the metadata of a service's slices says.
 fn template(service: &Service) -> ObjectMeta {
-    let name = service.metadata.name.clone().unwrap_or_default();
     let mut labels = service.metadata.labels.clone().unwrap_or_default();
     labels.remove(HEADLESS_SERVICE);
     if service_pods::is_headless(service) {
         labels.insert(HEADLESS_SERVICE.to_owned(), String::new());
     }
-    labels.insert(ENDPOINT_SLICE_MANAGED_BY.to_owned(), MANAGER.to_owned());
+    metadata(service, labels, MANAGER)
+}
+
+/// The metadata of the slices that a manager keeps for a Service, which `owner` is named after or is.
+pub(crate) fn metadata<O: Object>(owner: &O, mut labels: BTreeMap<String, String>, manager: &str) -> ObjectMeta {
+    let name = owner.metadata().name.clone().unwrap_or_default();
+    labels.insert(ENDPOINT_SLICE_MANAGED_BY.to_owned(), manager.to_owned());
     labels.insert(SERVICE_NAME.to_owned(), name.clone());
     ObjectMeta {
         generate_name: Some(format!("{name}-")),
-        namespace: service.metadata.namespace.clone(),
+        namespace: owner.metadata().namespace.clone(),
         labels: Some(labels),
-        owner_references: Some(vec![controller_reference(service)]),
+        owner_references: Some(vec![controller_reference(owner)]),
         ..Default::default()
     }
 }
 
-/// The service of a slice that is kept here.
-fn service_of(slice: &EndpointSlice) -> Option<Key> {
-    let ours = label(&slice.metadata, ENDPOINT_SLICE_MANAGED_BY) == Some(MANAGER);
+/// The Service of a slice that this manager keeps.
+pub(crate) fn kept_by(manager: &str, slice: &EndpointSlice) -> Option<Key> {
+    let ours = label(&slice.metadata, ENDPOINT_SLICE_MANAGED_BY) == Some(manager);
     let name = label(&slice.metadata, SERVICE_NAME).filter(|_| ours)?;
     Some(Key { namespace: slice.metadata.namespace.clone().unwrap_or_default(), name: name.to_owned() })
+}
+
+/// The service of a slice that is kept here.
+fn service_of(slice: &EndpointSlice) -> Option<Key> {
+    kept_by(MANAGER, slice)
 }
 
 #[cfg(test)]
