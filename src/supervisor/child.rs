@@ -53,7 +53,8 @@ pub struct Child {
     pub pid: Option<u32>,
     /// How often it was started again after dying by itself.
     pub restarts: u32,
-    started: Instant,
+    /// When its present process was started.
+    pub started: Instant,
     backoff: Duration,
 }
 

@@ -435,7 +435,7 @@ fn serves(sight: &Sight, child: &Child) -> bool {
     let name = &child.component.name;
     match child.component.kind {
         Kind::Apiserver => sight.members.get(name).and_then(Option::as_ref).is_some_and(|member| member.leader != 0),
-        _ => sight.ready.contains(name),
+        _ => sight.begun.is_some_and(|begun| begun > child.started) && sight.ready.contains(name),
     }
 }
 

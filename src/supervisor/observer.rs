@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use k8s_openapi::api::{coordination::v1::Lease, core::v1::Node};
@@ -25,6 +25,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// What was seen.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Sight {
+    /// When looking began: it shows nothing of a process that was started later.
+    pub begun: Option<Instant>,
     /// Each apiserver's own view of the raft group.
     pub members: BTreeMap<String, Membership>,
     /// The other components that say they are ready.
@@ -48,10 +50,12 @@ pub async fn observe(
     let nodes = Cache::<Node>::start(&client, Scope::default());
     let mut pause = EVERY_AT_FIRST;
     loop {
+        let begun = Some(Instant::now());
         let ports = ports.borrow().clone();
         let probes = ports.into_iter().map(|(name, address)| async move { healthy(address).await.then_some(name) });
         let ready = futures::future::join_all(probes).await;
         let next = Sight {
+            begun,
             members: backends.members(),
             ready: ready.into_iter().flatten().collect(),
             leaders: leases.list().iter().filter_map(|lease| leader(lease)).collect(),

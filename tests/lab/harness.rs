@@ -101,6 +101,18 @@ impl Lab {
         rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
     }
 
+    /// [`Self::kill`], and waits until its successor serves.
+    pub fn kill_and_wait(&self, component: &str) {
+        let pid = self.pid(component);
+        self.kill(component);
+        wait_for(&format!("{component} to be back"), || {
+            let status = self.status();
+            let found = status["components"].as_array().unwrap().iter().find(|c| c["name"] == component).cloned();
+            let found = found.unwrap_or_default();
+            if found["state"] == "ready" && found["pid"] != pid { Ok(()) } else { Err(Seen(found.to_string())) }
+        });
+    }
+
     /// The newest kubectl on this lab.
     pub fn kubectl(&self) -> Kubectl {
         self.kubectl_of("1.33")

@@ -26,7 +26,7 @@ fn nodes_share_processes_and_are_nodes_all_the_same() {
     assert!(!restarts().contains('1'));
 
     // A process that dies takes its nodes with it, and their containers outlive it.
-    lab.kill("kubelets-2");
+    lab.kill_and_wait("kubelets-2");
     wait_for("the nodes to be back", || match role("kubelets-2").as_str() {
         "3 of 3 nodes Ready" => Ok(()),
         now => Err(Seen(now.to_owned())),

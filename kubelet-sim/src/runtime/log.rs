@@ -42,6 +42,9 @@ struct State {
     length: u64,
     /// What has no end of line yet, of each stream.
     partial: [Vec<u8>; 2],
+    /// The first lines, until others follow or somebody reads: most servers say a little at their start that nobody looks
+    /// at, and a file costs more than all else that starts a container.
+    greeting: Vec<u8>,
 }
 
 impl Log {
@@ -49,6 +52,21 @@ impl Log {
     pub fn open(path: PathBuf) -> Self {
         let length = fs::metadata(&path).map_or(0, |about| about.len());
         Self { path, state: Mutex::new(State { length, ..State::default() }), changed: watch::Sender::new(0) }
+    }
+
+    /// What a program says at its start, unless it is in the log already.
+    pub fn greet(&self, at: Timestamp, lines: &[String]) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.length == 0 {
+            let now = time(at);
+            lines.iter().for_each(|text| line(&now, Fd::Stdout, 'F', text.as_bytes(), &mut state.greeting));
+        }
+    }
+
+    /// Puts all that was said into the file, for somebody who reads it.
+    pub fn flush(&self) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        self.append(&mut state, &[]);
     }
 
     /// Tells of every change; ends with the log.
@@ -75,6 +93,7 @@ impl Log {
     }
 
     fn append(&self, state: &mut State, lines: &[u8]) {
+        let lines = [&std::mem::take(&mut state.greeting), lines].concat();
         if lines.is_empty() {
             return;
         }
@@ -89,7 +108,7 @@ impl Log {
             {
                 fs::create_dir_all(folder)?;
             }
-            OpenOptions::new().create(true).append(true).open(&self.path)?.write_all(lines)?;
+            OpenOptions::new().create(true).append(true).open(&self.path)?.write_all(&lines)?;
             state.length += lines.len() as u64;
             Ok(())
         };
@@ -366,6 +385,26 @@ mod tests {
         drop(log);
         assert_eq!(lines.recv().await.unwrap(), "last");
         assert_eq!(lines.recv().await, None);
+    }
+
+    #[tokio::test]
+    async fn a_greeting_costs_no_file_until_it_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("logs/0.log");
+        let at = "2026-11-27T10:00:00Z".parse().unwrap();
+        let log = Log::open(path.clone());
+        log.greet(at, &["ready".to_owned()]);
+        assert!(!path.exists());
+        log.flush();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "2026-11-27T10:00:00.000000000Z stdout F ready\n");
+        let again = Log::open(path.clone());
+        again.greet(at, &["ready".to_owned()]);
+        again.write(Fd::Stderr, b"more\n");
+        assert_eq!(all(&path, Wanted::default()).await, "ready\nmore\n", "it is said once");
+
+        let unread = folder.path().join("1.log");
+        Log::open(unread.clone()).greet(at, &["ready".to_owned()]);
+        assert_eq!(all(&unread, Wanted::default()).await, "ready\n", "it is there once the run has ended");
     }
 
     #[tokio::test]

@@ -345,6 +345,9 @@ impl Runtime for Simulated {
         let room = state.pods.get(uid)?;
         let container = room.sandbox.containers.iter().find(|container| container.id == id)?;
         let console = room.processes.get(id).and_then(|process| process.console.as_ref());
+        if let Some(console) = console {
+            console.log().flush();
+        }
         let changes = console.filter(|_| follow).map(|console| console.log().follow());
         Some(log::read(self.shared.log_path(&room.sandbox.pod, container), wanted, changes))
     }

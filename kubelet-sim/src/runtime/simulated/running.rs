@@ -206,10 +206,9 @@ impl Shared {
         let setup = process.setup.clone();
         let decides = process.behavior.run == Run::Program;
         if !setup.is_played && !decides {
-            if is_new && setup.command.is_empty() {
-                for line in greeting::lines(&container.image, container.started_at.0) {
-                    console.write(Fd::Stdout, format!("{line}\n").as_bytes());
-                }
+            if setup.command.is_empty() {
+                let started = container.started_at.0;
+                console.log().greet(started, &greeting::lines(&container.image, started));
             }
             return;
         }
