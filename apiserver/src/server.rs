@@ -197,7 +197,8 @@ async fn converse(stream: TcpStream, tls: TlsAcceptor, doors: Arc<Doors>) -> any
     let service = hyper::service::service_fn(move |request| {
         speaks.store(true, Relaxed);
         let (doors, about) = (Arc::clone(&doors), Arc::clone(&about));
-        async move { Ok::<_, Infallible>(doors.serve(about, request).await) }
+        // In a box, since hyper moves it several times, and it is large.
+        Box::pin(async move { Ok::<_, Infallible>(doors.serve(about, request).await) })
     });
     // What was agreed on is spoken: guessing would wait for the first bytes without an end.
     let builder = Builder::new(TokioExecutor::new());

@@ -23,6 +23,7 @@ use super::{
     decode::{self, Validation},
     kind::{Column, Kind, NameRule, Object, Scale},
     object::AnyObject,
+    scan,
     table::Table,
     version::{Conversion, Converted, Version},
 };
@@ -119,6 +120,18 @@ impl Handler {
             metadata.remove("managedFields");
         }
         Ok(value)
+    }
+
+    /// The same without one member of the object, for kinds that are served as they are stored.
+    pub fn value_without(&self, object: &dyn AnyObject, member: &str) -> Result<Value, Error> {
+        let json = object.encode()?;
+        let unmanaged = scan::without(&json, &["metadata", "managedFields"]);
+        serde_json::from_slice(&scan::without(&unmanaged, &[member])).map_err(Error::internal)
+    }
+
+    /// Whether what is served is what is stored.
+    pub fn is_stored_version(&self) -> bool {
+        self.version.is_none() && self.definition.is_none()
     }
 
     /// An object in the version that is served, as this server once answered it.

@@ -1,7 +1,6 @@
 //! Patch: the stored object with changes applied takes the path of an update.
 //! Source: `endpoints/handlers/patch.go`.
 
-use bytes::Bytes;
 use json_patch::PatchOperation;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{StatusCause, StatusDetails};
 use kubelab_api::{
@@ -45,15 +44,32 @@ pub fn plan(context: &Context) -> Result<Plan, Error> {
     }
     let stored = context.existing(&context.request.name)?;
     let present = context.handler.present(&stored.entry.value)?;
-    let (json, mut warnings) = patched(context, &present)?;
+    let (json, mut warnings) = if speaks_of_managers(context) {
+        patched(context, &present)?
+    } else {
+        // Where they are missing, the live ones count; they are a third of many an object.
+        patched(context, &scan::without(&present, &["metadata", "managedFields"]))?
+    };
     let validation = context.validation()?;
     let (object, more) = context.handler.decode(&json, validation).map_err(|error| unfit(&json, error))?;
     warnings.extend(more);
     update::replace(context, &stored, object, warnings)
 }
 
+/// The patch may look at who manages what, or change it.
+fn speaks_of_managers(context: &Context) -> bool {
+    const NAME: &[u8] = b"managedFields";
+    match &context.request.body {
+        // A key may hide behind escapes.
+        Body::Patch { media_type, patch } if matches!(media_type.as_str(), MERGE | STRATEGIC) => {
+            patch.contains(&b'\\') || patch.windows(NAME.len()).any(|part| part == NAME)
+        }
+        _ => true,
+    }
+}
+
 /// The patch of a request applied to a document; and warnings.
-pub fn patched(context: &Context, present: &Bytes) -> Result<(Vec<u8>, Vec<String>), Error> {
+pub fn patched(context: &Context, present: &[u8]) -> Result<(Vec<u8>, Vec<String>), Error> {
     let Body::Patch { media_type, patch } = &context.request.body else {
         return Err(Error::bad_request("the request has no patch in its body"));
     };

@@ -49,6 +49,43 @@ pub fn member(json: &[u8], at: usize, name: &str) -> Option<Range<usize>> {
     members(json, at).find(|(key, _)| *key == name.as_bytes()).map(|(_, value)| value)
 }
 
+/// The value to which these names lead, if it is there.
+pub fn at(json: &[u8], names: &[&str]) -> Option<Range<usize>> {
+    let whole = 0..json.len();
+    names.iter().try_fold(whole, |value, name| member(json, value.start, name))
+}
+
+/// The text without the member to which these names lead.
+pub fn without<'a>(json: &'a [u8], names: &[&str]) -> Cow<'a, [u8]> {
+    let cut = || {
+        let (name, parents) = names.split_last()?;
+        let object = at(json, parents)?.start;
+        let mut before = None;
+        let mut rest = members(json, object);
+        while let Some((key, value)) = rest.next() {
+            if key == name.as_bytes() {
+                // With the comma before it; the first member, with the one behind it.
+                return Some(match (before, rest.next()) {
+                    (Some(end), _) => end..value.end,
+                    (None, Some((next, _))) => key_start(json, key)..key_start(json, next),
+                    (None, None) => key_start(json, key)..value.end,
+                });
+            }
+            before = Some(value.end);
+        }
+        None
+    };
+    match cut() {
+        Some(Range { start, end }) => Cow::Owned([&json[..start], &json[end..]].concat()),
+        None => Cow::Borrowed(json),
+    }
+}
+
+/// Where the quote before a key stands, which is a part of the text.
+fn key_start(json: &[u8], key: &[u8]) -> usize {
+    key.as_ptr().addr() - json.as_ptr().addr() - 1
+}
+
 /// Where the digits of `metadata.resourceVersion` go: between its quotes.
 pub fn stamp_place(json: &[u8]) -> Option<u32> {
     let metadata = member(json, 0, "metadata")?;
@@ -306,6 +343,21 @@ mod tests {
             if let Some(place) = place {
                 assert_eq!(&json[place as usize - 1..][..2], "\"\"", "{json}");
             }
+        }
+    }
+
+    #[test]
+    fn a_member_is_cut_out() {
+        for (json, names, rest) in [
+            (r#"{"a":1,"b":{"c":[2],"d":"}"},"e":3}"#, &["b", "c"][..], r#"{"a":1,"b":{"d":"}"},"e":3}"#),
+            (r#"{"a":1,"b":{"c":[2],"d":"}"},"e":3}"#, &["b", "d"], r#"{"a":1,"b":{"c":[2]},"e":3}"#),
+            (r#"{"a":1,"b":2}"#, &["a"], r#"{"b":2}"#),
+            (r#"{ "a" : 1 , "b" : 2 }"#, &["b"], r#"{ "a" : 1 }"#),
+            (r#"{"a":{"b":2}}"#, &["a", "b"], r#"{"a":{}}"#),
+            (r#"{"a":{"b":2}}"#, &["a", "c"], r#"{"a":{"b":2}}"#),
+            (r#"{"a":1}"#, &["a", "b"], r#"{"a":1}"#),
+        ] {
+            assert_eq!(String::from_utf8_lossy(&without(json.as_bytes(), names)), rest, "{json} {names:?}");
         }
     }
 

@@ -82,21 +82,40 @@ impl Selection {
         }
         let (namespace, name) = key.name.split_once('/').unwrap_or(("", &key.name));
         let index_field = handler.rules.index_field();
-        let of_object = if self.needs_object {
-            match handler.rules.read(&entry.value) {
-                Ok(object) => handler.rules.fields(&*object),
-                Err(_) => return false,
-            }
-        } else {
-            Vec::new()
-        };
-        self.fields.matches(|field| match field {
+        let told_by_key = |field: &str| match field {
             "metadata.name" => Some(name),
             "metadata.namespace" => Some(namespace),
             field if field == index_field => entry.index.as_deref(),
-            field => of_object.iter().find(|(name, _)| *name == field).map(|(_, value)| value.as_str()),
-        })
+            _ => None,
+        };
+        if !self.needs_object {
+            return self.fields.matches(told_by_key);
+        }
+        let wanted = || self.fields.requirements().iter().map(|wanted| wanted.field.as_str());
+        let written: Option<Vec<(&str, String)>> = wanted()
+            .map(|field| match told_by_key(field) {
+                Some(told) => Some((field, told.to_owned())),
+                None => Some((field, text_at(&entry.value, field)?)),
+            })
+            .collect();
+        if let Some(written) = written {
+            return self.fields.matches(|field| value_of(&written, field));
+        }
+        let Ok(object) = handler.rules.read(&entry.value) else { return false };
+        let of_object = handler.rules.fields(&*object);
+        self.fields.matches(|field| told_by_key(field).or_else(|| value_of(&of_object, field)))
     }
+}
+
+fn value_of<'a>(values: &'a [(impl AsRef<str>, String)], field: &str) -> Option<&'a str> {
+    values.iter().find(|(name, _)| name.as_ref() == field).map(|(_, value)| value.as_str())
+}
+
+/// A field whose text stands in the object under its own name, as most do. It need not be decoded for that.
+fn text_at(json: &[u8], field: &str) -> Option<String> {
+    let names: Vec<&str> = field.split('.').collect();
+    let text = scan::text(json, scan::at(json, &names)?)?;
+    (!text.is_empty()).then(|| text.into_owned())
 }
 
 fn labels(json: &[u8]) -> Option<BTreeMap<String, String>> {

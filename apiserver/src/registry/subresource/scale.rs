@@ -70,7 +70,7 @@ pub fn patch(context: &Context) -> Result<Plan, Error> {
         return apply::onto(context, &stored, &whole(context, &config)?, warnings);
     }
     let present = serde_json::to_vec(&scale(context.handler, &*stored.object)?).map_err(Error::internal)?;
-    let (json, mut warnings) = patched(context, &present.into())?;
+    let (json, mut warnings) = patched(context, &present)?;
     let decoded = decode::decode_body::<Scale>(&EXPECTED, &json, context.validation()?);
     let (wanted, more) = decoded.map_err(|error| unfit(&json, error))?;
     warnings.extend(more);
