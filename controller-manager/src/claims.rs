@@ -54,7 +54,7 @@ pub fn has_ended(pod: &Pod) -> bool {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
 
