@@ -98,7 +98,11 @@ fn namespaces(kubectl: &Kubectl) {
     kubectl.wait_until("get -n team serviceaccounts,configmaps -o name", |text| {
         text == "serviceaccount/default\nconfigmap/kube-root-ca.crt\n"
     });
-    kubectl.run_with("create -f -", TEAM);
+    // A quota of which nothing is known yet lets nothing in.
+    let (quota, others) = TEAM.split_once("---\n").unwrap();
+    kubectl.run_with("create -f -", quota);
+    kubectl.wait_until("get -n team quota few -o jsonpath={.status.used.pods}", |text| text == "0");
+    kubectl.run_with("create -f -", others);
     let used = "get -n team quota few -o jsonpath={.status.used.pods}/{.status.used.configmaps}";
     kubectl.wait_until(used, |text| text == "1/1");
     kubectl.wait_until("get -n team secret token -o jsonpath={.data.token}", |text| !text.is_empty());
