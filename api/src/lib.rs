@@ -20,6 +20,7 @@
 //! | [`jsonpath`] | the paths by which columns, scales and selectable fields look into an object |
 //! | [`pod_security`] | the Pod Security Standards |
 //! | [`quota`] | what objects use, and whether a quota allows it |
+//! | [`volume`] | what claims, volumes and classes say of each other |
 //! | [`hash`] | the hashes in generated names |
 //! | [`well_known`] | labels, taints and annotations with a meaning |
 //!
@@ -44,6 +45,7 @@ pub mod quota;
 pub mod resource;
 pub mod selector;
 pub mod structural;
+pub mod volume;
 pub mod well_known;
 
 pub use error::{Error, Reason};

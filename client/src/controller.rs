@@ -41,7 +41,7 @@ impl Key {
 }
 
 /// Runs reconciles. Usage: make the caches, make the queue (`Queue<Key>`), let each cache's `on_change` add keys, then
-/// `Controller::new("deployment", queue).run(5, |key| …)`.
+/// `Controller::new("deployment", queue).run_on(5, this, |this, key| async move { this.reconcile(key).await })`.
 pub struct Controller {
     name: &'static str,
     queue: Queue<Key>,
@@ -66,6 +66,16 @@ impl Controller {
             tasks.spawn(work(self.name, self.queue.clone(), reconcile.clone()));
         }
         while tasks.join_next().await.is_some() {}
+    }
+
+    /// The same for a loop whose workers share something, its own state mostly.
+    pub async fn run_on<T, F, Fut>(self, workers: usize, shared: Arc<T>, reconcile: F)
+    where
+        T: Send + Sync + 'static,
+        F: Fn(Arc<T>, Key) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Action, Error>> + Send + 'static,
+    {
+        self.run(workers, move |key| reconcile(Arc::clone(&shared), key)).await;
     }
 }
 

@@ -5,7 +5,7 @@
 //! are serialized by the store. A holder that cannot renew stops by its own renew deadline, counted from before its last
 //! successful renewal was sent: earlier than anyone else can take over.
 
-use std::time::Duration;
+use std::{sync::LazyLock, time::Duration};
 
 use clap::Args;
 use k8s_openapi::{
@@ -13,12 +13,17 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use kubelab_api::error::Reason;
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{family::Family, gauge::Gauge},
+};
 use tokio::time::timeout;
 
 use crate::{
     Client, Error,
     backoff::Backoff,
     clock::{self, Instant},
+    metrics::gauges,
 };
 
 /// Where control-plane components keep their Leases.
@@ -109,12 +114,15 @@ pub async fn run_until<F: Future>(
 ) -> Result<Option<F::Output>, Error> {
     timing.check()?;
     let mut candidate = Candidate { client, options, timing, observed: None, leading: false };
+    let status = MASTER_STATUS.get_or_create_owned(&Name { name: candidate.options.lease.clone() });
+    status.set(0);
     tokio::pin!(stop);
     let renewed = tokio::select! {
         renewed = candidate.acquire() => renewed,
         () = &mut stop => return Ok(None),
     };
     tracing::info!(lease = candidate.options.lease, "became the leader");
+    status.set(1);
     let outcome = {
         let lead = lead();
         tokio::select! {
@@ -124,11 +132,24 @@ pub async fn run_until<F: Future>(
             output = lead => Ok(Some(output)),
         }
     };
+    status.set(0);
     if outcome.is_ok() {
         candidate.release().await;
     }
     outcome
 }
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Name {
+    name: String,
+}
+
+/// Whether this process leads, under client-go's name.
+static MASTER_STATUS: LazyLock<Family<Name, Gauge>> = LazyLock::new(|| {
+    let help = "Gauge of if the reporting system is master of the relevant lease, 0 indicates backup, 1 indicates \
+                master. 'name' is the string used to identify the lease. Please make sure to group by name.";
+    gauges("leader_election_master_status", help)
+});
 
 struct Candidate<'a> {
     client: &'a Client,

@@ -1,10 +1,20 @@
 //! What /metrics shows: one registry a process, to which each part adds what it counts.
 
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::{
+    fmt::Debug,
+    hash::Hash,
+    sync::{LazyLock, Mutex, PoisonError},
+};
 
+pub use prometheus_client::metrics::{
+    counter::Counter,
+    family::Family,
+    gauge::Gauge,
+    histogram::{Histogram, exponential_buckets},
+};
 use prometheus_client::{
     collector::Collector,
-    encoding::{DescriptorEncoder, EncodeMetric, text},
+    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, text},
     metrics::gauge::ConstGauge,
     registry::Registry,
 };
@@ -18,6 +28,42 @@ static REGISTRY: LazyLock<Mutex<Registry>> = LazyLock::new(|| {
 /// Adds metrics to what this process serves. Names are upstream's.
 pub fn register(add: impl FnOnce(&mut Registry)) {
     add(&mut REGISTRY.lock().unwrap_or_else(PoisonError::into_inner));
+}
+
+/// Labels as they are written: `[("zone", "a")]`.
+pub type By<const N: usize, V = &'static str> = [(&'static str, V); N];
+
+/// What tells the figures of one name apart.
+pub trait Labels: Clone + Debug + Eq + Hash + EncodeLabelSet + Send + Sync + 'static {}
+impl<L: Clone + Debug + Eq + Hash + EncodeLabelSet + Send + Sync + 'static> Labels for L {}
+
+/// Counters of this name by labels; where they are shown, `_total` is added to it.
+pub fn counters<L: Labels>(name: &'static str, help: &'static str) -> Family<L, Counter> {
+    shown(name, help, Family::default())
+}
+
+/// Gauges of this name by labels.
+pub fn gauges<L: Labels>(name: &'static str, help: &'static str) -> Family<L, Gauge> {
+    shown(name, help, Family::default())
+}
+
+/// Histograms of this name by labels, with these buckets.
+pub fn histograms<L: Labels>(
+    name: &'static str,
+    help: &'static str,
+    buckets: fn() -> Histogram,
+) -> Family<L, Histogram> {
+    shown(name, help, Family::new_with_constructor(buckets))
+}
+
+/// A figure that stands alone.
+pub fn shown<M: EncodeMetric + Clone + Debug + Send + Sync + 'static>(
+    name: &'static str,
+    help: &'static str,
+    metric: M,
+) -> M {
+    register(|registry| registry.register(name, help, metric.clone()));
+    metric
 }
 
 /// All metrics in the OpenMetrics text format.

@@ -17,7 +17,7 @@ use crate::{
 
 mod metrics;
 
-use self::metrics::Metrics;
+use self::metrics::{Metrics, Working};
 
 /// client-go's default rate limiter: 5 ms, doubling with each failure, 1000 s at most.
 const FIRST_BACKOFF: Duration = Duration::from_millis(5);
@@ -58,6 +58,13 @@ struct State<T> {
     next_ticket: u64,
 }
 
+impl<T: Send> Working for Shared<T> {
+    fn seconds(&self) -> Vec<f64> {
+        let (state, now) = (self.state.lock().unwrap_or_else(PoisonError::into_inner), clock::instant());
+        state.working.values().map(|since| (now - *since).as_secs_f64()).collect()
+    }
+}
+
 struct Entry {
     cause: Cause,
     since: Instant,
@@ -77,7 +84,10 @@ impl<T: Hash + Eq + Clone + Send + 'static> Queue<T> {
             next_ticket: 0,
         };
         let shared = Shared { state: Mutex::new(state), changed: Notify::new(), metrics: Metrics::of(name) };
-        Self { shared: Arc::new(shared) }
+        let shared = Arc::new(shared);
+        let (working, queue) = (Arc::downgrade(&shared), Self { shared });
+        metrics::watch(name, working);
+        queue
     }
 
     /// Adds a key, with the running task's cause.

@@ -20,14 +20,15 @@ const WORKERS: usize = 5;
 
 /// Runs the loop.
 pub async fn run(context: Context) {
-    let this = Arc::new(Loop { client: context.client.clone(), roles: context.caches.of(), queue: Queue::new(NAME) });
+    let this = Arc::new(Loop {
+        client: context.client.clone(),
+        roles: context.caches.of(),
+        queue: Queue::new("ClusterRoleAggregator"),
+    });
     this.roles.synced().await;
     this.watch();
     Controller::new(NAME, this.queue.clone())
-        .run(WORKERS, move |key| {
-            let this = Arc::clone(&this);
-            async move { this.reconcile(key).await }
-        })
+        .run_on(WORKERS, this, |this, key| async move { this.reconcile(key).await })
         .await;
 }
 

@@ -6,6 +6,8 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use k8s_openapi::api::core::v1::Pod;
+use kubelab_api::pod;
 use kubelab_client::{Cache, Client, Object, Recorder, Scope};
 
 use crate::Options;
@@ -45,15 +47,22 @@ impl Caches {
         Self { client: client.clone(), started: Arc::default() }
     }
 
-    /// The mirror of all objects of a kind.
+    /// The mirror of all objects of a kind. Pods lack what only kubelets read, and must not be written back.
     pub fn of<K: Object>(&self) -> Cache<K> {
         let mut started = self.started.lock().unwrap_or_else(PoisonError::into_inner);
         let any = started
             .entry(TypeId::of::<K>())
-            .or_insert_with(|| Box::new(Cache::<K>::start(&self.client, Scope::default())));
+            .or_insert_with(|| Box::new(Cache::<K>::start_with(&self.client, Scope::default(), trim)));
         match any.downcast_ref::<Cache<K>>() {
             Some(cache) => cache.clone(),
             None => unreachable!("the entry's key is the type of its value"),
         }
+    }
+}
+
+/// Most of what a large cluster has is pods, and most of a pod is of no interest to any loop.
+fn trim<K: Object>(object: &mut K) {
+    if let Some(pod) = (object as &mut dyn Any).downcast_mut::<Pod>() {
+        pod::trim(pod);
     }
 }

@@ -38,10 +38,7 @@ pub async fn run(context: Context) {
     let queue = this.queue.clone();
     this.definitions.on_change(move |change| queue.add(Key::of(&**change.object())));
     Controller::new(NAME, this.queue.clone())
-        .run(WORKERS, move |key| {
-            let this = Arc::clone(&this);
-            async move { this.reconcile(key).await }
-        })
+        .run_on(WORKERS, this, |this, key| async move { this.reconcile(key).await })
         .await;
 }
 

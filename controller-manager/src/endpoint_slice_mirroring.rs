@@ -43,15 +43,12 @@ pub async fn run(context: Context) {
         services: context.caches.of(),
         endpoints: context.caches.of(),
         slices: context.caches.of(),
-        queue: Queue::new(NAME),
+        queue: Queue::new("endpoint_slice_mirroring"),
     });
     tokio::join!(this.services.synced(), this.endpoints.synced(), this.slices.synced());
     this.watch();
     Controller::new(NAME, this.queue.clone())
-        .run(WORKERS, move |key| {
-            let this = Arc::clone(&this);
-            async move { this.reconcile(key).await }
-        })
+        .run_on(WORKERS, this, |this, key| async move { this.reconcile(key).await })
         .await;
 }
 

@@ -40,15 +40,12 @@ pub async fn run(context: Context) {
         services: context.caches.of(),
         pods: context.caches.of(),
         endpoints: context.caches.of(),
-        queue: Queue::new(NAME),
+        queue: Queue::new("endpoint"),
     });
     tokio::join!(this.services.synced(), this.pods.synced(), this.endpoints.synced());
     this.watch();
     Controller::new(NAME, this.queue.clone())
-        .run(WORKERS, move |key| {
-            let this = Arc::clone(&this);
-            async move { this.reconcile(key).await }
-        })
+        .run_on(WORKERS, this, |this, key| async move { this.reconcile(key).await })
         .await;
 }
 

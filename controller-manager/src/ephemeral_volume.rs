@@ -2,7 +2,7 @@
 //!
 //! Watches pods and claims. Creates claims. Source: `pkg/controller/volume/ephemeral` in Kubernetes.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use k8s_openapi::{
     api::core::v1::{PersistentVolumeClaim, PersistentVolumeClaimTemplate, Pod},
@@ -13,7 +13,11 @@ use kubelab_api::{
     meta::{controller_reference, is_controlled_by, is_deleting},
 };
 use kubelab_client::{
-    Action, Cache, Change, Client, Controller, Recorder, controller::Key, queue::Queue, recorder::Kind,
+    Action, Cache, Change, Client, Controller, Recorder,
+    controller::Key,
+    metrics::{Counter, shown},
+    queue::Queue,
+    recorder::Kind,
 };
 
 use crate::{Context, pods::namespace_is_terminating};
@@ -28,7 +32,7 @@ const WORKERS: usize = 5;
 pub async fn run(context: Context) {
     let (pods, claims): (Cache<Pod>, Cache<PersistentVolumeClaim>) = (context.caches.of(), context.caches.of());
     tokio::join!(pods.synced(), claims.synced());
-    let queue = Queue::new(NAME);
+    let queue = Queue::new("ephemeral_volume");
     let changed = queue.clone();
     pods.on_change(move |change| {
         if let Change::Added(pod) = change
@@ -47,13 +51,19 @@ pub async fn run(context: Context) {
     });
     let recorder = context.recorder(COMPONENT);
     let this = Arc::new(Loop { client: context.client, recorder, pods, claims });
-    Controller::new(NAME, queue)
-        .run(WORKERS, move |key| {
-            let this = Arc::clone(&this);
-            async move { this.reconcile(key).await }
-        })
-        .await;
+    Controller::new(NAME, queue).run_on(WORKERS, this, |this, key| async move { this.reconcile(key).await }).await;
 }
+
+/// Claims that were to be made, and those that were not. Source of the names: `pkg/controller/volume/ephemeral/metrics` in
+/// Kubernetes.
+static METRICS: LazyLock<(Counter, Counter)> = LazyLock::new(|| {
+    let all = "Number of PersistentVolumeClaims creation requests";
+    let failed = "Number of PersistentVolumeClaims creation failed requests";
+    (
+        shown("ephemeral_volume_controller_create", all, Counter::default()),
+        shown("ephemeral_volume_controller_create_failures", failed, Counter::default()),
+    )
+});
 
 struct Loop {
     client: Client,
@@ -78,7 +88,12 @@ impl Loop {
 
     async fn create(&self, pod: &Pod, claim: &PersistentVolumeClaim) -> Result<(), Error> {
         let key = Key::of(claim);
-        match self.client.create(claim).await {
+        let result = self.client.create(claim).await;
+        METRICS.0.inc();
+        if result.is_err() {
+            METRICS.1.inc();
+        }
+        match result {
             Err(error) if error.reason == Reason::AlreadyExists => {
                 check(pod, &self.client.get(&key.namespace, &key.name).await?)
             }

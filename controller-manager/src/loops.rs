@@ -1,8 +1,9 @@
 //! The table of control loops.
 
-use std::pin::Pin;
+use std::{pin::Pin, sync::LazyLock};
 
 use k8s_openapi::api::{apps::v1::ReplicaSet, core::v1::ReplicationController};
+use kubelab_client::metrics::{By, Family, Gauge, gauges};
 use tokio::task::JoinSet;
 use tracing::Instrument;
 
@@ -96,11 +97,17 @@ pub const LOOPS: &[Loop] = &[
     },
 ];
 
+/// Which loops run, under upstream's name.
+static RUNNING: LazyLock<Family<By<2>, Gauge>> = LazyLock::new(|| {
+    gauges("running_managed_controllers", "Indicates where instances of a controller are currently running")
+});
+
 /// Runs the loops that `--controllers` asks for until dropped. None of them ends by itself.
 pub async fn run(context: Context) -> anyhow::Result<()> {
     let mut tasks = JoinSet::new();
     for Loop { name, start } in LOOPS.iter().filter(|row| is_enabled(row.name, &context.options.controllers)) {
         let context = Context { client: context.client.with_agent(name), ..context.clone() };
+        RUNNING.get_or_create(&[("name", name), ("manager", "kube-controller-manager")]).set(1);
         tasks.spawn(start(context).instrument(tracing::info_span!("loop", name)));
     }
     match tasks.join_next().await {

@@ -26,15 +26,12 @@ pub async fn run(context: Context) {
         client: context.client.clone(),
         nodes: context.caches.of(),
         size: Arc::default(),
-        queue: Queue::new(NAME),
+        queue: Queue::new("ttlcontroller"),
     });
     this.nodes.synced().await;
     this.watch();
     Controller::new(NAME, this.queue.clone())
-        .run(WORKERS, move |key| {
-            let this = Arc::clone(&this);
-            async move { this.reconcile(key).await }
-        })
+        .run_on(WORKERS, this, |this, key| async move { this.reconcile(key).await })
         .await;
 }
 

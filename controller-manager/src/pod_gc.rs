@@ -7,7 +7,7 @@
 use std::{
     cmp::Reverse,
     collections::{HashMap, HashSet},
-    sync::Arc,
+    sync::{Arc, LazyLock},
     time::Duration,
 };
 
@@ -25,6 +25,7 @@ use kubelab_client::{
     Cache, Client, Patch,
     clock::{self, Instant},
     controller::Key,
+    metrics::{By, Counter, Family, counters},
 };
 use serde_json::json;
 
@@ -42,15 +43,18 @@ pub async fn run(context: Context) {
     let threshold = context.options.terminated_pod_gc_threshold;
     let mut missing = Missing::default();
     loop {
-        clock::sleep(PERIOD).await;
         let (pods, nodes) = (pods.list(), nodes.list());
         let gone = missing.gone(&pods, &nodes, clock::instant());
         let gone = confirm(&context.client, gone).await;
         for (pod, why) in choose(&pods, &nodes, &gone, threshold) {
+            let namespace = pod.metadata.namespace.clone().unwrap_or_default();
+            METRICS.0.get_or_create(&[("namespace", namespace.clone()), ("reason", why.name().to_owned())]).inc();
             if let Err(error) = remove(&context.client, &pod, why).await {
+                METRICS.1.get_or_create(&[("namespace", namespace), ("reason", why.name().to_owned())]).inc();
                 tracing::warn!(pod = %Key::of(&*pod), ?why, %error, "cannot remove the pod; will try again");
             }
         }
+        clock::sleep(PERIOD).await;
     }
 }
 
@@ -66,6 +70,28 @@ enum Why {
     /// It is to be deleted, and no kubelet has it.
     Unscheduled,
 }
+
+impl Why {
+    /// Upstream's word for it in metrics.
+    fn name(self) -> &'static str {
+        match self {
+            Self::OutOfService => "out-of-service",
+            Self::Terminated => "terminated",
+            Self::Orphaned => "orphaned",
+            Self::Unscheduled => "unscheduled",
+        }
+    }
+}
+
+type ByNamespaceAndReason = Family<By<2, String>, Counter>;
+
+/// Pods that were to be removed, and those that could not be. Source of the names: `pkg/controller/podgc/metrics` in
+/// Kubernetes.
+static METRICS: LazyLock<(ByNamespaceAndReason, ByNamespaceAndReason)> = LazyLock::new(|| {
+    let all = "Number of pods that are being forcefully deleted since the Pod GC Controller started";
+    let failed = "Number of errors encountered when forcefully deleting the pods since the Pod GC Controller started";
+    (counters("pod_gc_collector_force_delete_pods", all), counters("pod_gc_collector_force_delete_pod_errors", failed))
+});
 
 /// Since when nodes that pods refer to are missing.
 #[derive(Default)]

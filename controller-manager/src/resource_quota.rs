@@ -41,7 +41,7 @@ pub async fn run(context: Context) {
         client: context.client.clone(),
         quotas: context.caches.of(),
         definitions: context.caches.of(),
-        queue: Queue::new(NAME),
+        queue: Queue::new("resourcequota_primary"),
         counted: Mutex::default(),
     });
     let (pods, services, claims): (Cache<Pod>, Cache<Service>, Cache<PersistentVolumeClaim>) =
@@ -63,10 +63,7 @@ pub async fn run(context: Context) {
     this.watch(&services, |service| Item::Service(service));
     this.watch(&claims, |claim| Item::Claim(claim));
     Controller::new(NAME, this.queue.clone())
-        .run(WORKERS, move |key| {
-            let this = Arc::clone(&this);
-            async move { this.reconcile(key).await }
-        })
+        .run_on(WORKERS, this, |this, key| async move { this.reconcile(key).await })
         .await;
 }
 

@@ -44,15 +44,12 @@ pub async fn run(context: Context) {
         client: context.client,
         namespaces: context.caches.of(),
         certificate,
-        queue: Queue::new(NAME),
+        queue: Queue::new("root_ca_cert_publisher"),
     });
     tokio::join!(this.namespaces.synced(), this.config_maps.synced());
     this.watch();
     Controller::new(NAME, this.queue.clone())
-        .run(WORKERS, move |key| {
-            let this = Arc::clone(&this);
-            async move { this.reconcile(key).await }
-        })
+        .run_on(WORKERS, this, |this, key| async move { this.reconcile(key).await })
         .await;
 }
 

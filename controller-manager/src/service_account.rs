@@ -24,15 +24,12 @@ pub async fn run(context: Context) {
         client: context.client.clone(),
         namespaces: context.caches.of(),
         accounts: context.caches.of(),
-        queue: Queue::new(NAME),
+        queue: Queue::new("serviceaccount"),
     });
     tokio::join!(this.namespaces.synced(), this.accounts.synced());
     this.watch();
     Controller::new(NAME, this.queue.clone())
-        .run(WORKERS, move |key| {
-            let this = Arc::clone(&this);
-            async move { this.reconcile(key).await }
-        })
+        .run_on(WORKERS, this, |this, key| async move { this.reconcile(key).await })
         .await;
 }
 

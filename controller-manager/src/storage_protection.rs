@@ -24,7 +24,7 @@ const VOLUMES: &str = "persistentvolume-protection-controller";
 pub async fn run_for_claims(context: Context) {
     let (claims, pods): (Cache<PersistentVolumeClaim>, Cache<Pod>) = (context.caches.of(), context.caches.of());
     tokio::join!(claims.synced(), pods.synced());
-    let queue = Queue::new(CLAIMS);
+    let queue = Queue::new("pvcprotection");
     let changed = queue.clone();
     claims.on_change(move |change| {
         if is_released(&change.object().metadata, PVC_PROTECTION) {
@@ -63,7 +63,7 @@ async fn release_claim(client: Client, claims: Cache<PersistentVolumeClaim>, key
 pub async fn run_for_volumes(context: Context) {
     let volumes: Cache<PersistentVolume> = context.caches.of();
     volumes.synced().await;
-    let queue = Queue::new(VOLUMES);
+    let queue = Queue::new("pvprotection");
     let changed = queue.clone();
     volumes.on_change(move |change| {
         if is_released(&change.object().metadata, PV_PROTECTION) {

@@ -6,7 +6,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -24,7 +24,11 @@ use kubelab_api::{
     well_known::taint::NO_EXECUTE,
 };
 use kubelab_client::{
-    Action, Cache, Change, Client, Controller, Patch, Recorder, clock, controller::Key, queue::Queue, recorder::Kind,
+    Action, Cache, Change, Client, Controller, Patch, Recorder, clock,
+    controller::Key,
+    metrics::{Counter, shown},
+    queue::Queue,
+    recorder::Kind,
 };
 use serde_json::json;
 
@@ -33,6 +37,12 @@ use crate::Context;
 const NAME: &str = "taint-eviction-controller";
 /// Source: `UpdateWorkerSize`.
 const WORKERS: usize = 8;
+
+/// Source of the name: `pkg/controller/tainteviction/metrics` in Kubernetes.
+static DELETIONS: LazyLock<Counter> = LazyLock::new(|| {
+    let help = "Total number of Pods deleted by TaintEvictionController since its start";
+    shown("taint_eviction_controller_pod_deletions", help, Counter::default())
+});
 
 /// Runs the loop.
 pub async fn run(context: Context) {
@@ -43,15 +53,12 @@ pub async fn run(context: Context) {
         pods: context.caches.of(),
         first_seen: Mutex::default(),
         planned: Mutex::default(),
-        queue: Queue::new(NAME),
+        queue: Queue::new("noexec_taint_pod"),
     });
     tokio::join!(this.nodes.synced(), this.pods.synced());
     this.watch();
     Controller::new(NAME, this.queue.clone())
-        .run(WORKERS, move |key| {
-            let this = Arc::clone(&this);
-            async move { this.reconcile(key).await }
-        })
+        .run_on(WORKERS, this, |this, key| async move { this.reconcile(key).await })
         .await;
 }
 
@@ -171,7 +178,10 @@ impl Loop {
         };
         match result {
             Err(error) if error.reason != Reason::NotFound => Err(error),
-            _ => Ok(()),
+            _ => {
+                DELETIONS.inc();
+                Ok(())
+            }
         }
     }
 }

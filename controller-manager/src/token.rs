@@ -49,15 +49,12 @@ pub async fn run(context: Context) {
         client: context.client,
         accounts: context.caches.of(),
         certificate: ByteString(certificate),
-        queue: Queue::new(NAME),
+        queue: Queue::new("serviceaccount_tokens_secret"),
     });
     tokio::join!(this.accounts.synced(), this.secrets.synced());
     this.watch();
     Controller::new(NAME, this.queue.clone())
-        .run(WORKERS, move |key| {
-            let this = Arc::clone(&this);
-            async move { this.reconcile(key).await }
-        })
+        .run_on(WORKERS, this, |this, key| async move { this.reconcile(key).await })
         .await;
 }
 

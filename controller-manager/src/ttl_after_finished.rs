@@ -2,7 +2,10 @@
 //!
 //! Watches jobs, and deletes them. Source: `pkg/controller/ttlafterfinished` in Kubernetes.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::{
@@ -10,7 +13,14 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{DeleteOptions, Preconditions},
 };
 use kubelab_api::{Error, Reason, meta::is_deleting};
-use kubelab_client::{Action, Cache, Client, Controller, cache::Change, clock, controller::Key, queue::Queue};
+use kubelab_client::{
+    Action, Cache, Client, Controller,
+    cache::Change,
+    clock,
+    controller::Key,
+    metrics::{Histogram, exponential_buckets, shown},
+    queue::Queue,
+};
 
 use crate::{Context, job::spec::finished};
 
@@ -18,10 +28,17 @@ const NAME: &str = "ttl-after-finished-controller";
 /// Source: `ConcurrentTTLSyncs` in the controller manager's defaults.
 const WORKERS: usize = 5;
 
+/// Source of the name: `pkg/controller/ttlafterfinished/metrics` in Kubernetes.
+static DELETION_LATENCY: LazyLock<Histogram> = LazyLock::new(|| {
+    let help = "The time it took to delete the job since it became eligible for deletion";
+    let buckets = exponential_buckets(0.1, 2.0, 14);
+    shown("ttl_after_finished_controller_job_deletion_duration_seconds", help, Histogram::new(buckets))
+});
+
 /// Runs the loop.
 pub async fn run(context: Context) {
     let jobs: Cache<Job> = context.caches.of();
-    let queue = Queue::new(NAME);
+    let queue = Queue::new("ttl_jobs_to_delete");
     let adding = queue.clone();
     jobs.on_change(move |change| match change {
         Change::Added(job) | Change::Modified { new: job, .. } if left(job, clock::now().0).is_some() => {
@@ -65,17 +82,25 @@ async fn reconcile(client: &Client, jobs: &Cache<Job>, key: Key) -> Result<Actio
         ..Default::default()
     };
     match client.delete::<Job>(&key.namespace, &key.name, options).await {
-        Err(error) if error.reason != Reason::NotFound => Err(error),
-        _ => Ok(Action::Done),
+        Err(error) if error.reason != Reason::NotFound => return Err(error),
+        _ => {}
     }
+    if let Some(late) = expires(&live).map(|end| clock::now().0.duration_since(end)) {
+        DELETION_LATENCY.observe(late.as_secs_f64().max(0.0));
+    }
+    Ok(Action::Done)
 }
 
 /// How long a finished job has left at `now`; `None` for one that does not end by itself, or not yet.
 fn left(job: &Job, now: Timestamp) -> Option<Duration> {
+    Some(Duration::try_from(expires(job)?.duration_since(now)).unwrap_or_default())
+}
+
+/// When a finished job's time is over; `None` for one that does not end by itself, or not yet.
+fn expires(job: &Job) -> Option<Timestamp> {
     let lives = job.spec.as_ref()?.ttl_seconds_after_finished?;
     let end = finished(job).filter(|_| !is_deleting(&job.metadata))?;
-    let gone = SignedDuration::from_secs(lives.into()) - now.duration_since(end.last_transition_time.as_ref()?.0);
-    Some(Duration::try_from(gone).unwrap_or_default())
+    end.last_transition_time.as_ref()?.0.checked_add(SignedDuration::from_secs(lives.into())).ok()
 }
 
 #[cfg(test)]

@@ -39,7 +39,7 @@ pub async fn run(context: Context) {
         resizer: context.recorder(RESIZER),
         claims: context.caches.of(),
         volumes: context.caches.of(),
-        queue: Queue::new(NAME),
+        queue: Queue::new("volume_expand"),
     });
     tokio::join!(this.claims.synced(), this.volumes.synced());
     let queue = this.queue.clone();
@@ -50,10 +50,7 @@ pub async fn run(context: Context) {
         }
     });
     Controller::new(NAME, this.queue.clone())
-        .run(WORKERS, move |key| {
-            let this = Arc::clone(&this);
-            async move { this.reconcile(key).await }
-        })
+        .run_on(WORKERS, this, |this, key| async move { this.reconcile(key).await })
         .await;
 }
 

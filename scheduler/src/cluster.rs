@@ -9,7 +9,10 @@ use std::{
 use k8s_openapi::api::core::v1::Node;
 use kubelab_api::well_known::label;
 
-use crate::framework::{NodeInfo, Objects, PodInfo, Snapshot};
+use crate::{
+    framework::{NodeInfo, Objects, PodInfo, Snapshot},
+    metrics::METRICS,
+};
 
 /// Nodes and pods.
 #[derive(Default)]
@@ -22,6 +25,8 @@ pub struct Cluster {
     /// On how many nodes each image is.
     images: Arc<HashMap<String, usize>>,
     objects: Arc<Objects>,
+    /// How many of the pods are assumed.
+    assumed: usize,
     /// Nodes that differ from the latest snapshot.
     changed: HashSet<String>,
     /// Nodes came, went or moved to another zone.
@@ -123,6 +128,7 @@ impl Cluster {
         self.withdraw(info.uid());
         self.change(node, |node| node.add_pod(info.clone()));
         self.pods.insert(info.uid().to_owned(), Placed { info, node: node.to_owned(), assumed });
+        self.assumed += usize::from(assumed);
     }
 
     /// The binding failed: the pod does not run there after all.
@@ -145,6 +151,7 @@ impl Cluster {
     /// A pod is gone; returns it if it was on a node.
     pub fn remove_pod(&mut self, uid: &str) -> Option<Arc<PodInfo>> {
         let placed = self.pods.remove(uid)?;
+        self.assumed -= usize::from(placed.assumed);
         self.change(&placed.node, |node| {
             node.remove_pod(uid);
         });
@@ -168,6 +175,7 @@ impl Cluster {
 
     /// Brings a snapshot up to date: nodes that have not changed cost nothing.
     pub fn update(&mut self, snapshot: &mut Snapshot) {
+        METRICS.cached(self.nodes.len(), self.pods.len(), self.assumed);
         snapshot.set_objects(self.objects.clone());
         snapshot.nominated = self.nominated.clone();
         snapshot.images = self.images.clone();

@@ -1,8 +1,15 @@
 //! One scheduling cycle: a pod and a snapshot in, a node out. No I/O.
 
+use kubelab_client::clock;
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 
-use crate::framework::{CycleState, Diagnosis, FitError, NodeInfo, Nomination, PodInfo, Profile, Snapshot, Unfit};
+use crate::{
+    framework::{CycleState, Diagnosis, FitError, NodeInfo, Nomination, PodInfo, Profile, Snapshot, Unfit},
+    metrics::{METRICS, SUCCESS, UNSCHEDULABLE},
+};
+
+/// Of how many pods the plugins are timed one by one: one in so many. Source: `pluginMetricsSamplePercent`.
+const TIMED: u32 = 10;
 
 /// Clusters smaller than this are searched whole. Source: `minFeasibleNodesToFind`.
 const MIN_FEASIBLE: usize = 100;
@@ -57,6 +64,9 @@ impl Cycle {
         if total == 0 {
             return Err(Failure::NoNodes);
         }
+        if self.rng.random_ratio(1, TIMED) {
+            profile.time_plugins(pod, snapshot);
+        }
         let mut state = CycleState::default();
         let mut diagnosis = Diagnosis::default();
         let feasible = self.feasible(profile, snapshot, pod, &mut state, &mut diagnosis);
@@ -64,7 +74,10 @@ impl Cycle {
         let best = match feasible.as_slice() {
             [] => {
                 let mut error = FitError { total, diagnosis };
+                let began = clock::instant();
                 let post = profile.post_filter(&mut Unfit::of(profile, pod, snapshot, &error));
+                let found = matches!(post.nomination, Nomination::Node(_));
+                METRICS.ran("PostFilter", profile, if found { SUCCESS } else { UNSCHEDULABLE }, began);
                 error.diagnosis.post_filter = post.message;
                 return Err(Failure::Unfit(Box::new(error), post.nomination));
             }
@@ -90,14 +103,20 @@ impl Cycle {
         state: &mut CycleState,
         diagnosis: &mut Diagnosis,
     ) -> Vec<&'a NodeInfo> {
+        let began = clock::instant();
         let candidates = match profile.pre_filter(state, pod, snapshot) {
-            Ok(candidates) => candidates,
+            Ok(candidates) => {
+                METRICS.ran("PreFilter", profile, SUCCESS, began);
+                candidates
+            }
             Err(rejection) => {
+                METRICS.ran("PreFilter", profile, UNSCHEDULABLE, began);
                 diagnosis.plugins.insert(rejection.plugin);
                 diagnosis.pre_filter = Some(rejection);
                 return Vec::new();
             }
         };
+        let state = &*state;
         // Room was made for it there: if it fits now, nothing else is looked at. Source: `evaluateNominatedNode`.
         if let Some(node) = pod.nominated_node().and_then(|name| snapshot.get(name))
             && candidates.only.as_ref().is_none_or(|names| names.contains(node.name()))
@@ -113,20 +132,15 @@ impl Cycle {
         let count = named.as_ref().map_or(total, Vec::len);
         let enough = feasible_to_find(profile.percentage_of_nodes_to_score, count);
         let mut feasible = Vec::with_capacity(enough);
-        for step in 0..count {
-            let place = match &named {
-                Some(places) => places[step],
-                None => (self.start + step) % total,
-            };
-            let node = &*snapshot.nodes()[place];
-            match profile.filter_with_nominated(state, &candidates, pod, node, snapshot) {
-                Ok(()) => feasible.push(node),
-                Err(rejection) => diagnosis.reject(place, rejection),
-            }
-            if feasible.len() == enough {
-                break;
-            }
-        }
+        let (start, began) = (self.start, clock::instant());
+        let place = |step: usize| named.as_ref().map_or_else(|| (start + step) % total, |places| places[step]);
+        let node = |step: usize| &*snapshot.nodes()[place(step)];
+        let filter = |step: usize| profile.filter_with_nominated(state, &candidates, pod, node(step), snapshot);
+        profile.parallelism.each(count, enough, filter, Result::is_ok, |step, verdict| match verdict {
+            Ok(()) => feasible.push(node(step)),
+            Err(rejection) => diagnosis.reject(place(step), rejection),
+        });
+        METRICS.ran("Filter", profile, if feasible.is_empty() { UNSCHEDULABLE } else { SUCCESS }, began);
         self.start = (self.start + feasible.len() + diagnosis.nodes.len()) % total;
         feasible
     }
@@ -165,7 +179,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::testing::{asking, plain, pod};
+    use crate::{
+        parallel::Parallelism,
+        testing::{asking, plain, pod},
+    };
 
     fn nodes(count: usize) -> Vec<Arc<NodeInfo>> {
         (0..count).map(|at| Arc::new(plain(&format!("node-{at}")))).collect()
@@ -213,6 +230,34 @@ mod tests {
         let mut cycle = Cycle::default();
         let placement = cycle.place(&Profile::default(), &snapshot, &asking(json!({}))).ok().unwrap();
         assert_eq!((placement.evaluated, placement.feasible, cycle.start), (144, 144, 144));
+    }
+
+    #[test]
+    fn several_threads_choose_as_one_does() {
+        let mut nodes = nodes(700);
+        for at in (0..nodes.len()).filter(|at| at % 3 != 1) {
+            let cpu = if at % 2 == 0 { "4" } else { "3" };
+            Arc::make_mut(&mut nodes[at]).add_pod(Arc::new(asking(json!({ "cpu": cpu }))));
+        }
+        // Where room is being made for another, its place is taken already.
+        let mut snapshot = Snapshot::new(nodes);
+        let container = json!({ "name": "main", "resources": { "requests": { "cpu": "3" } } });
+        let waits = pod(json!({ "name": "waits", "priority": 7, "containers": [container] }));
+        let nominated = (0..700).step_by(10).map(|at| (format!("node-{at}"), vec![Arc::new(waits.clone())]));
+        snapshot.nominated = Arc::new(nominated.collect());
+        let choices = |threads: usize| {
+            let mut cycle = Cycle { start: 0, rng: SmallRng::seed_from_u64(7) };
+            let profile = Profile { parallelism: Parallelism::exactly(threads, 16), ..Profile::default() };
+            let pods = ["500m", "2", "4", "5"].map(|cpu| asking(json!({ "cpu": cpu })));
+            pods.map(|pod| {
+                let placement =
+                    cycle.place(&profile, &snapshot, &pod).map(found).map_err(|failure| failure.to_string());
+                (placement, cycle.start)
+            })
+        };
+        let alone = choices(1);
+        assert!(alone[0].0.is_ok() && alone[3].0.is_err(), "{alone:?}");
+        assert_eq!(choices(4), alone);
     }
 
     #[test]

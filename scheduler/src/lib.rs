@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | [`scheduler`] | the process's work: watch, pop, place, assume, bind |
 //! | [`cycle`] | one pod and one snapshot of the nodes in, one node out |
+//! | [`parallel`] | many nodes looked at by several threads |
 //! | [`framework`] | what plugins are made of |
 //! | [`plugins`] | the plugins, each a file named as upstream's |
 //! | [`queue`] | the pods that wait |
@@ -16,8 +17,8 @@
 //!                 └────▶ queue ─────pod──────────┘                           (in parallel)
 //! ```
 //!
-//! Invariant: `cycle`, `framework`, `queue` and `cluster` do no I/O and read no clock; of the plugins those that write
-//! (`DefaultBinder`, `VolumeBinding` before binding) do it outside of the cycle.
+//! Invariant: `cycle`, `framework`, `queue` and `cluster` do no I/O and read no clock but to time themselves; of the plugins
+//! those that write (`DefaultBinder`, `VolumeBinding` before binding) do it outside of the cycle.
 
 pub mod cluster;
 pub mod config;
@@ -25,6 +26,7 @@ pub mod cycle;
 pub mod explain;
 pub mod framework;
 pub mod metrics;
+pub mod parallel;
 pub mod plugins;
 pub mod queue;
 pub mod scheduler;

@@ -138,7 +138,7 @@ fn tokens_are_good_for_what_they_say() {
 }
 
 /// A bootstrap token is enough to get a node's certificate, without anybody's approval.
-fn machines_join(lab: &Lab) {
+pub fn machines_join(lab: &Lab) {
     let kubectl = lab.kubectl();
     kubectl.run_with(
         "apply -f -",

@@ -1,8 +1,21 @@
 //! The controller-manager is killed right after each of its writes, again and again. Every loop goes on from whatever was
-//! written so far: all comes out exactly as wanted, and no pod is made twice.
+//! written so far: all comes out exactly as wanted, and nothing is made twice.
+//!
+//! | module | the loops of |
+//! | --- | --- |
+//! | [`workloads`] | what runs pods, and what counts and finds them |
+//! | [`storage`] | claims, volumes, attachments |
+//! | [`cluster`] | namespaces, nodes, accounts, certificates, custom resources |
+
+mod cluster;
+mod storage;
+mod workloads;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
+    fmt::Debug,
+    fs,
+    path::Path,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -11,84 +24,80 @@ use std::{
 };
 
 use futures::TryStreamExt;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{PersistentVolume, Pod};
 use kube::{
-    Api,
-    api::{WatchEvent, WatchParams},
+    Api, Resource,
+    api::{ListParams, WatchEvent, WatchParams},
 };
+use kubelab_controller_manager::loops::LOOPS;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use crate::harness::{Kubectl, Lab};
 
 const MANAGER: &str = "controller-manager-1";
 
-const OBJECTS: &str = r#"
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: web}
-spec:
-  replicas: 3
-  strategy: {rollingUpdate: {maxSurge: 1, maxUnavailable: 0}}
-  selector: {matchLabels: {app: web}}
-  template:
-    metadata: {labels: {app: web}}
-    spec: {containers: [{name: main, image: "nginx:1"}]}
----
-apiVersion: v1
-kind: Service
-metadata: {name: web}
-spec: {selector: {app: web}, ports: [{port: 80}]}
----
-apiVersion: apps/v1
-kind: StatefulSet
-metadata: {name: db}
-spec:
-  replicas: 2
-  serviceName: db
-  selector: {matchLabels: {app: db}}
-  template:
-    metadata: {labels: {app: db}}
-    spec: {containers: [{name: main, image: "postgres:16"}]}
----
-apiVersion: apps/v1
-kind: DaemonSet
-metadata: {name: agent}
-spec:
-  selector: {matchLabels: {app: agent}}
-  template:
-    metadata: {labels: {app: agent}}
-    spec: {containers: [{name: main, image: "agent:1"}]}
----
-apiVersion: batch/v1
-kind: Job
-metadata: {name: sums}
-spec:
-  completions: 3
-  parallelism: 2
-  template:
-    metadata: {labels: {app: sums}}
-    spec: {restartPolicy: Never, containers: [{name: main, image: busybox, command: [sh, -c, "echo 1"]}]}
-"#;
+/// All that the loops write is recorded, and who of them wrote it.
+const AUDIT: &str = "\
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+- {level: Metadata, users: ['system:kube-controller-manager'], verbs: [create, update, patch, delete]}
+- {level: None}
+";
 
-/// The pods that were ever made, by their label `app`: each one's uid.
-type Made = Arc<Mutex<BTreeMap<String, Vec<String>>>>;
+/// Signed requests are cleared away after an hour at the earliest.
+const TOO_SLOW: &str = "certificatesigningrequest-cleaner-controller";
 
-/// Follows the pods from before the first one.
-async fn follow(pods: Api<Pod>, after: String, made: Made) {
-    let mut revision = after;
-    loop {
-        let Ok(stream) = pods.watch(&WatchParams::default(), &revision).await else { continue };
-        let mut stream = std::pin::pin!(stream);
-        while let Ok(Some(event)) = stream.try_next().await {
-            let (WatchEvent::Added(pod) | WatchEvent::Modified(pod) | WatchEvent::Deleted(pod)) = &event else {
-                continue;
-            };
-            revision = pod.metadata.resource_version.clone().unwrap();
-            if let WatchEvent::Added(pod) = event {
-                let app = pod.metadata.labels.unwrap()["app"].clone();
-                made.lock().unwrap().entry(app).or_default().push(pod.metadata.uid.unwrap());
-            }
-        }
-    }
+#[test]
+fn every_loop_is_killed_in_some_scenario() {
+    let mut killed: Vec<&str> = [workloads::LOOPS, storage::LOOPS, cluster::LOOPS, &[TOO_SLOW]].concat();
+    let mut all: Vec<&str> = LOOPS.iter().map(|row| row.name).collect();
+    killed.sort_unstable();
+    all.sort_unstable();
+    assert_eq!(killed, all);
+}
+
+/// How many objects were ever made, by what they are for.
+type Counts = BTreeMap<String, usize>;
+
+/// Runs a scenario while the controller-manager dies after each of its writes and is started again at once. All of `loops`
+/// must have died of it. Gives how many pods were ever made, by their label `app`, and how many volumes, by their claim.
+fn survive(flags: &[&str], loops: &[&str], scenario: impl FnOnce(&Lab, &Kubectl)) -> Counts {
+    let folder = tempfile::tempdir().unwrap();
+    let policy = folder.path().join("policy.yaml");
+    fs::write(&policy, AUDIT).unwrap();
+    let lab = Lab::with(&["--apiservers", "1", "--nodes", "2", "--audit-policy", policy.to_str().unwrap()]);
+    lab.kubelab(&["down"]);
+    // What a new cluster needs is written; from here on each life of the process is one write long.
+    let mortal = ["--extra-config", "controller-manager.crash-after-writes=1"];
+    lab.up(&[&mortal, flags].concat());
+    let log = lab.data_dir().join("logs/apiserver-1-audit.log");
+    let begun = writers(&log).len();
+
+    let (kubectl, made) = (lab.kubectl(), Made::default());
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let client = runtime.block_on(lab.client());
+    runtime.block_on(follow(Api::default_namespaced(client.clone()), app_of, &made));
+    runtime.block_on(follow(Api::all(client), claim_of, &made));
+
+    let stop = AtomicBool::new(false);
+    let deaths = std::thread::scope(|scope| {
+        let keeper = scope.spawn(|| keep_starting(&lab, &stop));
+        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| scenario(&lab, &kubectl)));
+        stop.store(true, Ordering::Relaxed);
+        let deaths = keeper.join().unwrap();
+        outcome.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        deaths
+    });
+    let wrote: BTreeSet<String> = writers(&log).split_off(begun).into_iter().collect();
+    println!("the controller-manager died {deaths} times, of writes by {wrote:?}");
+    assert!(deaths >= loops.len(), "it died only {deaths} times");
+    let spared: Vec<_> = loops.iter().filter(|name| !wrote.contains(**name)).collect();
+    assert!(spared.is_empty(), "these wrote nothing: {spared:?}");
+    let made = made.lock().unwrap();
+    made.iter().map(|(purpose, uids)| (purpose.clone(), uids.len())).collect()
 }
 
 /// Starts the controller-manager again whenever it has died, at once; how often it had to.
@@ -97,57 +106,71 @@ fn keep_starting(lab: &Lab, stop: &AtomicBool) -> usize {
     while !stop.load(Ordering::Relaxed) {
         let status = lab.status();
         let manager = status["components"].as_array().unwrap().iter().find(|c| c["name"] == MANAGER).unwrap().clone();
-        if manager["pid"].is_null() {
-            deaths += 1;
-            lab.kubelab(&["restart", MANAGER]);
+        match manager["pid"].as_i64() {
+            Some(pid) => {
+                let process = format!("/proc/{pid}");
+                while Path::new(&process).exists() && !stop.load(Ordering::Relaxed) {
+                    std::thread::sleep(Duration::from_millis(10));
+                }
+            }
+            None => {
+                deaths += 1;
+                lab.kubelab(&["restart", MANAGER]);
+            }
         }
-        std::thread::sleep(Duration::from_millis(20));
     }
     deaths
 }
 
-fn scenario(kubectl: &Kubectl) {
-    kubectl.run_with("apply -f -", OBJECTS);
-    for set in ["deployment/web", "statefulset/db", "daemonset/agent"] {
-        kubectl.run(&format!("rollout status {set} --timeout=180s"));
-    }
-    kubectl.run("wait --for=condition=Complete job/sums --timeout=180s");
-    kubectl.run("set image deployment/web main=nginx:2");
-    kubectl.run("rollout status deployment/web --timeout=180s");
-    let ready =
-        "get endpointslices -l kubernetes.io/service-name=web -o jsonpath={.items[*].endpoints[*].conditions.ready}";
-    kubectl.wait_until(ready, |text| text == "true true true");
-    kubectl.run("delete deployment web --cascade=foreground --timeout=180s");
+/// The loops that wrote something, in the order of their writes.
+fn writers(log: &Path) -> Vec<String> {
+    let text = fs::read_to_string(log).unwrap_or_default();
+    let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    lines.filter_map(|line| Some(line["userAgent"].as_str()?.to_owned())).collect()
 }
 
-#[test]
-fn the_controller_manager_may_die_after_any_write() {
-    let lab = Lab::with(&["--nodes", "2"]);
-    lab.kubelab(&["down"]);
-    // What a new cluster needs is written; from here on each life of the process is one write long.
-    lab.up(&["--extra-config", "controller-manager.crash-after-writes=1"]);
-    let kubectl = lab.kubectl();
-    let made = Made::default();
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let revision = kubectl.json("get pods -o json")["metadata"]["resourceVersion"].as_str().unwrap().to_owned();
-    let client = runtime.block_on(lab.client());
-    runtime.spawn(follow(Api::default_namespaced(client), revision, Arc::clone(&made)));
+/// The uids of the objects that were ever made, by what they are for.
+type Made = Arc<Mutex<BTreeMap<String, Vec<String>>>>;
 
-    let stop = AtomicBool::new(false);
-    let deaths = std::thread::scope(|scope| {
-        let keeper = scope.spawn(|| keep_starting(&lab, &stop));
-        let outcome = std::panic::catch_unwind(|| scenario(&kubectl));
-        stop.store(true, Ordering::Relaxed);
-        let deaths = keeper.join().unwrap();
-        outcome.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        deaths
+fn app_of(pod: &Pod) -> String {
+    pod.metadata.labels.as_ref().and_then(|labels| labels.get("app")).cloned().unwrap_or_default()
+}
+
+fn claim_of(volume: &PersistentVolume) -> String {
+    let claim = volume.spec.as_ref().and_then(|spec| spec.claim_ref.as_ref()?.name.clone());
+    format!("volume of {}", claim.unwrap_or_default())
+}
+
+/// Follows objects from now on.
+async fn follow<K>(objects: Api<K>, purpose: fn(&K) -> String, made: &Made)
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+{
+    let mut revision = objects.list(&ListParams::default()).await.unwrap().metadata.resource_version.unwrap();
+    let made = Arc::clone(made);
+    tokio::spawn(async move {
+        loop {
+            let Ok(stream) = objects.watch(&WatchParams::default(), &revision).await else {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+                continue;
+            };
+            let mut stream = std::pin::pin!(stream);
+            while let Ok(Some(event)) = stream.try_next().await {
+                let (WatchEvent::Added(object) | WatchEvent::Modified(object) | WatchEvent::Deleted(object)) = &event
+                else {
+                    continue;
+                };
+                revision = object.meta().resource_version.clone().unwrap();
+                if let WatchEvent::Added(object) = event {
+                    let uid = object.meta().uid.clone().unwrap();
+                    made.lock().unwrap().entry(purpose(&object)).or_default().push(uid);
+                }
+            }
+        }
     });
-    println!("the controller-manager died {deaths} times");
-    assert!(deaths > 10, "it died only {deaths} times");
+}
 
-    let counts: BTreeMap<_, _> = made.lock().unwrap().iter().map(|(app, uids)| (app.clone(), uids.len())).collect();
-    let wanted = [("agent", 2), ("db", 2), ("sums", 3), ("web", 6)].map(|(app, count)| (app.to_owned(), count));
-    assert_eq!(counts, BTreeMap::from(wanted), "pods that were ever made");
-    kubectl.wait_until("get pods -l app=web -o name", str::is_empty);
-    assert_eq!(kubectl.run("get replicasets -o name"), "");
+/// What is to be made, in the form of what was made.
+fn counts<const N: usize>(wanted: [(&str, usize); N]) -> Counts {
+    wanted.map(|(purpose, count)| (purpose.to_owned(), count)).into()
 }

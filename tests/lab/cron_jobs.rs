@@ -1,6 +1,13 @@
 //! CronJobs: jobs by the clock, and by hand.
 
-use crate::harness::Lab;
+use futures::StreamExt;
+use k8s_openapi::api::batch::v1::CronJob;
+use kube::{
+    Api,
+    runtime::{WatchStreamExt, watcher},
+};
+
+use crate::harness::{Lab, PATIENCE};
 
 #[test]
 fn a_schedule_makes_jobs_and_their_history_is_bounded() {
@@ -34,4 +41,35 @@ fn a_schedule_makes_jobs_and_their_history_is_bounded() {
     kubectl.run(r#"patch cronjob tick --type=merge -p '{"spec":{"successfulJobsHistoryLimit":0}}'"#);
     kubectl.wait_until("get jobs,pods -o name", str::is_empty);
     kubectl.wait_until("describe cronjob tick", |text| text.contains(&format!("Deleted job {name}")));
+}
+
+/// The example of the seed, which is due at two in the morning: nothing happens until its schedule says now.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_is_active_until_it_is_done() {
+    let lab = Lab::with(&["--apiservers", "1", "--nodes", "1"]);
+    let (kubectl, client) = (lab.kubectl(), lab.client().await);
+    let cron_jobs: Api<CronJob> = Api::default_namespaced(client);
+    let mut changes = std::pin::pin!(watcher(cron_jobs, watcher::Config::default()).applied_objects());
+    kubectl.run("create cronjob backup-job --image=busybox '--schedule=0 2 31 2 *' -- sleep 2");
+    kubectl.run(r#"patch cronjob backup-job -p '{"spec":{"concurrencyPolicy":"Forbid","schedule":"@every 2s"}}'"#);
+    // How many jobs are active, and whether any was started or has succeeded.
+    let mut states: Vec<(usize, bool, bool)> = Vec::new();
+    let follow = async {
+        while !states.last().is_some_and(|(active, _, succeeded)| *succeeded && *active == 0) {
+            let Some(Ok(cron_job)) = changes.next().await else { continue };
+            let status = cron_job.status.unwrap_or_default();
+            let active = status.active.iter().flatten().count();
+            if active == 1 && cron_job.spec.suspend != Some(true) {
+                kubectl.run(r#"patch cronjob backup-job -p '{"spec":{"suspend":true}}'"#);
+            }
+            let state = (active, status.last_schedule_time.is_some(), status.last_successful_time.is_some());
+            if states.last() != Some(&state) {
+                states.push(state);
+            }
+        }
+    };
+    let ended = tokio::time::timeout(PATIENCE, follow).await;
+    assert!(ended.is_ok(), "waited too long; the states were {states:?}");
+    assert_eq!(states, [(0, false, false), (1, true, false), (0, true, true)]);
+    assert_eq!(kubectl.run("get jobs -o name").lines().count(), 1, "it is kept as history");
 }

@@ -83,6 +83,23 @@ fn every_node_has_its_pod() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_new_node_gets_its_pod_and_takes_it_along() {
+    let lab = Lab::with(&["--apiservers", "1", "--nodes", "1"]);
+    let (kubectl, client) = (lab.kubectl(), lab.client().await);
+    let mut story = Story::begin(&client, "app=logs").await;
+    kubectl.run_with("apply -f -", LOGS);
+    story.until_count("ready ", 1).await;
+    lab.kubelab(&["add", "node"]);
+    let told = story.until_count("ready ", 1).await;
+    assert!(told.len() == 2 && told[0].starts_with('+'), "{told:?}");
+    let pod = told[1].trim_start_matches("ready ").to_owned();
+    assert_eq!(kubectl.run(&format!("get pod {pod} -o jsonpath={{.spec.nodeName}}")), "node-2");
+    lab.kubelab(&["remove", "node", "node-2"]);
+    let told = story.until(&format!("-{pod}")).await;
+    assert!(told.iter().all(|line| line.ends_with(&pod)), "no other is touched: {told:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn updates_replace_pods_within_limits_and_are_undone() {
     let lab = Lab::with(&["--apiservers", "1", "--nodes", "3"]);
     let (kubectl, client) = (lab.kubectl(), lab.client().await);

@@ -1,6 +1,13 @@
 //! Deletion in all its forms, and what keeps a namespace within bounds, as kubectl meets it.
 
-use crate::harness::{Kubectl, Lab};
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::{
+    Api,
+    runtime::watcher::{self, Event, watcher},
+};
+
+use crate::harness::{Kubectl, Lab, PATIENCE};
 
 const WEB: &str = "\
 apiVersion: apps/v1
@@ -147,4 +154,35 @@ spec:
     assert_eq!(finalizers, "[\"kubernetes.io/pvc-protection\"]");
     kubectl.run("delete pvc data --timeout=60s");
     assert_eq!(kubectl.run("get pvc -o name"), "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_namespace_is_active_then_terminating_then_gone() {
+    let lab = Lab::with(&["--apiservers", "1", "--nodes", "1"]);
+    let (kubectl, client) = (lab.kubectl(), lab.client().await);
+    let only = watcher::Config::default().fields("metadata.name=development");
+    let mut events = std::pin::pin!(watcher(Api::<Namespace>::all(client), only));
+    kubectl.run("create namespace development");
+    kubectl.run("create deployment web --image=nginx -n development");
+    kubectl.run("rollout status deployment/web -n development --timeout=120s");
+    kubectl.run("delete namespace development --wait=false");
+    let mut phases: Vec<String> = Vec::new();
+    let follow = async {
+        while phases.last().map(String::as_str) != Some("gone") {
+            let phase = match events.next().await {
+                Some(Ok(Event::Apply(namespace) | Event::InitApply(namespace))) => {
+                    namespace.status.and_then(|status| status.phase).unwrap_or_default()
+                }
+                Some(Ok(Event::Delete(_))) => "gone".to_owned(),
+                _ => continue,
+            };
+            if phases.last() != Some(&phase) {
+                phases.push(phase);
+            }
+        }
+    };
+    let ended = tokio::time::timeout(PATIENCE, follow).await;
+    assert!(ended.is_ok(), "waited too long; the phases were {phases:?}");
+    assert_eq!(phases.iter().rev().take(2).rev().collect::<Vec<_>>(), ["Terminating", "gone"], "{phases:?}");
+    assert_eq!(kubectl.run("get pods,deployments,replicasets -A -o name"), "");
 }

@@ -11,25 +11,14 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use crate::harness::{Kubectl, Lab, PATIENCE};
+use crate::{
+    harness::{Kubectl, Lab, PATIENCE},
+    manifests::workload,
+};
 
-fn deployment(name: &str, replicas: i32, image: &str, spec: &str) -> String {
-    format!(
-        "apiVersion: apps/v1
-kind: Deployment
-metadata: {{name: {name}}}
-spec:
-  replicas: {replicas}
-  selector:
-    matchLabels: {{app: {name}}}
-  template:
-    metadata:
-      labels: {{app: {name}}}
-    spec:
-      terminationGracePeriodSeconds: 1
-      containers: [{{name: main, image: '{image}'}}]
-{spec}"
-    )
+fn deployment(name: &str, replicas: i32, image: &str, mut spec: Value) -> String {
+    spec["replicas"] = json!(replicas);
+    workload("Deployment", name, image, spec).to_string()
 }
 
 fn small_lab() -> Lab {
@@ -64,7 +53,8 @@ async fn states(client: &Client, labels: &str, done: impl Fn(&Sizes) -> bool) ->
 async fn a_rollout_goes_through_its_states() {
     let lab = small_lab();
     let (kubectl, client) = (lab.kubectl(), lab.client().await);
-    let spec = "  strategy:\n    type: RollingUpdate\n    rollingUpdate: {maxUnavailable: 1, maxSurge: 2}\n";
+    let rolling = json!({"maxUnavailable": 1, "maxSurge": 2});
+    let spec = json!({"strategy": {"type": "RollingUpdate", "rollingUpdate": rolling}});
     kubectl.run_with("apply -f -", &deployment("nginx", 5, "nginx:1.20", spec));
     kubectl.run("rollout status deployment/nginx --timeout=120s");
     kubectl.run("wait deployment/nginx --for=jsonpath={.status.availableReplicas}=5 --timeout=120s");
@@ -124,7 +114,7 @@ fn sizes_become(kubectl: &Kubectl, name: &str, wanted: &str) {
 fn scaling_amid_a_rollout_is_proportional() {
     let lab = small_lab();
     let kubectl = lab.kubectl();
-    let spec = "  strategy:\n    rollingUpdate: {maxUnavailable: 2, maxSurge: 3}\n";
+    let spec = json!({"strategy": {"rollingUpdate": {"maxUnavailable": 2, "maxSurge": 3}}});
     kubectl.run_with("apply -f -", &deployment("web", 10, "nginx:1", spec));
     kubectl.run("rollout status deployment/web --timeout=120s");
     kubectl.run("set image deployment/web main=nginx:missing");
@@ -158,7 +148,7 @@ fn reason(kubectl: &Kubectl, kind: &str) -> String {
 fn a_rollout_has_a_deadline_and_a_memory() {
     let lab = small_lab();
     let kubectl = lab.kubectl();
-    let spec = "  progressDeadlineSeconds: 3\n  minReadySeconds: 1\n  revisionHistoryLimit: 1\n";
+    let spec = json!({"progressDeadlineSeconds": 3, "minReadySeconds": 1, "revisionHistoryLimit": 1});
     kubectl.run_with("apply -f -", &deployment("web", 2, "nginx:1", spec));
     kubectl.run("rollout status deployment/web --timeout=120s");
     assert_eq!(reason(&kubectl, "Progressing"), "True NewReplicaSetAvailable");
@@ -185,7 +175,7 @@ fn a_rollout_has_a_deadline_and_a_memory() {
 async fn owners_come_and_go() {
     let lab = small_lab();
     let (kubectl, client) = (lab.kubectl(), lab.client().await);
-    let manifest = deployment("web", 2, "nginx:1", "");
+    let manifest = deployment("web", 2, "nginx:1", json!({}));
     kubectl.run_with("apply -f -", &manifest);
     kubectl.run("rollout status deployment/web --timeout=120s");
     let names = |what: &str| kubectl.run(&format!("get {what} -l app=web -o name"));

@@ -1,6 +1,17 @@
 //! Disruption budgets and those who respect them, and autoscalers, which need metrics.
 
-use crate::harness::Lab;
+use futures::StreamExt;
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::{
+    Api,
+    runtime::{WatchStreamExt, watcher},
+};
+use serde_json::json;
+
+use crate::{
+    harness::{Lab, PATIENCE},
+    story::Story,
+};
 
 /// What is printed in columns, with one space between.
 fn squeezed(text: &str) -> String {
@@ -89,4 +100,92 @@ async fn an_autoscaler_follows_the_load() {
         kubectl.wait_until("describe hpa web", |text| text.contains("ScaleDownStabilized"));
         assert_eq!(kubectl.run("get deployment web -o jsonpath={.spec.replicas}"), "3");
     });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drain_leaves_enough_pods_at_every_moment() {
+    let lab = Lab::with(&["--apiservers", "1", "--nodes", "3"]);
+    let (kubectl, client) = (lab.kubectl(), lab.client().await);
+    kubectl.run("create deployment web --image=nginx --replicas=4");
+    kubectl.run("create poddisruptionbudget web --selector=app=web --min-available=3");
+    kubectl.run("rollout status deployment/web --timeout=120s");
+    kubectl.wait_until("get pdb web -o jsonpath={.status.disruptionsAllowed}", |text| text == "1");
+    let mut story = Story::begin(&client, "app=web").await;
+    let nodes = kubectl.run("get pods -l app=web -o jsonpath={.items[*].spec.nodeName}");
+    let most = |node: &str| nodes.split(' ').filter(|other| *other == node).count();
+    let node = ["node-1", "node-2", "node-3"].into_iter().max_by_key(|node| most(node)).unwrap();
+    assert!(most(node) >= 2, "{nodes}");
+    kubectl.run(&format!("drain {node} --timeout=120s"));
+    let (mut ready, mut least) = (4, 4);
+    for line in story.until_count("ready ", most(node)).await {
+        ready += i32::from(line.starts_with("ready ")) - i32::from(line.starts_with("ends "));
+        least = least.min(ready);
+    }
+    assert_eq!((ready, least), (4, 3), "they went one after the other");
+}
+
+#[test]
+fn a_pod_with_two_budgets_is_not_evicted() {
+    let lab = Lab::with(&["--apiservers", "1", "--nodes", "1"]);
+    let kubectl = lab.kubectl();
+    for name in ["one", "two"] {
+        kubectl.run(&format!("create poddisruptionbudget {name} --selector=app=web --min-available=0"));
+    }
+    kubectl.run("run web --image=nginx --labels=app=web");
+    kubectl.run("wait pod/web --for=condition=Ready --timeout=120s");
+    let told = kubectl.wait_until("describe pod web", |text| text.contains("MultiplePodDisruptionBudgets"));
+    let message = r#"Pod "default"/"web" matches multiple PodDisruptionBudgets.  Chose "one" arbitrarily."#;
+    assert!(told.contains(message) && told.contains("controllermanager"), "{told}");
+    let eviction = json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "web"}}).to_string();
+    let refused = kubectl.fail("create --raw /api/v1/namespaces/default/pods/web/eviction -f -", &eviction);
+    let why = "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.";
+    assert_eq!(refused.trim(), format!("Error from server: {why}"));
+    kubectl.run("delete pdb two");
+    kubectl.run_with("create --raw /api/v1/namespaces/default/pods/web/eviction -f -", &eviction);
+    kubectl.run("wait --for=delete pod/web --timeout=120s");
+}
+
+/// Up with the load and down again, where nobody asks to wait.
+#[tokio::test(flavor = "multi_thread")]
+async fn replicas_follow_the_load_in_both_directions() {
+    use std::sync::atomic::Ordering;
+
+    let lab = Lab::with(&["--apiservers", "1", "--nodes", "1"]);
+    let client = lab.client().await;
+    let metrics = crate::metrics_server::MetricsServer::start(client.clone()).await;
+    metrics.millis.store(200, Ordering::Relaxed);
+    let kubectl = lab.kubectl();
+    kubectl.wait_until("get apiservice v1beta1.metrics.k8s.io", |text| text.contains("True"));
+    kubectl.run("create deployment web --image=nginx");
+    kubectl.run("set resources deployment web --requests=cpu=100m");
+    kubectl.run("rollout status deployment/web --timeout=120s");
+
+    let deployments: Api<Deployment> = Api::default_namespaced(client);
+    let mut changes = std::pin::pin!(watcher(deployments, watcher::Config::default()).applied_objects());
+    let mut seen: Vec<i32> = Vec::new();
+    let cpu = json!({"type": "Resource", "resource": {"name": "cpu",
+        "target": {"type": "Utilization", "averageUtilization": 80}}});
+    let down = json!({"scaleDown": {"stabilizationWindowSeconds": 0}});
+    let scaler = json!({
+        "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "web"},
+        "spec": {"scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"},
+            "minReplicas": 1, "maxReplicas": 3, "metrics": [cpu], "behavior": down},
+    });
+    kubectl.run_with("apply -f -", &scaler.to_string());
+    let follow = async {
+        while seen != [1, 3, 1] {
+            let Some(Ok(deployment)) = changes.next().await else { continue };
+            let wanted = deployment.spec.replicas.unwrap();
+            if seen.last() != Some(&wanted) {
+                seen.push(wanted);
+            }
+            if deployment.status.and_then(|status| status.ready_replicas) == Some(3) {
+                metrics.millis.store(10, Ordering::Relaxed);
+            }
+        }
+    };
+    let ended = tokio::time::timeout(PATIENCE, follow).await;
+    assert!(ended.is_ok(), "waited too long; the replicas were {seen:?}");
+    let told = kubectl.wait_until("describe hpa web", |text| text.contains("New size: 1"));
+    assert!(told.contains("New size: 1; reason: All metrics below target"), "{told}");
 }

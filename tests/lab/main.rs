@@ -19,9 +19,11 @@
 //! | [`deletion`] | cascades, finalizers, namespaces that end; quotas and security standards |
 //! | [`deployments`] | the states of a rollout, scaling amid it, deadlines, history |
 //! | [`disruption`] | budgets that a drain waits for; autoscalers |
+//! | [`figures`] | what loops and the scheduler count |
 //! | [`ingress`] | the ingress controller: hosts, paths, TLS |
 //! | [`jobs`] | Jobs from their first pod to their end |
 //! | [`life`] | `kubelab`'s own commands, and its errors |
+//! | [`manifests`] | objects for the tests |
 //! | [`many_nodes`] | many nodes in a process |
 //! | [`metrics`] | what containers use: `kubectl top`, autoscalers |
 //! | [`metrics_server`] | a server of the metrics API outside the lab |
@@ -32,10 +34,12 @@
 //! | [`policies`] | admission policies and webhooks, as kubectl meets them |
 //! | [`python`] | the Python client, and an operator that is written with kopf |
 //! | [`reading`] | pages and watches, as raw requests see them |
+//! | [`replica_sets`] | sets on their own: pods replaced, too few by a quota, too many |
 //! | [`scheduling`] | where pods go, and why; preemption; configuration |
 //! | [`served`] | what the apiservers tell of themselves, to kubectl, old and new |
 //! | [`services`] | node ports, load balancers, policies, affinity and IPVS, as clients outside meet them |
 //! | [`stateful_sets`] | pods in order, partitions, claims, history |
+//! | [`strategies`] | surge, recreation, blue and green, canaries |
 //! | [`streams`] | logs, exec, attach, port-forward, proxy |
 //! | [`survival`] | processes are killed under load and nothing that was acknowledged is lost |
 //! | [`volumes`] | claims and volumes, and how they come together and part |
@@ -57,11 +61,13 @@ mod daemon_sets;
 mod deletion;
 mod deployments;
 mod disruption;
+mod figures;
 mod harness;
 mod ingress;
 mod jobs;
 mod life;
 mod load_balancers;
+mod manifests;
 mod many_nodes;
 mod metrics;
 mod metrics_server;
@@ -71,11 +77,13 @@ mod node_failure;
 mod policies;
 mod python;
 mod reading;
+mod replica_sets;
 mod scheduling;
 mod served;
 mod services;
 mod stateful_sets;
 mod story;
+mod strategies;
 mod streams;
 mod survival;
 mod volumes;

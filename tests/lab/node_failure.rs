@@ -1,8 +1,14 @@
 //! A node falls silent: it is said to be unknown, tainted, its pods go elsewhere; and when it speaks again, all is well.
 
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::Node;
+use kube::{
+    Api,
+    runtime::{WatchStreamExt, watcher},
+};
 use serde_json::json;
 
-use crate::harness::Lab;
+use crate::harness::{Lab, PATIENCE};
 
 /// Upstream's way, with shorter times. A kubelet speaks every ten seconds.
 const QUICK: [&str; 4] = [
@@ -72,4 +78,48 @@ fn a_silent_nodes_pods_go_elsewhere() {
     lab.kubelab(&["resume", "kubelet-2"]);
     kubectl.wait_until(condition, |text| text == "True");
     kubectl.wait_until("get node node-2 -o jsonpath={.spec.taints}", str::is_empty);
+}
+
+/// Whether the node is ready, and the effects of the taints that say why not.
+fn state(node: &Node) -> String {
+    let conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    let ready = conditions.filter(|condition| condition.type_ == "Ready").map(|condition| condition.status.clone());
+    let taints = node.spec.iter().flat_map(|spec| spec.taints.iter().flatten());
+    let mut words: Vec<String> = ready.collect();
+    words.extend(taints.map(|taint| taint.effect.clone()));
+    words.join(" ")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_goes_and_comes_back_step_by_step() {
+    let mut flags = vec!["--apiservers", "1"];
+    flags.extend(QUICK);
+    let lab = Lab::with(&flags);
+    let nodes: Api<Node> = Api::all(lab.client().await);
+    let only = watcher::Config::default().fields("metadata.name=node-2");
+    let mut changes = std::pin::pin!(watcher(nodes, only).applied_objects());
+    let mut states: Vec<String> = Vec::new();
+    let follow = async {
+        while states.last().map(String::as_str) != Some("True") || states.len() < 3 {
+            let Some(Ok(node)) = changes.next().await else { continue };
+            let state = state(&node);
+            if states.last() == Some(&state) {
+                continue;
+            }
+            match states.len() {
+                0 => drop(lab.kubelab(&["pause", "kubelet-2"])),
+                _ if state == "Unknown NoSchedule NoExecute" => drop(lab.kubelab(&["resume", "kubelet-2"])),
+                _ => {}
+            }
+            states.push(state);
+        }
+    };
+    let ended = tokio::time::timeout(PATIENCE, follow).await;
+    assert!(ended.is_ok(), "waited too long; the states were {states:?}");
+    // Said to be silent, kept from new pods, told to let its pods go; taints go when it speaks again.
+    let down = ["True", "Unknown", "Unknown NoSchedule"].into_iter().map(str::to_owned);
+    let down: Vec<String> = down.collect();
+    let steps = states.iter().position(|state| state == "Unknown NoSchedule NoExecute").unwrap();
+    assert!(states[..steps].iter().all(|state| down.contains(state)) && states[0] == "True", "{states:?}");
+    assert!(states[steps + 1..].iter().all(|state| state.starts_with("True")), "{states:?}");
 }

@@ -1,37 +1,15 @@
 //! StatefulSets: the order in which pods come, go and are updated, their names, their claims, their history.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     harness::{KUBECTLS, Kubectl, Lab},
+    manifests::{claim_template, stateful_set},
     story::Story,
 };
 
-fn set(name: &str, spec: &str) -> String {
-    format!(
-        "apiVersion: v1
-kind: Service
-metadata: {{name: {name}}}
-spec:
-  clusterIP: None
-  selector: {{app: {name}}}
-  ports: [{{port: 80}}]
----
-apiVersion: apps/v1
-kind: StatefulSet
-metadata: {{name: {name}}}
-spec:
-  serviceName: {name}
-  selector:
-    matchLabels: {{app: {name}}}
-  template:
-    metadata:
-      labels: {{app: {name}}}
-    spec:
-      terminationGracePeriodSeconds: 1
-      containers: [{{name: main, image: 'nginx:1'}}]
-{spec}"
-    )
+fn set(name: &str, spec: Value) -> String {
+    stateful_set(name, "nginx:1", spec)
 }
 
 fn small_lab() -> Lab {
@@ -43,7 +21,7 @@ async fn pods_come_in_order_and_go_in_reverse() {
     let lab = small_lab();
     let (kubectl, client) = (lab.kubectl(), lab.client().await);
     let mut story = Story::begin(&client, "app=mysql").await;
-    kubectl.run_with("apply -f -", &set("mysql", "  replicas: 3"));
+    kubectl.run_with("apply -f -", &set("mysql", json!({"replicas": 3})));
     let begins = story.until("ready mysql-2").await;
     assert_eq!(begins, ["+mysql-0", "ready mysql-0", "+mysql-1", "ready mysql-1", "+mysql-2", "ready mysql-2"]);
     let status = kubectl.run("rollout status statefulset/mysql --timeout=120s");
@@ -83,7 +61,7 @@ async fn pods_come_in_order_and_go_in_reverse() {
 async fn updates_go_downwards_to_the_partition_and_are_undone() {
     let lab = small_lab();
     let (kubectl, client) = (lab.kubectl(), lab.client().await);
-    kubectl.run_with("apply -f -", &set("web", "  replicas: 3"));
+    kubectl.run_with("apply -f -", &set("web", json!({"replicas": 3})));
     kubectl.run("rollout status statefulset/web --timeout=120s");
     let first = kubectl.run("get statefulset web -o jsonpath={.status.currentRevision}");
     let mut story = Story::begin(&client, "app=web").await;
@@ -143,7 +121,7 @@ async fn a_parallel_set_waits_for_nobody() {
     let (kubectl, client) = (lab.kubectl(), lab.client().await);
     let mut story = Story::begin(&client, "app in (slow, quick)").await;
     let broken = |name: &str, policy: &str| {
-        set(name, &format!("  replicas: 3\n  podManagementPolicy: {policy}")).replace("nginx:1", "nginx:missing")
+        stateful_set(name, "nginx:missing", json!({"replicas": 3, "podManagementPolicy": policy}))
     };
     kubectl.run_with("apply -f -", &broken("slow", "OrderedReady"));
     story.until("+slow-0").await;
@@ -175,14 +153,12 @@ fn each_pod_has_claims_of_its_own() {
 }
 
 fn claims_follow_the_policy(kubectl: &Kubectl) {
-    let spec = "  replicas: 2
-  podManagementPolicy: Parallel
-  persistentVolumeClaimRetentionPolicy: {whenDeleted: Delete, whenScaled: Delete}
-  volumeClaimTemplates:
-  - metadata: {name: www}
-    spec:
-      accessModes: [ReadWriteOnce]
-      resources: {requests: {storage: 1Gi}}";
+    let spec = json!({
+        "replicas": 2,
+        "podManagementPolicy": "Parallel",
+        "persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Delete", "whenScaled": "Delete"},
+        "volumeClaimTemplates": [claim_template("www")],
+    });
     kubectl.run_with("apply -f -", &set("web", spec));
     kubectl.wait_until("get pvc -o jsonpath={.items[*].metadata.name}", |text| text == "www-web-0 www-web-1");
     let claim = kubectl.json("get pvc www-web-1");
@@ -205,4 +181,23 @@ fn claims_follow_the_policy(kubectl: &Kubectl) {
     kubectl.wait_until(&owner("www-web-0"), |text| text == "StatefulSet/web");
     kubectl.run("delete statefulset web");
     kubectl.wait_until("get pvc,pods", |text| text.contains("No resources found"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_comes_back_to_its_claim() {
+    let lab = small_lab();
+    let (kubectl, client) = (lab.kubectl(), lab.client().await);
+    let spec = json!({"replicas": 2, "volumeClaimTemplates": [claim_template("www")]});
+    let mut story = Story::begin(&client, "app=web").await;
+    kubectl.run_with("apply -f -", &set("web", spec));
+    story.until("ready web-1").await;
+    let claims = || kubectl.run("get pvc -o jsonpath={.items[*].metadata.uid}/{.items[*].spec.volumeName}");
+    let before = claims();
+    kubectl.run("delete pod web-1 --wait=false");
+    story.until("ready web-1").await;
+    kubectl.run("scale statefulset web --replicas=0");
+    assert_eq!(story.until("-web-0").await, ["ends web-1", "-web-1", "ends web-0", "-web-0"]);
+    kubectl.run("scale statefulset web --replicas=2");
+    assert_eq!(story.until("ready web-1").await, ["+web-0", "ready web-0", "+web-1", "ready web-1"]);
+    assert_eq!(claims(), before, "the same claims, bound to the same volumes");
 }

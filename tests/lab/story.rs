@@ -18,6 +18,8 @@ pub struct Story {
     lines: mpsc::UnboundedReceiver<String>,
     task: tokio::task::JoinHandle<()>,
     told: Vec<String>,
+    /// All that was told.
+    past: Vec<String>,
 }
 
 impl Story {
@@ -28,7 +30,7 @@ impl Story {
         let pods: Api<Pod> = Api::default_namespaced(client.clone());
         let task = tokio::spawn(follow(pods, labels.to_owned(), sender, begun));
         begins.await.unwrap();
-        Self { lines, task, told: Vec::new() }
+        Self { lines, task, told: Vec::new(), past: Vec::new() }
     }
 
     /// What happens until this happens, from where the last call ended.
@@ -36,10 +38,34 @@ impl Story {
         self.until_all(&[last]).await
     }
 
+    /// What happens until this has happened to so many pods, of whatever names: `+`, `ready `, `ends `, `-`.
+    pub async fn until_count(&mut self, what: &str, count: usize) -> Vec<String> {
+        let mut told = Vec::new();
+        while told.iter().filter(|line: &&String| line.starts_with(what)).count() < count {
+            told.push(self.next_or(&told).await);
+        }
+        told
+    }
+
+    /// Waits until a pod is gone, if its end was not told yet.
+    pub async fn until_gone(&mut self, pod: &str) {
+        let line = format!("-{pod}");
+        if !self.past.contains(&line) {
+            self.until(&line).await;
+        }
+    }
+
+    async fn next_or(&mut self, told: &[String]) -> String {
+        let line = tokio::time::timeout(PATIENCE, self.lines.recv()).await;
+        let line = line.unwrap_or_else(|_| panic!("nothing more happens after {told:?}"));
+        let line = line.expect("the watcher goes on");
+        self.past.push(line.clone());
+        line
+    }
+
     /// The next thing that happens.
     pub async fn next(&mut self) -> String {
-        let line = tokio::time::timeout(PATIENCE, self.lines.recv()).await;
-        line.expect("something should happen").expect("the watcher goes on")
+        self.next_or(&[]).await
     }
 
     /// What happens until all of these have happened, in any order.
@@ -47,7 +73,9 @@ impl Story {
         self.told.clear();
         let tell = async {
             while !all.iter().all(|wanted| self.told.iter().any(|line| line == wanted)) {
-                self.told.push(self.lines.recv().await.expect("the watcher goes on"));
+                let line = self.lines.recv().await.expect("the watcher goes on");
+                self.past.push(line.clone());
+                self.told.push(line);
             }
         };
         let ended = tokio::time::timeout(PATIENCE, tell).await;

@@ -2,6 +2,7 @@
 
 mod resources;
 mod toleration;
+mod trim;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::{
@@ -11,6 +12,7 @@ use k8s_openapi::{
 
 pub use resources::{QosClass, limits, qos_class, requests};
 pub use toleration::{any_tolerates, tolerates};
+pub use trim::trim;
 
 /// Types of pod conditions.
 #[allow(missing_docs)]

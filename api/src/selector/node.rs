@@ -1,9 +1,9 @@
 //! Choosing nodes, as `nodeSelector` and `affinity.nodeAffinity` do. Source: `k8s.io/component-helpers/scheduling/corev1/
 //! nodeaffinity`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use k8s_openapi::api::core::v1::{Node, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, PodSpec};
+use k8s_openapi::api::core::v1::{Node, NodeSelector, NodeSelectorTerm, PodSpec};
 
 use super::label::{Operator, Requirement};
 
@@ -12,41 +12,129 @@ pub const NAME_FIELD: &str = "metadata.name";
 
 /// A pod of this kind may run on the node as far as its `nodeSelector` and its required node affinity go.
 pub fn allows(spec: &PodSpec, node: &Node) -> bool {
-    let labels = node.metadata.labels.as_ref();
-    let has = |(key, value): (&String, &String)| labels.and_then(|labels| labels.get(key)) == Some(value);
-    let affinity = spec.affinity.as_ref().and_then(|affinity| affinity.node_affinity.as_ref());
-    let required = affinity.and_then(|affinity| affinity.required_during_scheduling_ignored_during_execution.as_ref());
-    spec.node_selector.iter().flatten().all(has) && required.is_none_or(|selector| matches(selector, node))
+    Required::of(spec).is_none_or(|required| required.matches_node(node))
 }
 
-/// Any of the selector's terms matches.
-pub fn matches(selector: &NodeSelector, node: &Node) -> bool {
-    selector.node_selector_terms.iter().any(|term| matches_term(term, node))
+type Labels = BTreeMap<String, String>;
+
+/// Any one of these terms; no node matches none.
+#[derive(Clone, Debug)]
+pub struct Terms(pub Vec<Term>);
+
+impl Terms {
+    /// Reads a selector.
+    pub fn new(selector: &NodeSelector) -> Self {
+        Self(selector.node_selector_terms.iter().map(Term::new).collect())
+    }
+
+    /// It means this node.
+    pub fn matches(&self, name: &str, labels: Option<&Labels>) -> bool {
+        self.0.iter().any(|term| term.matches(name, labels))
+    }
 }
 
-/// All that the term says is true of the node; nothing matches an empty or malformed term.
-fn matches_term(term: &NodeSelectorTerm, node: &Node) -> bool {
-    let name = node.metadata.name.clone().unwrap_or_default();
-    let fields = BTreeMap::from([(NAME_FIELD.to_owned(), name)]);
-    let (mut expressions, mut named) = (term.match_expressions.iter().flatten(), term.match_fields.iter().flatten());
-    let is_empty = term.match_expressions.iter().flatten().chain(term.match_fields.iter().flatten()).next().is_none();
-    !is_empty
-        && expressions.all(|requirement| is_met(requirement, node.metadata.labels.as_ref()))
-        && named.all(|requirement| is_met(requirement, Some(&fields)))
+/// What a pod requires of its node.
+#[derive(Clone, Debug)]
+pub struct Required {
+    labels: Labels,
+    /// Unset if there is no affinity.
+    terms: Option<Terms>,
 }
 
-fn is_met(requirement: &NodeSelectorRequirement, labels: Option<&BTreeMap<String, String>>) -> bool {
-    let operator = match requirement.operator.as_str() {
+/// All of these; nothing matches an empty or malformed term.
+#[derive(Clone, Debug)]
+pub struct Term {
+    labels: Vec<Requirement>,
+    fields: Vec<Requirement>,
+    well_formed: bool,
+}
+
+impl Term {
+    /// Reads a term.
+    pub fn new(term: &NodeSelectorTerm) -> Self {
+        let (mut labels, mut fields) = (Vec::new(), Vec::new());
+        let mut well_formed = true;
+        for (expressions, into) in [(&term.match_expressions, &mut labels), (&term.match_fields, &mut fields)] {
+            for expression in expressions.iter().flatten() {
+                let operator = operator(&expression.operator);
+                let values = expression.values.clone().unwrap_or_default();
+                match operator.and_then(|operator| Requirement::new(&expression.key, operator, values).ok()) {
+                    Some(requirement) => into.push(requirement),
+                    None => well_formed = false,
+                }
+            }
+        }
+        well_formed &= !(labels.is_empty() && fields.is_empty());
+        Self { labels, fields, well_formed }
+    }
+
+    /// It means this node.
+    pub fn matches(&self, name: &str, labels: Option<&Labels>) -> bool {
+        let field = || BTreeMap::from([(NAME_FIELD.to_owned(), name.to_owned())]);
+        self.well_formed
+            && self.labels.iter().all(|requirement| requirement.matches(labels))
+            && (self.fields.is_empty() || {
+                let field = field();
+                self.fields.iter().all(|requirement| requirement.matches(Some(&field)))
+            })
+    }
+
+    /// The names of the only nodes that can match, if the term names them.
+    pub fn names(&self) -> Option<BTreeSet<String>> {
+        let mut names: Option<BTreeSet<String>> = None;
+        let naming =
+            |requirement: &&Requirement| requirement.key() == NAME_FIELD && requirement.operator() == Operator::In;
+        for requirement in self.fields.iter().filter(naming) {
+            let these: BTreeSet<String> = requirement.values().iter().cloned().collect();
+            names = Some(match names {
+                Some(before) => before.intersection(&these).cloned().collect(),
+                None => these,
+            });
+        }
+        names
+    }
+}
+
+fn operator(name: &str) -> Option<Operator> {
+    Some(match name {
         "In" => Operator::In,
         "NotIn" => Operator::NotIn,
         "Exists" => Operator::Exists,
         "DoesNotExist" => Operator::DoesNotExist,
         "Gt" => Operator::GreaterThan,
         "Lt" => Operator::LessThan,
-        _ => return false,
-    };
-    let values = requirement.values.clone().unwrap_or_default();
-    Requirement::new(&requirement.key, operator, values).is_ok_and(|requirement| requirement.matches(labels))
+        _ => return None,
+    })
+}
+
+impl Required {
+    /// Unset if the pod requires nothing.
+    pub fn of(spec: &PodSpec) -> Option<Self> {
+        let labels = spec.node_selector.clone().unwrap_or_default();
+        let affinity = spec.affinity.as_ref().and_then(|affinity| affinity.node_affinity.as_ref());
+        let required =
+            affinity.and_then(|affinity| affinity.required_during_scheduling_ignored_during_execution.as_ref());
+        let terms = required.map(Terms::new);
+        (!labels.is_empty() || terms.is_some()).then_some(Self { labels, terms })
+    }
+
+    /// It means this node.
+    pub fn matches(&self, name: &str, labels: Option<&Labels>) -> bool {
+        let has = |(key, value): (&String, &String)| labels.and_then(|labels| labels.get(key)) == Some(value);
+        self.labels.iter().all(has) && self.terms.as_ref().is_none_or(|terms| terms.matches(name, labels))
+    }
+
+    /// It means this node.
+    pub fn matches_node(&self, node: &Node) -> bool {
+        self.matches(node.metadata.name.as_deref().unwrap_or_default(), node.metadata.labels.as_ref())
+    }
+
+    /// The names of the only nodes that can match, if every term names them, as a DaemonSet's pods do.
+    pub fn names(&self) -> Option<BTreeSet<String>> {
+        let terms = self.terms.as_ref().filter(|terms| !terms.0.is_empty())?;
+        let names: Option<Vec<_>> = terms.0.iter().map(Term::names).collect();
+        Some(names?.into_iter().flatten().collect())
+    }
 }
 
 #[cfg(test)]

@@ -14,10 +14,12 @@ mod stream;
 
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
+use kubelab_api::Resource;
 use kubelab_proto::objects::{Target, WatchRequest};
+use serde::de::DeserializeOwned;
 use tokio::{sync::watch, task::AbortHandle};
 
-use self::index::Index;
+use self::index::{Index, Seen};
 use crate::{
     Cause, Client, Object,
     client::{dynamic_target, target},
@@ -72,71 +74,127 @@ impl<K> Change<K> {
 
 type Handler<K> = Box<dyn Fn(&Change<K>) + Send + Sync>;
 
+/// What a stream is kept in: the object that a [`Cache`] shares among its clones, or something that keeps less of each object.
+pub trait Mirror: Send + Sync + 'static {
+    /// What it reads of an object.
+    type Object: DeserializeOwned + Send;
+    /// The objects that a full state has shown so far.
+    type Seen: Default + Send;
+
+    /// A full state shows this object.
+    fn see(seen: &mut Self::Seen, object: &Self::Object);
+    /// An object is now like this.
+    fn put(&self, object: Self::Object, cause: Cause);
+    /// An object is gone, having last been like this.
+    fn delete(&self, object: Self::Object, cause: Cause);
+    /// A full state has ended: what it did not show is gone.
+    fn keep(&self, seen: &Self::Seen, cause: Cause);
+}
+
+/// Keeps a mirror of a resource that is known only at run time, for as long as what is returned lives.
+pub fn follow<M: Mirror>(client: &Client, resource: &Resource, mirror: Arc<M>) -> Stream {
+    let request = WatchRequest { target: Some(dynamic_target(resource, "", "")), ..WatchRequest::default() };
+    Stream::start(client, request, mirror)
+}
+
+/// A stream that keeps a mirror; it ends when this is dropped.
+pub struct Stream {
+    task: AbortHandle,
+    synced: watch::Receiver<bool>,
+}
+
+impl Stream {
+    fn start<M: Mirror>(client: &Client, request: WatchRequest, mirror: Arc<M>) -> Self {
+        let (sender, synced) = watch::channel(false);
+        let task = tokio::spawn(stream::follow(client.clone(), request, mirror, sender));
+        Self { task: task.abort_handle(), synced }
+    }
+
+    /// Waits until the first full state is here.
+    pub async fn synced(&self) {
+        // The sender lives in the task, which this keeps: waiting cannot fail but while the process ends.
+        let _ = self.synced.clone().wait_for(|synced| *synced).await;
+    }
+
+    /// The first full state is here.
+    pub fn is_synced(&self) -> bool {
+        *self.synced.borrow()
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
 struct Shared<K> {
     index: RwLock<Index<K>>,
     /// Held while a change is applied and handled, so that a new handler sees each object exactly once.
     handlers: Mutex<Vec<Handler<K>>>,
-    synced: watch::Sender<bool>,
+    /// Drops what nobody reads.
+    transform: fn(&mut K),
 }
 
 /// A mirror. Cheap to clone; the stream ends with its last clone (a handler that keeps a clone keeps the stream).
 pub struct Cache<K> {
     shared: Arc<Shared<K>>,
-    _stream: Arc<StopOnDrop>,
+    stream: Arc<Stream>,
 }
 
 impl<K> Clone for Cache<K> {
     fn clone(&self) -> Self {
-        Self { shared: self.shared.clone(), _stream: self._stream.clone() }
-    }
-}
-
-struct StopOnDrop(AbortHandle);
-
-impl Drop for StopOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
+        Self { shared: self.shared.clone(), stream: self.stream.clone() }
     }
 }
 
 impl<K: Object> Cache<K> {
     /// Starts mirroring. Reconnects and resumes by itself, for as long as a clone lives.
     pub fn start(client: &Client, scope: Scope) -> Self {
+        Self::start_with(client, scope, |_| {})
+    }
+
+    /// The same, of objects from which `transform` drops what nobody reads here. Upstream: an informer's `SetTransform`.
+    pub fn start_with(client: &Client, scope: Scope, transform: fn(&mut K)) -> Self {
         let target = target::<K>(&scope.namespace, "", "");
-        Self::start_target(client, target, scope)
+        Self::start_target(client, target, scope, transform)
     }
 }
 
 impl Cache<Partial> {
     /// Starts mirroring the metadata of a resource known only at run time.
-    pub fn start_dynamic(client: &Client, resource: &kubelab_api::Resource, scope: Scope) -> Self {
+    pub fn start_dynamic(client: &Client, resource: &Resource, scope: Scope) -> Self {
         let target = dynamic_target(resource, &scope.namespace, "");
-        Self::start_target(client, target, scope)
+        Self::start_target(client, target, scope, |_| {})
     }
 }
 
 impl<K: Mirrored> Cache<K> {
-    fn start_target(client: &Client, target: Target, scope: Scope) -> Self {
-        let shared = Arc::new(Shared::default());
+    fn start_target(client: &Client, target: Target, scope: Scope, transform: fn(&mut K)) -> Self {
+        let shared = Arc::new(Shared::new(transform));
         let request = WatchRequest {
             target: Some(target),
             label_selector: scope.labels,
             field_selector: scope.fields,
             after: None,
         };
-        let task = tokio::spawn(stream::follow(client.clone(), request, shared.clone()));
-        Self { shared, _stream: Arc::new(StopOnDrop(task.abort_handle())) }
+        let stream = Stream::start(client, request, shared.clone());
+        Self { shared, stream: Arc::new(stream) }
+    }
+
+    /// The stream that keeps it.
+    pub fn stream(&self) -> Arc<Stream> {
+        self.stream.clone()
     }
 
     /// Waits until the first full state is here.
     pub async fn synced(&self) {
-        // The sender lives in `shared`, which this borrows: waiting cannot fail.
-        let _ = self.shared.synced.subscribe().wait_for(|synced| *synced).await;
+        self.stream.synced().await;
     }
 
     /// The first full state is here.
     pub fn is_synced(&self) -> bool {
-        *self.shared.synced.borrow()
+        self.stream.is_synced()
     }
 
     /// The object with this namespace (empty for cluster-scoped) and name.
@@ -171,13 +229,11 @@ impl<K: Mirrored> Cache<K> {
     }
 }
 
-impl<K> Default for Shared<K> {
-    fn default() -> Self {
-        Self { index: RwLock::default(), handlers: Mutex::default(), synced: watch::Sender::new(false) }
-    }
-}
-
 impl<K> Shared<K> {
+    fn new(transform: fn(&mut K)) -> Self {
+        Self { index: RwLock::default(), handlers: Mutex::default(), transform }
+    }
+
     fn read(&self) -> RwLockReadGuard<'_, Index<K>> {
         self.index.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -191,6 +247,38 @@ impl<K> Shared<K> {
                 handlers.iter().for_each(|handler| handler(change));
             }
         });
+    }
+}
+
+impl<K: Mirrored> Shared<K> {
+    fn trimmed(&self, mut object: K) -> K {
+        // Nobody reads them from a cache, and they are often half of an object.
+        object.meta_mut().managed_fields = None;
+        (self.transform)(&mut object);
+        object
+    }
+}
+
+impl<K: Mirrored> Mirror for Shared<K> {
+    type Object = K;
+    type Seen = Seen;
+
+    fn see(seen: &mut Seen, object: &K) {
+        seen.add(object.meta());
+    }
+
+    fn put(&self, object: K, cause: Cause) {
+        let object = self.trimmed(object);
+        self.apply(cause, |index| index.put(object));
+    }
+
+    fn delete(&self, object: K, cause: Cause) {
+        let object = self.trimmed(object);
+        self.apply(cause, |index| index.delete(object));
+    }
+
+    fn keep(&self, seen: &Seen, cause: Cause) {
+        self.apply(cause, |index| index.keep(seen));
     }
 }
 

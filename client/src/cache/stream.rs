@@ -1,21 +1,26 @@
-//! Keeps a cache's watch stream going: first state, changes, resume, resync.
+//! Keeps a mirror's watch stream going: first state, changes, resume, resync.
 
 use std::{sync::Arc, time::Duration};
 
 use kubelab_api::error::{Error, Reason};
 use kubelab_proto::objects::{WatchBatch, WatchEvent, WatchRequest, watch_event::Type};
-use tokio::time::timeout;
+use tokio::{sync::watch, time::timeout};
 
-use super::{Shared, index::Seen};
-use crate::{Cause, Client, backoff::Backoff, client::Watch, clock, endpoints::is_about_server, partial::Mirrored};
+use super::Mirror;
+use crate::{Cause, Client, backoff::Backoff, client::Watch, clock, endpoints::is_about_server};
 
 /// The server sends an empty batch when nothing has happened for about 5 s; three of them missing mean a dead stream.
 const SILENCE: Duration = Duration::from_secs(15);
 
-/// Mirrors until aborted.
-pub(super) async fn follow<K: Mirrored>(client: Client, request: WatchRequest, shared: Arc<Shared<K>>) {
+/// Mirrors until aborted; says when the first full state is there.
+pub(super) async fn follow<M: Mirror>(
+    client: Client,
+    request: WatchRequest,
+    mirror: Arc<M>,
+    synced: watch::Sender<bool>,
+) {
     let resource = request.target.as_ref().map(|target| target.resource.clone()).unwrap_or_default();
-    let mut follower = Follower::new(request, shared);
+    let mut follower = Follower::new(request, mirror, synced);
     let mut backoff = Backoff::new(Duration::from_millis(20), Duration::from_secs(1));
     loop {
         let mut progress = false;
@@ -39,26 +44,27 @@ pub(super) async fn follow<K: Mirrored>(client: Client, request: WatchRequest, s
     }
 }
 
-struct Follower<K> {
-    /// `after` is the revision up to which the cache is complete; unset while it is not.
+struct Follower<M: Mirror> {
+    /// `after` is the revision up to which the mirror is complete; unset while it is not.
     request: WatchRequest,
     /// The latest change that was applied. It is ahead of `after` where the stream broke within a long batch: what is sent
     /// again up to here would go back in time.
     applied: u64,
     /// What the state sent so far holds, while a first state is being sent.
-    seen: Option<Seen>,
-    shared: Arc<Shared<K>>,
+    seen: Option<M::Seen>,
+    mirror: Arc<M>,
+    synced: watch::Sender<bool>,
 }
 
-impl<K: Mirrored> Follower<K> {
-    fn new(request: WatchRequest, shared: Arc<Shared<K>>) -> Self {
-        Self { request, applied: 0, seen: Some(Seen::default()), shared }
+impl<M: Mirror> Follower<M> {
+    fn new(request: WatchRequest, mirror: Arc<M>, synced: watch::Sender<bool>) -> Self {
+        Self { request, applied: 0, seen: Some(M::Seen::default()), mirror, synced }
     }
 
     fn start_over(&mut self) {
         self.request.after = None;
         self.applied = 0;
-        self.seen = Some(Seen::default());
+        self.seen = Some(M::Seen::default());
     }
 
     /// Follows one stream to its end.
@@ -88,8 +94,8 @@ impl<K: Mirrored> Follower<K> {
             self.event(event);
         }
         if synced && let Some(seen) = self.seen.take() {
-            self.shared.apply(Cause { revision, trace_id: String::new() }, |index| index.keep(&seen));
-            self.shared.synced.send_replace(true);
+            self.mirror.keep(&seen, Cause { revision, trace_id: String::new() });
+            self.synced.send_replace(true);
             self.applied = revision;
         }
         if self.seen.is_none() {
@@ -102,29 +108,27 @@ impl<K: Mirrored> Follower<K> {
             return;
         }
         let kind = event.r#type();
-        let mut object: K = match serde_json::from_slice(&event.json) {
+        let object: M::Object = match serde_json::from_slice(&event.json) {
             Ok(object) => object,
             Err(error) => {
-                let kind = std::any::type_name::<K>();
+                let kind = std::any::type_name::<M::Object>();
                 tracing::error!(revision = event.revision, kind, %error, "an event cannot be read and is passed over");
                 return;
             }
         };
-        // Nobody reads them from a cache, and they are often half of an object.
-        object.meta_mut().managed_fields = None;
         if let Some(seen) = &mut self.seen
             && kind != Type::Deleted
         {
-            seen.add(object.meta());
+            M::see(seen, &object);
         }
         if self.seen.is_none() {
             self.applied = event.revision;
         }
         let cause = Cause { revision: event.revision, trace_id: event.trace_id };
-        self.shared.apply(cause, |index| match kind {
-            Type::Added | Type::Modified => index.put(object),
-            Type::Deleted => index.delete(object),
-        });
+        match kind {
+            Type::Added | Type::Modified => self.mirror.put(object, cause),
+            Type::Deleted => self.mirror.delete(object, cause),
+        }
     }
 }
 
@@ -134,7 +138,7 @@ mod tests {
 
     use serde_json::json;
 
-    use super::*;
+    use super::{super::Shared, *};
     use crate::partial::Partial;
 
     fn event(kind: Type, name: &str, revision: u64) -> WatchEvent {
@@ -148,9 +152,9 @@ mod tests {
     }
 
     /// A follower whose handlers write down what they are told.
-    fn follower() -> (Follower<Partial>, Arc<Mutex<Vec<String>>>) {
+    fn follower() -> (Follower<Shared<Partial>>, Arc<Mutex<Vec<String>>>) {
         let told = Arc::new(Mutex::new(Vec::new()));
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Shared::new(|_| {}));
         let tell = told.clone();
         shared.handlers.lock().unwrap().push(Box::new(move |change: &crate::Change<Partial>| {
             let meta = &change.object().metadata;
@@ -162,7 +166,7 @@ mod tests {
             let text = format!("{sign}{}@{}", meta.name.as_deref().unwrap(), meta.resource_version.as_deref().unwrap());
             tell.lock().unwrap().push(text);
         }));
-        (Follower::new(WatchRequest::default(), shared), told)
+        (Follower::new(WatchRequest::default(), shared, watch::Sender::new(false)), told)
     }
 
     #[test]
@@ -190,6 +194,6 @@ mod tests {
         follower.start_over();
         follower.take(batch(vec![event(Type::Added, "a", 3), event(Type::Added, "c", 1)], 9, true));
         assert_eq!(*told.lock().unwrap(), ["+a@3", "+b@2", "+c@1", "-b@2"]);
-        assert!(*follower.shared.synced.borrow());
+        assert!(*follower.synced.borrow());
     }
 }

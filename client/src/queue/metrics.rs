@@ -1,13 +1,23 @@
 //! A queue's figures, under client-go's names.
 
-use std::sync::LazyLock;
-
-use prometheus_client::{
-    encoding::EncodeLabelSet,
-    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+use std::{
+    fmt,
+    sync::{LazyLock, Mutex, PoisonError, Weak},
 };
 
-use crate::metrics::register;
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric},
+    metrics::{
+        MetricType,
+        counter::Counter,
+        family::Family,
+        gauge::{ConstGauge, Gauge},
+        histogram::Histogram,
+    },
+};
+
+use crate::metrics::{counters, gauges, histograms, register};
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Name {
@@ -28,28 +38,63 @@ fn seconds() -> Histogram {
 }
 
 static FAMILIES: LazyLock<Families> = LazyLock::new(|| {
-    let families = Families {
-        depth: Family::default(),
-        adds: Family::default(),
-        retries: Family::default(),
-        queue_duration: Family::new_with_constructor(seconds),
-        work_duration: Family::new_with_constructor(seconds),
-    };
-    register(|registry| {
-        registry.register("workqueue_depth", "Current depth of workqueue", families.depth.clone());
-        registry.register("workqueue_adds", "Total number of adds handled by workqueue", families.adds.clone());
-        registry.register(
-            "workqueue_retries",
-            "Total number of retries handled by workqueue",
-            families.retries.clone(),
-        );
-        let help = "How long in seconds an item stays in workqueue before being requested";
-        registry.register("workqueue_queue_duration_seconds", help, families.queue_duration.clone());
-        let help = "How long in seconds processing an item from workqueue takes";
-        registry.register("workqueue_work_duration_seconds", help, families.work_duration.clone());
-    });
-    families
+    register(|registry| registry.register_collector(Box::new(Unfinished)));
+    Families {
+        depth: gauges("workqueue_depth", "Current depth of workqueue"),
+        adds: counters("workqueue_adds", "Total number of adds handled by workqueue"),
+        retries: counters("workqueue_retries", "Total number of retries handled by workqueue"),
+        queue_duration: histograms(
+            "workqueue_queue_duration_seconds",
+            "How long in seconds an item stays in workqueue before being requested",
+            seconds,
+        ),
+        work_duration: histograms(
+            "workqueue_work_duration_seconds",
+            "How long in seconds processing an item from workqueue takes",
+            seconds,
+        ),
+    }
 });
+
+/// What is being worked on.
+pub(super) trait Working: Send + Sync {
+    /// For how many seconds each key has been worked on.
+    fn seconds(&self) -> Vec<f64>;
+}
+
+type Queues = Vec<(Name, Weak<dyn Working>)>;
+
+static QUEUES: Mutex<Queues> = Mutex::new(Vec::new());
+
+/// Shows how long this queue's keys have been worked on, for as long as the queue is there.
+pub(super) fn watch(name: &str, queue: Weak<dyn Working>) {
+    let mut queues = QUEUES.lock().unwrap_or_else(PoisonError::into_inner);
+    queues.retain(|(_, queue)| queue.strong_count() > 0);
+    queues.push((Name { name: name.to_owned() }, queue));
+}
+
+/// Work that has begun and not ended, looked up when it is asked for.
+#[derive(Debug)]
+struct Unfinished;
+
+impl Collector for Unfinished {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
+        let queues = QUEUES.lock().unwrap_or_else(PoisonError::into_inner);
+        let present = || queues.iter().filter_map(|(name, queue)| Some((name, queue.upgrade()?.seconds())));
+        let mut show = |name: &str, help: &str, figure: fn(&[f64]) -> f64| {
+            let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            for (name, seconds) in present() {
+                ConstGauge::new(figure(&seconds)).encode(metric.encode_family(name)?)?;
+            }
+            Ok(())
+        };
+        let help =
+            "How many seconds of work has been done that is in progress and hasn't been observed by work_duration";
+        show("workqueue_unfinished_work_seconds", help, |seconds| seconds.iter().sum())?;
+        let help = "How many seconds has the longest running processor for workqueue been running";
+        show("workqueue_longest_running_processor_seconds", help, |seconds| seconds.iter().copied().fold(0.0, f64::max))
+    }
+}
 
 /// The figures of one queue.
 pub(super) struct Metrics {

@@ -39,10 +39,7 @@ pub async fn run(context: Context) {
     tokio::join!(this.attachments.synced(), this.volumes.synced(), this.nodes.synced());
     this.watch();
     Controller::new(NAME, this.queue.clone())
-        .run(WORKERS, move |key| {
-            let this = Arc::clone(&this);
-            async move { this.reconcile(key).await }
-        })
+        .run_on(WORKERS, this, |this, key| async move { this.reconcile(key).await })
         .await;
 }
 

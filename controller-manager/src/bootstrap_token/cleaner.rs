@@ -21,15 +21,12 @@ const WORKERS: usize = 1;
 /// Runs the loop.
 pub async fn run(context: Context) {
     let secrets = Cache::start(&context.client, scope());
-    let this = Arc::new(Loop { client: context.client, secrets, queue: Queue::new(NAME) });
+    let this = Arc::new(Loop { client: context.client, secrets, queue: Queue::new("token_cleaner") });
     this.secrets.synced().await;
     let queue = this.queue.clone();
     this.secrets.on_change(move |change| queue.add(Key::of(&**change.object())));
     Controller::new(NAME, this.queue.clone())
-        .run(WORKERS, move |key| {
-            let this = Arc::clone(&this);
-            async move { this.reconcile(key).await }
-        })
+        .run_on(WORKERS, this, |this, key| async move { this.reconcile(key).await })
         .await;
 }
 

@@ -33,7 +33,7 @@ pub async fn run(context: Context) {
         secrets: Cache::start(&context.client, scope()),
         config_maps: Cache::start(&context.client, only),
         client: context.client,
-        queue: Queue::new(NAME),
+        queue: Queue::new("bootstrap_signer_queue"),
     });
     tokio::join!(this.secrets.synced(), this.config_maps.synced());
     // There is one thing to do, whatever changes.

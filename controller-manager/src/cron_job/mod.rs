@@ -36,15 +36,12 @@ pub async fn run(context: Context) {
         recorder: context.recorder(NAME),
         cron_jobs: context.caches.of(),
         jobs: context.caches.of(),
-        queue: Queue::new(NAME),
+        queue: Queue::new("cronjob"),
     });
     this.watch();
     tokio::join!(this.cron_jobs.synced(), this.jobs.synced());
     Controller::new(NAME, this.queue.clone())
-        .run(WORKERS, move |key| {
-            let this = Arc::clone(&this);
-            async move { this.reconcile(key).await }
-        })
+        .run_on(WORKERS, this, |this, key| async move { this.reconcile(key).await })
         .await;
 }
 

@@ -1,6 +1,9 @@
 //! One cron job while it is brought one step further.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use k8s_openapi::{
@@ -14,7 +17,12 @@ use kubelab_api::{
     Error, Reason,
     meta::{is_controlled_by, is_deleting},
 };
-use kubelab_client::{Action, clock, controller::Key, recorder::Kind};
+use kubelab_client::{
+    Action, clock,
+    controller::Key,
+    metrics::{Histogram, exponential_buckets, shown},
+    recorder::Kind,
+};
 
 use super::{
     Loop,
@@ -23,6 +31,13 @@ use super::{
     timing::{self, Due},
 };
 use crate::pods::namespace_is_terminating;
+
+/// How late jobs are made. Source of the name: `pkg/controller/cronjob/metrics` in Kubernetes.
+static CREATION_SKEW: LazyLock<Histogram> = LazyLock::new(|| {
+    let help = "Time between when a cronjob is scheduled to be run, and when the corresponding job is created";
+    let buckets = exponential_buckets(1.0, 2.0, 10);
+    shown("cronjob_controller_job_creation_skew_duration_seconds", help, Histogram::new(buckets))
+});
 
 impl Loop {
     pub(super) async fn reconcile(&self, key: Key) -> Result<Action, Error> {
@@ -181,6 +196,8 @@ impl Loop {
         let wanted = template::job(cron, at, zone);
         let made = match self.client.create(&wanted).await {
             Ok(made) => {
+                let skew = clock::now().0.duration_since(at).as_secs_f64();
+                CREATION_SKEW.observe(skew.max(0.0));
                 let message = format!("Created job {}", made.metadata.name.as_deref().unwrap_or_default());
                 self.recorder.event(cron, Kind::Normal, "SuccessfulCreate", message);
                 made

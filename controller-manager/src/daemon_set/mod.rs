@@ -60,10 +60,7 @@ pub async fn run(context: Context) {
     this.watch();
     tokio::join!(this.sets.synced(), this.pods.synced(), this.nodes.synced(), this.history.synced());
     Controller::new(NAME, this.queue.clone())
-        .run(WORKERS, move |key| {
-            let this = Arc::clone(&this);
-            async move { this.reconcile(key).await }
-        })
+        .run_on(WORKERS, this, |this, key| async move { this.reconcile(key).await })
         .await;
 }
 
@@ -96,7 +93,7 @@ impl Loop {
             recorder,
             expectations: Arc::default(),
             failures: Arc::default(),
-            queue: Queue::new(NAME),
+            queue: Queue::new("daemonset"),
         }
     }
 

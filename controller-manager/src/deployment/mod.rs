@@ -49,10 +49,7 @@ pub async fn run(context: Context) {
     this.watch();
     tokio::join!(this.deployments.synced(), this.sets.synced(), this.pods.synced());
     Controller::new(NAME, this.queue.clone())
-        .run(WORKERS, move |key| {
-            let this = Arc::clone(&this);
-            async move { this.reconcile(key).await }
-        })
+        .run_on(WORKERS, this, |this, key| async move { this.reconcile(key).await })
         .await;
 }
 
@@ -76,7 +73,7 @@ impl Loop {
             orphans: Orphans::of(&sets),
             sets,
             pods: context.caches.of(),
-            queue: Queue::new(NAME),
+            queue: Queue::new("deployment"),
         }
     }
 

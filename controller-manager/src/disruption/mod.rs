@@ -61,14 +61,9 @@ pub async fn run(context: Context) {
     );
     let stale = Arc::clone(&this);
     tokio::join!(
-        Controller::new(NAME, this.queue.clone()).run(1, move |key| {
-            let this = Arc::clone(&this);
-            async move { this.reconcile(key).await }
-        }),
-        Controller::new("stale-pod-disruption", stale.stale.clone()).run(1, move |key| {
-            let this = Arc::clone(&stale);
-            async move { this.withdraw(key).await }
-        }),
+        Controller::new(NAME, this.queue.clone()).run_on(1, this, |this, key| async move { this.reconcile(key).await }),
+        Controller::new("stale-pod-disruption", stale.stale.clone())
+            .run_on(1, stale, |this, key| async move { this.withdraw(key).await }),
     );
 }
 
@@ -92,12 +87,12 @@ impl Loop {
         self.budgets.on_change(move |change| queue.add(Key::of(&**change.object())));
 
         let (queue, stale, budgets) = (self.queue.clone(), self.stale.clone(), self.budgets.clone());
+        let recorder = self.recorder.clone();
         let enqueue = move |pod: &Pod| {
-            for budget in budgets.list_in(pod.metadata.namespace.as_deref().unwrap_or_default()) {
-                if selector(&budget).is_ok_and(|selector| selector.matches(pod.metadata.labels.as_ref())) {
-                    queue.add(Key::of(&*budget));
-                }
-            }
+            let mut covering = budgets.list_in(pod.metadata.namespace.as_deref().unwrap_or_default());
+            covering.retain(|budget| covers(budget, pod));
+            covering.iter().for_each(|budget| queue.add(Key::of(&**budget)));
+            covering
         };
         self.pods.on_change(move |change| {
             if let Change::Modified { old, new } = change
@@ -105,7 +100,9 @@ impl Loop {
             {
                 enqueue(old);
             }
-            enqueue(change.object());
+            if let Some(message) = several(change.object(), &enqueue(change.object())) {
+                recorder.event(&**change.object(), Kind::Warning, "MultiplePodDisruptionBudgets", message);
+            }
             if let Change::Added(pod) | Change::Modified { new: pod, .. } = change
                 && let Some(wait) = stale::left(pod, clock::now().0)
             {
@@ -194,4 +191,43 @@ impl Loop {
 fn selector(budget: &PodDisruptionBudget) -> Result<Selector, Error> {
     let selector = budget.spec.as_ref().and_then(|spec| spec.selector.as_ref());
     Selector::from_typed(selector).map_err(Error::internal)
+}
+
+fn covers(budget: &PodDisruptionBudget, pod: &Pod) -> bool {
+    selector(budget).is_ok_and(|selector| selector.matches(pod.metadata.labels.as_ref()))
+}
+
+/// What is said of a pod that more than one budget covers. Upstream looks at one of them alone; here all are brought up to
+/// date, but such a pod is not evicted all the same. Source: `getPdbForPod`.
+fn several(pod: &Pod, covering: &[Arc<PodDisruptionBudget>]) -> Option<String> {
+    let mut names: Vec<&str> = covering.iter().filter_map(|budget| budget.metadata.name.as_deref()).collect();
+    names.sort_unstable();
+    let [first, _, ..] = names.as_slice() else { return None };
+    let Key { namespace, name } = Key::of(pod);
+    Some(format!("Pod {namespace:?}/{name:?} matches multiple PodDisruptionBudgets.  Chose {first:?} arbitrarily."))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_pod_has_one_budget_or_is_warned_of() {
+        let pod: Pod = serde_json::from_value(json!({"metadata": {"namespace": "shop", "name": "web"}})).unwrap();
+        let budget = |name: &str| Arc::new(serde_json::from_value(json!({"metadata": {"name": name}})).unwrap());
+        for (budgets, expected) in [
+            (vec![], None),
+            (vec![budget("a")], None),
+            (
+                vec![budget("b"), budget("a")],
+                Some(r#"Pod "shop"/"web" matches multiple PodDisruptionBudgets.  Chose "a" arbitrarily."#),
+            ),
+        ] {
+            assert_eq!(several(&pod, &budgets).as_deref(), expected);
+        }
+    }
 }

@@ -4,6 +4,7 @@
 //! collector's. Source: `pkg/controller/endpointslice` and `k8s.io/endpointslice` in Kubernetes.
 
 mod hints;
+mod metrics;
 pub(crate) mod plan;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -48,15 +49,12 @@ pub async fn run(context: Context) {
         nodes: context.caches.of(),
         slices: context.caches.of(),
         expectations: Arc::default(),
-        queue: Queue::new(NAME),
+        queue: Queue::new("endpoint_slice"),
     });
     tokio::join!(this.services.synced(), this.pods.synced(), this.nodes.synced(), this.slices.synced());
     this.watch();
     Controller::new(NAME, this.queue.clone())
-        .run(WORKERS, move |key| {
-            let this = Arc::clone(&this);
-            async move { this.reconcile(key).await }
-        })
+        .run_on(WORKERS, this, |this, key| async move { this.reconcile(key).await })
         .await;
 }
 
@@ -96,6 +94,7 @@ impl Loop {
     async fn reconcile(&self, key: Key) -> Result<Action, Error> {
         let Some(service) = self.services.get(&key.namespace, &key.name) else {
             self.expectations.forget(&key);
+            metrics::forget(&key);
             return Ok(Action::Done);
         };
         if !service_pods::has_selector(&service) || is_deleting(&service.metadata) {
@@ -106,8 +105,13 @@ impl Loop {
         }
         let mut existing = self.slices.controlled_by(service.metadata.uid.as_deref().unwrap_or_default());
         existing.retain(|slice| service_of(slice).as_ref() == Some(&key) && !is_deleting(&slice.metadata));
-        let plan = plan(&template(&service), self.wanted(&service), &existing);
-        match self.carry_out(&key, plan).await {
+        let wanted = self.wanted(&service);
+        let present = existing.iter().map(|slice| slice.endpoints.as_ref().map_or(0, Vec::len)).sum();
+        metrics::planned(&key, &wanted, present, existing.len());
+        let plan = plan(&template(&service), wanted, &existing);
+        let result = self.carry_out(&key, &plan).await;
+        metrics::synced(&plan, result.is_ok());
+        match result {
             Err(error) if namespace_is_terminating(&error) => Ok(Action::Done),
             Err(error) => {
                 if error.reason != Reason::Conflict {
@@ -121,7 +125,7 @@ impl Loop {
     }
 
     /// New slices come first, so that no endpoint is missing in between.
-    async fn carry_out(&self, key: &Key, plan: Plan) -> Result<(), Error> {
+    async fn carry_out(&self, key: &Key, plan: &Plan) -> Result<(), Error> {
         if !plan.create.is_empty() {
             self.expectations.expect_creations(key, plan.create.len());
             for (done, slice) in plan.create.iter().enumerate() {

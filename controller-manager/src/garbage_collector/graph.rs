@@ -5,48 +5,14 @@ use std::{
     sync::Arc,
 };
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kubelab_api::{
     Resource,
-    meta::{has_finalizer, is_deleting},
     resource::BUILT_IN,
     well_known::finalizer::{FOREGROUND, ORPHAN},
 };
-use kubelab_client::{Change, Partial};
 
-/// What tells one object from all others, for ever.
-pub type Uid = String;
-
-/// An object in the graph.
-#[derive(Clone)]
-pub struct Node {
-    /// What it is an object of.
-    pub resource: Arc<Resource>,
-    /// What is known of it.
-    pub object: Arc<Partial>,
-}
-
-impl Node {
-    /// Its metadata.
-    pub fn meta(&self) -> &ObjectMeta {
-        &self.object.metadata
-    }
-
-    /// The objects that it belongs to.
-    pub fn owners(&self) -> &[OwnerReference] {
-        self.object.metadata.owner_references.as_deref().unwrap_or_default()
-    }
-
-    /// It is being deleted, and stays until its dependents are gone.
-    pub fn waits_for_dependents(&self) -> bool {
-        is_deleting(self.meta()) && has_finalizer(self.meta(), FOREGROUND)
-    }
-
-    /// It is being deleted, and stays until its dependents are no longer its own.
-    pub fn orphans_dependents(&self) -> bool {
-        is_deleting(self.meta()) && has_finalizer(self.meta(), ORPHAN)
-    }
-}
+use super::node::{Facts, Namespaces, Node, Uid, uid};
 
 /// All objects, and the edges from owners to dependents. An edge may begin at an owner that is not (yet, or no longer)
 /// known: that is what the search for garbage is about.
@@ -55,12 +21,14 @@ pub struct Graph {
     resources: Vec<Arc<Resource>>,
     nodes: HashMap<Uid, Node>,
     dependents: HashMap<Uid, HashSet<Uid>>,
+    namespaces: Namespaces,
 }
 
 impl Default for Graph {
     fn default() -> Self {
         let resources = BUILT_IN.iter().cloned().map(Arc::new).collect();
-        Self { resources, nodes: HashMap::new(), dependents: HashMap::new() }
+        let (nodes, dependents) = (HashMap::new(), HashMap::new());
+        Self { resources, nodes, dependents, namespaces: Namespaces::default() }
     }
 }
 
@@ -89,47 +57,60 @@ pub enum Verdict {
 }
 
 impl Graph {
-    /// Takes a change in, and says which objects are to be looked at because of it.
-    pub fn apply(&mut self, resource: &Arc<Resource>, change: &Change<Partial>) -> Vec<Uid> {
-        match change {
-            Change::Added(object) => self.insert(resource, object),
-            Change::Modified { old, new } if old.metadata.uid != new.metadata.uid => {
-                let mut affected = self.remove(&old.metadata);
-                affected.extend(self.insert(resource, new));
-                affected
+    /// An object is now like this; says which objects are to be looked at because of it.
+    pub fn put(&mut self, resource: &Arc<Resource>, facts: &Facts<'_>) -> Vec<Uid> {
+        let mut affected = Vec::new();
+        if let Some(node) = self.nodes.get_mut(&facts.uid) {
+            if node.is_still(facts) {
+                return affected;
             }
-            Change::Modified { old, new } => {
-                let facts = |object: &Partial| {
-                    let meta = &object.metadata;
-                    (meta.owner_references.clone(), meta.finalizers.clone(), is_deleting(meta))
-                };
-                if facts(old) == facts(new) {
-                    self.refresh(resource, new);
-                    return Vec::new();
+            // An owner that waits may wait for a reference that is no longer there.
+            affected = self.take_out(facts.uid);
+        }
+        let owners = || facts.owners.iter().filter_map(|owner| uid(&owner.uid));
+        let siblings = owners().filter_map(|owner| self.dependents.get(&owner)?.iter().next());
+        let sibling = siblings.filter_map(|uid| self.nodes.get(uid)).next();
+        let node = Node::new(resource, facts, &mut self.namespaces, sibling);
+        self.nodes.insert(facts.uid, node);
+        for owner in owners() {
+            self.dependents.entry(owner).or_default().insert(facts.uid);
+        }
+        if facts.deleting || !facts.owners.is_empty() {
+            affected.push(facts.uid);
+        }
+        affected
+    }
+
+    /// An object is gone; says which objects are to be looked at because of it.
+    pub fn remove(&mut self, gone: Uid) -> Vec<Uid> {
+        let mut affected = self.take_out(gone);
+        affected.extend(self.dependents.get(&gone).into_iter().flatten());
+        affected
+    }
+
+    /// Takes an object out of the graph, and says which of its owners are waiting.
+    fn take_out(&mut self, gone: Uid) -> Vec<Uid> {
+        let Some(node) = self.nodes.remove(&gone) else { return Vec::new() };
+        let owners: Vec<Uid> = node.owners().iter().filter_map(|owner| uid(&owner.uid)).collect();
+        for owner in &owners {
+            if let Some(dependents) = self.dependents.get_mut(owner) {
+                dependents.remove(&gone);
+                if dependents.is_empty() {
+                    self.dependents.remove(owner);
                 }
-                // An owner that waits may wait for a reference that is no longer there.
-                let mut affected = self.waiting_owners(&old.metadata);
-                self.disconnect(&old.metadata);
-                affected.extend(self.insert(resource, new));
-                affected
             }
-            Change::Deleted(object) => self.remove(&object.metadata),
         }
+        self.namespaces.give_back(node);
+        let waits = |owner: &Uid| self.nodes.get(owner).is_some_and(Node::is_deleting);
+        owners.into_iter().filter(waits).collect()
     }
 
-    fn insert(&mut self, resource: &Arc<Resource>, object: &Arc<Partial>) -> Vec<Uid> {
-        let uid = uid_of(&object.metadata);
-        self.refresh(resource, object);
-        for owner in object.metadata.owner_references.iter().flatten() {
-            self.dependents.entry(owner.uid.clone()).or_default().insert(uid.clone());
-        }
-        let concerns = object.metadata.owner_references.is_some() || is_deleting(&object.metadata);
-        if concerns { vec![uid] } else { Vec::new() }
-    }
-
-    fn refresh(&mut self, resource: &Arc<Resource>, object: &Arc<Partial>) {
-        let node = Node { resource: Arc::clone(resource), object: Arc::clone(object) };
-        self.nodes.insert(uid_of(&object.metadata), node);
+    /// Removes all objects of a resource but those that are there.
+    pub fn keep(&mut self, resource: &Resource, there: &HashSet<Uid>) -> Vec<Uid> {
+        let topic = resource.topic();
+        let is_gone = |(uid, node): &(&Uid, &Node)| !there.contains(*uid) && node.resource.topic() == topic;
+        let gone: Vec<Uid> = self.nodes.iter().filter(is_gone).map(|(uid, _)| *uid).collect();
+        gone.into_iter().flat_map(|uid| self.remove(uid)).collect()
     }
 
     /// Knows these custom resources beside the built-in ones, and says which objects are to be looked at because their
@@ -140,60 +121,25 @@ impl Graph {
         let is_new = |reference: &OwnerReference| {
             resource_of(&before, reference).is_none() && resource_of(&self.resources, reference).is_some()
         };
-        self.nodes.iter().filter(|(_, node)| node.owners().iter().any(is_new)).map(|(uid, _)| uid.clone()).collect()
-    }
-
-    /// Forgets all objects of a resource that is no longer served, and says which others are to be looked at.
-    pub fn forget(&mut self, topic: &str) -> Vec<Uid> {
-        let gone: Vec<Arc<Partial>> = self
-            .nodes
-            .values()
-            .filter(|node| node.resource.topic() == topic)
-            .map(|node| Arc::clone(&node.object))
-            .collect();
-        gone.iter().flat_map(|object| self.remove(&object.metadata)).collect()
-    }
-
-    fn remove(&mut self, meta: &ObjectMeta) -> Vec<Uid> {
-        let uid = uid_of(meta);
-        self.nodes.remove(&uid);
-        self.disconnect(meta);
-        let mut affected = self.waiting_owners(meta);
-        affected.extend(self.dependents.get(&uid).into_iter().flatten().cloned());
-        affected
-    }
-
-    fn disconnect(&mut self, meta: &ObjectMeta) {
-        let uid = uid_of(meta);
-        for owner in meta.owner_references.iter().flatten() {
-            if let Some(dependents) = self.dependents.get_mut(&owner.uid) {
-                dependents.remove(&uid);
-                if dependents.is_empty() {
-                    self.dependents.remove(&owner.uid);
-                }
-            }
-        }
-    }
-
-    fn waiting_owners(&self, meta: &ObjectMeta) -> Vec<Uid> {
-        let owners = meta.owner_references.iter().flatten().map(|owner| &owner.uid);
-        owners.filter(|uid| self.nodes.get(*uid).is_some_and(|owner| is_deleting(owner.meta()))).cloned().collect()
+        self.nodes.iter().filter(|(_, node)| node.owners().iter().any(is_new)).map(|(uid, _)| *uid).collect()
     }
 
     /// The object with this uid.
-    pub fn get(&self, uid: &str) -> Option<&Node> {
-        self.nodes.get(uid)
+    pub fn get(&self, uid: Uid) -> Option<&Node> {
+        self.nodes.get(&uid)
     }
 
     /// The objects that belong to this one.
-    pub fn dependents(&self, uid: &str) -> impl Iterator<Item = &Node> {
-        self.dependents.get(uid).into_iter().flatten().filter_map(|uid| self.nodes.get(uid))
+    pub fn dependents(&self, uid: Uid) -> impl Iterator<Item = (Uid, &Node)> {
+        self.dependents.get(&uid).into_iter().flatten().filter_map(|uid| Some((*uid, self.nodes.get(uid)?)))
     }
 
     /// Some dependent forbids this object to go before it.
-    pub fn is_blocked(&self, uid: &str) -> bool {
-        let blocks = |owner: &OwnerReference| owner.uid == uid && owner.block_owner_deletion == Some(true);
-        self.dependents(uid).any(|dependent| dependent.owners().iter().any(blocks))
+    pub fn is_blocked(&self, owner: Uid) -> bool {
+        let blocks = |reference: &OwnerReference| {
+            reference.block_owner_deletion == Some(true) && uid(&reference.uid) == Some(owner)
+        };
+        self.dependents(owner).any(|(_, dependent)| dependent.owners().iter().any(blocks))
     }
 
     /// What a reference of `dependent` leads to, as far as the graph knows.
@@ -203,12 +149,13 @@ impl Graph {
             tracing::debug!(kind = reference.kind, api_version = reference.api_version, "an owner of an unknown kind");
             return Owner::Solid;
         };
-        let namespace = dependent.meta().namespace.as_deref().unwrap_or_default();
+        let namespace = dependent.namespace();
         if resource.namespaced && namespace.is_empty() {
             // A cluster-scoped object cannot belong to one in a namespace: nobody knows in which. Upstream leaves it be.
             return Owner::Solid;
         }
-        match self.nodes.get(&reference.uid).filter(|owner| fits(owner, &resource, reference, namespace)) {
+        let found = uid(&reference.uid).and_then(|uid| self.nodes.get(&uid));
+        match found.filter(|owner| fits(owner, &resource, reference, namespace)) {
             Some(owner) if owner.waits_for_dependents() => Owner::Waiting,
             Some(_) => Owner::Solid,
             None => Owner::Unknown(resource),
@@ -216,9 +163,9 @@ impl Graph {
     }
 
     /// What is to be done with an object whose owners turned out to be these.
-    pub fn verdict(&self, node: &Node, owners: &[Owner]) -> Verdict {
+    pub fn verdict(&self, uid: Uid, node: &Node, owners: &[Owner]) -> Verdict {
         let references = node.owners();
-        if references.is_empty() || is_deleting(node.meta()) {
+        if references.is_empty() || node.is_deleting() {
             return Verdict::Keep;
         }
         let solid: Vec<OwnerReference> = references
@@ -233,14 +180,14 @@ impl Graph {
         if !solid.is_empty() {
             return Verdict::Reduce(solid);
         }
-        let has_dependents = self.dependents(&uid_of(node.meta())).next().is_some();
+        let has_dependents = self.dependents(uid).next().is_some();
         if owners.contains(&Owner::Waiting) && has_dependents {
             // The owner waits for all that belongs to it, and so for what belongs to this.
             return Verdict::Delete("Foreground");
         }
-        Verdict::Delete(if has_finalizer(node.meta(), ORPHAN) {
+        Verdict::Delete(if node.has_finalizer(ORPHAN) {
             "Orphan"
-        } else if has_finalizer(node.meta(), FOREGROUND) {
+        } else if node.has_finalizer(FOREGROUND) {
             "Foreground"
         } else {
             "Background"
@@ -248,14 +195,9 @@ impl Graph {
     }
 
     /// Some dependent waits for its own dependents, so this object and that one may wait for each other in a circle.
-    pub fn may_be_in_a_circle(&self, uid: &str) -> bool {
-        self.dependents(uid).any(Node::waits_for_dependents)
+    pub fn may_be_in_a_circle(&self, uid: Uid) -> bool {
+        self.dependents(uid).any(|(_, dependent)| dependent.waits_for_dependents())
     }
-}
-
-/// An object's uid.
-pub fn uid_of(meta: &ObjectMeta) -> Uid {
-    meta.uid.clone().unwrap_or_default()
 }
 
 /// The resource that a reference means, in whatever version.
@@ -266,9 +208,8 @@ fn resource_of(resources: &[Arc<Resource>], reference: &OwnerReference) -> Optio
 
 /// A reference means an object only if its kind, its name and its namespace are right, too: a uid alone can be made up.
 fn fits(owner: &Node, resource: &Resource, reference: &OwnerReference, namespace: &str) -> bool {
-    let meta = owner.meta();
     owner.resource.group == resource.group
         && owner.resource.kind == resource.kind
-        && meta.name.as_deref() == Some(&reference.name)
-        && (!resource.namespaced || meta.namespace.as_deref() == Some(namespace))
+        && owner.name() == reference.name
+        && (!resource.namespaced || owner.namespace() == namespace)
 }

@@ -18,11 +18,13 @@
 //! | `sync` | one job while it is brought one step further |
 //! | `watch` | which change concerns which job |
 //! | `orphans` | pods whose job no longer counts them |
+//! | `metrics` | what is counted of all this |
 
 mod assessment;
 mod backoff;
 mod conditions;
 mod indexes;
+mod metrics;
 mod orphans;
 mod plan;
 mod pod;
@@ -67,14 +69,10 @@ pub async fn run(context: Context) {
     tokio::join!(this.jobs.synced(), this.pods.synced());
     let orphans = Arc::clone(&this);
     tokio::join!(
-        Controller::new(NAME, this.queue.clone()).run(WORKERS, move |key| {
-            let this = Arc::clone(&this);
-            async move { this.reconcile(key).await }
-        }),
-        Controller::new(orphans::NAME, orphans.orphaned.clone()).run(1, move |key| {
-            let this = Arc::clone(&orphans);
-            async move { this.release_orphan(key).await }
-        }),
+        Controller::new(NAME, this.queue.clone())
+            .run_on(WORKERS, this, |this, key| async move { this.reconcile(key).await }),
+        Controller::new(orphans::NAME, orphans.orphaned.clone())
+            .run_on(1, orphans, |this, key| async move { this.release_orphan(key).await }),
     );
 }
 
@@ -106,8 +104,8 @@ impl Loop {
             expectations: Arc::default(),
             released: Arc::default(),
             failures: Mutex::default(),
-            queue: Queue::new(NAME),
-            orphaned: Queue::new(orphans::NAME),
+            queue: Queue::new("job"),
+            orphaned: Queue::new("job_orphan_pod"),
         }
     }
 

@@ -46,6 +46,10 @@ impl<'a> Wants<'a> {
     pub fn is_indexed(self) -> bool {
         self.0.completion_mode.as_deref() == Some("Indexed")
     }
+    /// Its mode, by name.
+    pub fn mode(self) -> &'static str {
+        if self.is_indexed() { "Indexed" } else { "NonIndexed" }
+    }
     /// Its mode is one that this loop knows.
     pub fn is_understood(self) -> bool {
         matches!(self.0.completion_mode.as_deref(), None | Some("Indexed" | "NonIndexed"))

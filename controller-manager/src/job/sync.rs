@@ -18,6 +18,7 @@ use super::{
     Loop,
     assessment::{Assessment, View},
     conditions::{self, Verdict},
+    metrics::{METRICS, MODE, RESULT, outcome},
     plan::{self, Step},
     pod::uid,
     spec::{TRACKING_FINALIZER, Wants, finished, is_managed_elsewhere},
@@ -62,19 +63,35 @@ impl Loop {
             self.recorder.event(&*job, Kind::Warning, "UnknownCompletionMode", message);
             return Ok(Action::Done);
         }
-        let settled = self.expectations.settled(&key);
+        let (began, mut action) = (clock::instant(), "reconciling");
+        let result = self.sync(&key, &job, wants, &mut action).await;
+        let ended = if result.is_ok() { "success" } else { "error" };
+        let labels = [(MODE, wants.mode()), (RESULT, ended), ("action", action)];
+        METRICS.sync_seconds.get_or_create(&labels).observe(began.elapsed().as_secs_f64());
+        METRICS.syncs.get_or_create(&labels).inc();
+        result
+    }
+
+    async fn sync(
+        &self,
+        key: &Key,
+        job: &Arc<Job>,
+        wants: Wants<'_>,
+        action: &mut &'static str,
+    ) -> Result<Action, Error> {
+        let settled = self.expectations.settled(key);
         let selector = Selector::from_typed(wants.0.selector.as_ref()).map_err(Error::internal)?;
         let candidates = self.free.and_controlled_by(&job.metadata);
-        let pods = claim_with(&self.client, &*job, &selector, candidates, &[TRACKING_FINALIZER]).await?;
+        let pods = claim_with(&self.client, &**job, &selector, candidates, &[TRACKING_FINALIZER]).await?;
 
         let now = clock::now();
         let mut status = job.status.clone().unwrap_or_default();
         if status.start_time.is_none() && !wants.is_suspended() {
             status.start_time = Some(now.clone());
         }
-        let released = self.released.of(&key);
+        let released = self.released.of(key);
         let view = View { wants, status: &status, pods: &pods, released: &released, now: now.0 };
-        let failures = self.failures().get(&key).copied().unwrap_or_default();
+        let failures = self.failures().get(key).copied().unwrap_or_default();
         let mut this = view.assess(failures);
         let mut counts = Counts {
             active: this.active.len(),
@@ -83,7 +100,7 @@ impl Loop {
         };
         let mut next = status.clone();
         let outcome = if this.verdict.is_some() {
-            let failure = self.end_pods(&job, &this.active, &mut counts).await;
+            let failure = self.end_pods(job, &this.active, &mut counts).await;
             // Pods that still run, or that are not seen yet, may have to be counted first.
             if counts.active > 0 || !settled {
                 this.verdict = None;
@@ -92,14 +109,14 @@ impl Loop {
         } else {
             let may_manage = settled && !is_deleting(&job.metadata);
             let outcome = match may_manage {
-                true => self.manage(&key, &job, &view, &this, &mut counts).await,
+                true => self.manage(key, job, &view, &this, &mut counts, action).await,
                 false => Outcome::of(None),
             };
             let is_done = wants.completions().map_or(this.succeeded > 0, |completions| this.succeeded >= completions);
             if is_done && counts.active == 0 {
                 this.verdict = Some(Verdict::completed());
             } else if may_manage && conditions::set_suspended(&mut next, wants.is_suspended(), &now) {
-                self.tell_suspension(&job, wants.is_suspended());
+                self.tell_suspension(job, wants.is_suspended());
                 if !wants.is_suspended() {
                     // The deadline is for a job that is active without a break.
                     next.start_time = Some(now.clone());
@@ -111,7 +128,7 @@ impl Loop {
         next.active = tracking::some(number(counts.active));
         next.ready = Some(number(counts.ready));
         next.terminating = Some(number(counts.terminating));
-        self.track(&key, &job, &view, &this, next).await?;
+        self.track(key, job, &view, &this, next).await?;
         if let Some(failure) = outcome.failure {
             return Err(failure);
         }
@@ -131,8 +148,22 @@ impl Loop {
         settle_deletions(join_all(deletions).await, counts)
     }
 
-    async fn manage(&self, key: &Key, job: &Job, view: &View<'_>, this: &Assessment, counts: &mut Counts) -> Outcome {
-        let pods = match plan::next(view, this) {
+    async fn manage(
+        &self,
+        key: &Key,
+        job: &Job,
+        view: &View<'_>,
+        this: &Assessment,
+        counts: &mut Counts,
+        action: &mut &'static str,
+    ) -> Outcome {
+        let step = plan::next(view, this);
+        *action = match &step {
+            Step::Nothing | Step::Wait(_) => "tracking",
+            Step::Remove(_) => "pods_deleted",
+            Step::Add(_) | Step::AddIndexes(_) => "pods_created",
+        };
+        let pods = match step {
             Step::Nothing => return Outcome::of(None),
             Step::Wait(wait) => return Outcome { wait: Some(wait), failure: None },
             Step::Remove(pods) => return Outcome::of(self.remove(key, job, &pods, counts).await),
@@ -142,16 +173,17 @@ impl Loop {
                 .map(|index| template::indexed(job, view.wants, index, this.awaiting.get(&index)))
                 .collect(),
         };
-        let count = pods.len();
+        let (count, why) = (pods.len(), why_created(view.wants, this));
         let pods = Mutex::new(pods.into_iter());
         self.expectations.expect_creations(key, count);
         let (created, failure) = slow_start(count, || {
             let pod = pods.lock().unwrap_or_else(PoisonError::into_inner).next();
             async move {
-                match pod {
-                    Some(pod) => self.control.create(job, &pod).await,
-                    None => Ok(()),
-                }
+                let Some(pod) = pod else { return Ok(()) };
+                let result = self.control.create(job, &pod).await;
+                let labels = [("reason", why), ("status", outcome(result.is_ok()))];
+                METRICS.pods_created.get_or_create(&labels).inc();
+                result
             }
         })
         .await;
@@ -193,7 +225,11 @@ impl Loop {
         }
         let failure = self.release_all(key, &count.release, &mut count.tracked).await;
         let mut status = job.status.clone().unwrap_or_default();
-        tracking::settle(&mut status, &count.tracked);
+        let (succeeded, failed) = tracking::settle(&mut status, &count.tracked);
+        for (pods, is_success) in [(succeeded, true), (failed, false)] {
+            let labels = [(MODE, view.wants.mode()), (RESULT, outcome(is_success))];
+            METRICS.pods_finished.get_or_create(&labels).inc_by(u64::try_from(pods).unwrap_or(0));
+        }
         let (now, terminating) = (clock::now(), status.terminating.unwrap_or(0));
         let verdict = this.verdict.as_ref().filter(|_| !count.is_partial && failure.is_none());
         let is_finished = verdict.is_some_and(|verdict| tracking::finish(&mut status, verdict, terminating, &now));
@@ -230,6 +266,9 @@ impl Loop {
     }
 
     fn tell_end(&self, job: &Job, wants: Wants<'_>, this: &Assessment, verdict: &Verdict) {
+        let (mode, result) = (wants.mode().to_owned(), outcome(verdict.is_success).to_owned());
+        let labels = [(MODE, mode), (RESULT, result), ("reason", verdict.reason.clone())];
+        METRICS.finished.get_or_create(&labels).inc();
         if !verdict.is_success {
             return self.recorder.event(job, Kind::Warning, &verdict.reason, verdict.message.clone());
         }
@@ -238,6 +277,17 @@ impl Loop {
             self.recorder.event(job, Kind::Warning, "TooManySucceededPods", message);
         }
         self.recorder.event(job, Kind::Normal, "Completed", "Job completed");
+    }
+}
+
+/// Why pods are made, in the words of `job_pods_creation_total`.
+fn why_created(wants: Wants<'_>, this: &Assessment) -> &'static str {
+    if this.failed > 0 && wants.replaces_only_failed() {
+        "recreate_failed"
+    } else if this.failed > 0 || this.terminating > 0 {
+        "recreate_terminating_or_failed"
+    } else {
+        "new"
     }
 }
 

@@ -99,8 +99,8 @@ pub fn count(view: &View<'_>, this: &Assessment, is_deleting: bool, mut status: 
     Count { status, release, tracked, is_partial }
 }
 
-/// Adds to the counters what no longer has a finalizer.
-pub fn settle(status: &mut JobStatus, tracked: &HashSet<String>) {
+/// Adds to the counters what no longer has a finalizer. Gives how many succeeded and how many failed.
+pub fn settle(status: &mut JobStatus, tracked: &HashSet<String>) -> (i32, i32) {
     let settled = |uids: &mut Option<Vec<String>>| {
         let before = uids.as_ref().map_or(0, Vec::len);
         uids.iter_mut().for_each(|uids| uids.retain(|uid| tracked.contains(uid)));
@@ -113,6 +113,7 @@ pub fn settle(status: &mut JobStatus, tracked: &HashSet<String>) {
     let (succeeded, failed) = (settled(&mut uncounted.succeeded), settled(&mut uncounted.failed));
     status.succeeded = some(status.succeeded.unwrap_or(0) + succeeded);
     status.failed = some(status.failed.unwrap_or(0) + failed);
+    (succeeded, failed)
 }
 
 /// Makes the end final, once every pod is counted and gone. Says whether it did.

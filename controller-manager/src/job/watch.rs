@@ -5,12 +5,14 @@ use std::{sync::Arc, time::Duration};
 use k8s_openapi::api::{batch::v1::Job, core::v1::Pod};
 use kubelab_api::{
     meta::{controller_of, is_deleting},
+    pod::is_terminal,
     selector::label::Selector,
 };
 use kubelab_client::{Cache, cache::Change, controller::Key, queue::Queue};
 
 use super::{
     Loop, Released, job_of,
+    metrics::METRICS,
     pod::{is_tracked, uid},
     spec::finished,
 };
@@ -63,6 +65,7 @@ impl Watch {
     }
 
     fn pod(&self, change: &Change<Pod>) {
+        count_tracked(change);
         match change {
             // A pod that is on its way out when this process starts counts as a deletion, never as a creation.
             Change::Added(pod) if is_deleting(&pod.metadata) => self.gone(pod, false),
@@ -135,4 +138,20 @@ impl Watch {
             self.released.observed(key, uid(pod));
         }
     }
+}
+
+/// Counts pods that have ended and are yet to be counted by their job, as they come and go.
+fn count_tracked(change: &Change<Pod>) {
+    let (old, new) = match change {
+        Change::Added(new) => (None, Some(new)),
+        Change::Modified { old, new } => (Some(old), Some(new)),
+        Change::Deleted(old) => (Some(old), None),
+    };
+    let waits = |pod: Option<&Arc<Pod>>| pod.is_some_and(|pod| is_terminal(pod) && is_tracked(pod));
+    let event = match (waits(old), waits(new)) {
+        (false, true) => "add",
+        (true, false) => "delete",
+        _ => return,
+    };
+    METRICS.tracking.get_or_create(&[("event", event)]).inc();
 }

@@ -51,16 +51,13 @@ pub async fn run(context: Context) {
         services: context.caches.of(),
         pool: Arc::new(Mutex::new(Pool::new(range))),
         ensured: Arc::default(),
-        queue: Queue::new(NAME),
+        queue: Queue::new("service"),
     });
     // What services have must be known before anything is given.
     this.services.synced().await;
     this.watch();
     Controller::new(NAME, this.queue.clone())
-        .run(WORKERS, move |key| {
-            let this = Arc::clone(&this);
-            async move { this.reconcile(key).await }
-        })
+        .run_on(WORKERS, this, |this, key| async move { this.reconcile(key).await })
         .await;
 }
 

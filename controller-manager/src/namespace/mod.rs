@@ -37,15 +37,12 @@ pub async fn run(context: Context) {
         client: context.client.clone(),
         namespaces: context.caches.of(),
         pods: context.caches.of(),
-        queue: Queue::new(NAME),
+        queue: Queue::new("namespace"),
     });
     tokio::join!(this.namespaces.synced(), this.pods.synced());
     this.watch();
     Controller::new(NAME, this.queue.clone())
-        .run(WORKERS, move |key| {
-            let this = Arc::clone(&this);
-            async move { this.reconcile(key).await }
-        })
+        .run_on(WORKERS, this, |this, key| async move { this.reconcile(key).await })
         .await;
 }
 

@@ -9,9 +9,11 @@
 //! | `health` | signs of life |
 //! | `taints` | which taints a node should have |
 //! | `disruption` | how fast pods may be evicted when many nodes fail |
+//! | `metrics` | what is counted of all this |
 
 mod disruption;
 mod health;
+mod metrics;
 mod taints;
 
 use std::{
@@ -42,6 +44,7 @@ pub use self::health::is_ready;
 use self::{
     disruption::{Limits, Pace, Zone, paces, zone_of},
     health::{Grace, Heartbeat, READY, condition, unknown_conditions},
+    metrics::METRICS,
     taints::{Eviction, awaits_eviction},
 };
 use crate::Context;
@@ -72,15 +75,13 @@ pub async fn run(context: Context) {
             large: context.options.large_cluster_size_threshold,
         },
         zones: Mutex::default(),
-        queue: Queue::new(NAME),
+        queue: Queue::new("node_lifecycle_controller"),
     });
     tokio::join!(this.nodes.synced(), this.leases.synced(), this.pods.synced());
     this.watch();
     let monitor = Arc::clone(&this);
-    let reconcile = Controller::new(NAME, this.queue.clone()).run(WORKERS, move |key| {
-        let this = Arc::clone(&this);
-        async move { this.reconcile(key).await }
-    });
+    let reconcile = Controller::new(NAME, this.queue.clone())
+        .run_on(WORKERS, this, |this, key| async move { this.reconcile(key).await });
     tokio::join!(monitor.monitor(), reconcile);
 }
 
@@ -165,6 +166,7 @@ impl Loop {
             for node in nodes.iter().filter(|node| awaits_eviction(node)) {
                 self.queue.add(Key::of(&**node));
             }
+            METRICS.all_nodes_seconds.observe(now.elapsed().as_secs_f64());
             clock::sleep(self.period).await;
         }
     }
@@ -183,7 +185,9 @@ impl Loop {
     }
 
     fn set_paces(&self, nodes: &[Arc<Node>], is_silent: impl Fn(&Node) -> bool, now: Instant) {
-        let paces = paces(nodes.iter().map(|node| (zone_of(node), is_ready(node) && !is_silent(node))), &self.limits);
+        let works = || nodes.iter().map(|node| (zone_of(node), is_ready(node) && !is_silent(node)));
+        METRICS.zones(works());
+        let paces = paces(works(), &self.limits);
         let mut zones = self.zones();
         zones.retain(|zone, _| paces.contains_key(zone));
         for (zone, pace) in paces {
@@ -210,6 +214,7 @@ impl Loop {
             Some(Evictions { pace: Pace::Blind, .. }) => Eviction::Withdraw,
             Some(Evictions { pace: Pace::Every(interval), next }) if awaits_eviction(node) && *next <= now => {
                 *next = now + *interval;
+                METRICS.evicted(&zone_of(node));
                 Eviction::Begin
             }
             _ => Eviction::Hold,
@@ -221,6 +226,7 @@ impl Loop {
             self.delete_lease(&key.name).await?;
             return Ok(Action::Done);
         };
+        let began = clock::instant();
         if let Some(taints) = taints::wanted(&node, self.take_turn(&node), &clock::now()) {
             let version = &node.metadata.resource_version;
             let taints = Some(taints).filter(|taints| !taints.is_empty());
@@ -230,6 +236,7 @@ impl Loop {
         if condition(&node, READY).is_some() && !is_ready(&node) {
             self.mark_pods_not_ready(&key.name).await?;
         }
+        METRICS.node_seconds.observe(began.elapsed().as_secs_f64());
         Ok(Action::Done)
     }
 

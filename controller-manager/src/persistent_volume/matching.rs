@@ -4,11 +4,12 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
-use kubelab_api::{meta::is_deleting, selector::label::Selector};
-
-use crate::claims::{
-    access_modes, capacity, class_of_claim, class_of_volume, has_access_modes, is_for, modes_differ, phase, requested,
+use kubelab_api::{
+    meta::is_deleting,
+    volume::{Wanted, has_access_modes},
 };
+
+use crate::claims::{access_modes, capacity, class_of_claim, class_of_volume, modes_differ, requested};
 
 /// The volume for a claim that names none: one that is reserved for it; else, unless the scheduler is to choose, the
 /// smallest that suffices, of those with the fewest ways of access.
@@ -17,37 +18,16 @@ pub fn best<'a>(
     volumes: &'a [Arc<PersistentVolume>],
     waits: bool,
 ) -> Option<&'a Arc<PersistentVolume>> {
-    let suits = |volume: &&Arc<PersistentVolume>| {
-        capacity(volume) >= requested(claim)
-            && has_access_modes(volume, claim)
-            && !modes_differ(claim, volume)
-            && attributes_match(volume, claim)
-            && !is_deleting(&volume.metadata)
-    };
-    if let Some(reserved) = volumes.iter().find(|volume| is_for(volume, claim) && suits(volume)) {
-        return Some(reserved);
+    let (wanted, size) = (Wanted::by(claim), requested(claim));
+    let is_large_enough = |volume: &PersistentVolume| capacity(volume) >= size;
+    let reserved = volumes.iter().find(|volume| wanted.has_reserved(volume) && is_large_enough(volume));
+    if reserved.is_some() || waits {
+        return reserved;
     }
-    if waits {
-        return None;
-    }
-    let selector = claim.spec.as_ref().and_then(|spec| spec.selector.as_ref());
-    // The apiserver has validated the selector.
-    let selector = selector.map(|selector| Selector::from_typed(Some(selector)).unwrap_or(Selector::Nothing));
-    let free = volumes.iter().filter(|volume| {
-        volume.spec.as_ref().is_some_and(|spec| spec.claim_ref.is_none())
-            && phase(volume) == "Available"
-            && class_of_volume(volume) == class_of_claim(claim)
-            && selector.as_ref().is_none_or(|selector| selector.matches(volume.metadata.labels.as_ref()))
-    });
-    free.filter(suits).min_by_key(|volume| {
+    let free = volumes.iter().filter(|volume| wanted.may_take(volume) && is_large_enough(volume));
+    free.min_by_key(|volume| {
         (access_modes(volume.spec.as_ref()).len(), capacity(volume), volume.metadata.name.as_deref())
     })
-}
-
-fn attributes_match(volume: &PersistentVolume, claim: &PersistentVolumeClaim) -> bool {
-    let wanted = claim.spec.as_ref().and_then(|spec| spec.volume_attributes_class_name.as_deref());
-    let offered = volume.spec.as_ref().and_then(|spec| spec.volume_attributes_class_name.as_deref());
-    wanted.unwrap_or_default() == offered.unwrap_or_default()
 }
 
 /// Why a claim cannot have the volume that it names.

@@ -57,10 +57,7 @@ pub async fn run(context: Context) {
     this.watch();
     tokio::join!(this.autoscalers.synced(), this.pods.synced(), this.kinds.synced());
     Controller::new(NAME, this.queue.clone())
-        .run(WORKERS, move |key| {
-            let this = Arc::clone(&this);
-            async move { this.reconcile(key).await }
-        })
+        .run_on(WORKERS, this, |this, key| async move { this.reconcile(key).await })
         .await;
 }
 

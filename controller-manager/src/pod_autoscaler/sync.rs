@@ -1,6 +1,10 @@
 //! One autoscaler while it is looked at. Source: `reconcileAutoscaler` in Kubernetes' `horizontal.go`.
 
-use std::sync::Arc;
+use std::{
+    cmp::Ordering,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use k8s_openapi::api::{
     autoscaling::{
@@ -10,7 +14,12 @@ use k8s_openapi::api::{
     core::v1::Pod,
 };
 use kubelab_api::{Error, Quantity, Resource, selector::label::Selector};
-use kubelab_client::{Action, clock, controller::Key, recorder::Kind};
+use kubelab_client::{
+    Action, clock,
+    controller::Key,
+    metrics::{By, Counter, Family, Histogram, counters, exponential_buckets, histograms},
+    recorder::Kind,
+};
 
 use super::{
     Loop, PERIOD,
@@ -39,11 +48,38 @@ struct Decision {
     metrics: Option<Vec<MetricStatus>>,
 }
 
+/// Reconciliations, and how long they take. Source of the names: `pkg/controller/podautoscaler/monitor` in Kubernetes.
+static METRICS: LazyLock<(Family<By<2>, Counter>, Family<By<2>, Histogram>)> = LazyLock::new(|| {
+    let number = "Number of reconciliations of HPA controller. The label 'action' should be either 'scale_down', \
+                  'scale_up', or 'none'. Also, the label 'error' should be either 'spec', 'internal', or 'none'";
+    let seconds = "The time(seconds) that the HPA controller takes to reconcile once";
+    let buckets = || Histogram::new(exponential_buckets(0.001, 2.0, 15));
+    (
+        counters("horizontal_pod_autoscaler_controller_reconciliations", number),
+        histograms("horizontal_pod_autoscaler_controller_reconciliation_duration_seconds", seconds, buckets),
+    )
+});
+
+fn count(before: &HorizontalPodAutoscaler, after: &HorizontalPodAutoscalerStatus, failed: bool, took: Duration) {
+    let scaled = before.status.as_ref().map(|status| &status.last_scale_time) != Some(&after.last_scale_time);
+    let action = match after.desired_replicas.cmp(&after.current_replicas.unwrap_or_default()) {
+        Ordering::Greater if scaled => "scale_up",
+        Ordering::Less if scaled => "scale_down",
+        _ => "none",
+    };
+    let labels = [("action", action), ("error", if failed { "internal" } else { "none" })];
+    METRICS.0.get_or_create(&labels).inc();
+    METRICS.1.get_or_create(&labels).observe(took.as_secs_f64());
+}
+
 impl Loop {
     pub(super) async fn reconcile(&self, key: Key) -> Result<Action, Error> {
         let Some(autoscaler) = self.autoscalers.get(&key.namespace, &key.name) else { return Ok(Action::Done) };
         let mut status = autoscaler.status.clone().unwrap_or_default();
-        if let Err(why) = self.sync(&key, &autoscaler, &mut status).await {
+        let began = clock::instant();
+        let result = self.sync(&key, &autoscaler, &mut status).await;
+        count(&autoscaler, &status, result.is_err(), began.elapsed());
+        if let Err(why) = result {
             tracing::debug!(%key, why, "the autoscaler could not do all that it should");
         }
         if autoscaler.status.as_ref() != Some(&status) {

@@ -15,6 +15,8 @@ use kubelab_client::Object;
 pub trait Replicated: Object {
     /// The source of its events.
     const COMPONENT: &'static str;
+    /// The name of its work queue in metrics.
+    const QUEUE: &'static str;
     /// How many pods it wants.
     fn replicas(&self) -> i32;
     /// How long a pod must be ready to count as available.
@@ -31,6 +33,7 @@ pub trait Replicated: Object {
 
 impl Replicated for ReplicaSet {
     const COMPONENT: &'static str = "replicaset-controller";
+    const QUEUE: &'static str = "replicaset";
 
     fn replicas(&self) -> i32 {
         self.spec.replicas.unwrap_or(1)
@@ -54,6 +57,7 @@ impl Replicated for ReplicaSet {
 
 impl Replicated for ReplicationController {
     const COMPONENT: &'static str = "replication-controller";
+    const QUEUE: &'static str = "replicationmanager";
 
     fn replicas(&self) -> i32 {
         self.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1)

@@ -39,10 +39,7 @@ pub async fn run<S: Replicated>(context: Context) {
     this.watch();
     tokio::join!(this.sets.synced(), this.pods.synced());
     Controller::new(S::COMPONENT, this.queue.clone())
-        .run(WORKERS, move |key| {
-            let this = Arc::clone(&this);
-            async move { this.reconcile(key).await }
-        })
+        .run_on(WORKERS, this, |this, key| async move { this.reconcile(key).await })
         .await;
 }
 
@@ -66,7 +63,7 @@ impl<S: Replicated> Loop<S> {
             pods,
             control: PodControl::new(&context.client, context.recorder(S::COMPONENT)),
             expectations: Arc::default(),
-            queue: Queue::new(S::COMPONENT),
+            queue: Queue::new(S::QUEUE),
         }
     }
 

@@ -76,14 +76,17 @@ impl Control {
 
     async fn restore(&self, set: &StatefulSet, pod: &Pod) -> Result<(), Error> {
         let ordinal = identity::ordinal(set, pod).unwrap_or(-1);
-        let restored = identity::restored(set, pod.clone(), ordinal);
+        let is_restored = identity::restored(set, pod.clone(), ordinal) == *pod;
         let result = async {
             if !identity::has_storage(set, pod, ordinal) {
                 self.create_claims(set, pod, ordinal).await?;
             }
             self.own_claims(set, pod).await?;
-            if restored != *pod {
-                self.client.update(&restored).await?;
+            if !is_restored {
+                // The cache has only a part of it.
+                let Key { namespace, name } = Key::of(pod);
+                let whole: Pod = self.client.get(&namespace, &name).await?;
+                self.client.update(&identity::restored(set, whole, ordinal)).await?;
             }
             Ok::<(), Error>(())
         }

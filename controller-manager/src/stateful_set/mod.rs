@@ -53,10 +53,7 @@ pub async fn run(context: Context) {
     this.watch();
     tokio::join!(this.sets.synced(), this.pods.synced(), this.claims.synced(), this.history.synced());
     Controller::new(NAME, this.queue.clone())
-        .run(WORKERS, move |key| {
-            let this = Arc::clone(&this);
-            async move { this.reconcile(key).await }
-        })
+        .run_on(WORKERS, this, |this, key| async move { this.reconcile(key).await })
         .await;
 }
 
@@ -85,7 +82,7 @@ impl Loop {
             control: Control::new(&context.client, context.recorder(NAME), &claims),
             claims,
             expectations: Arc::default(),
-            queue: Queue::new(NAME),
+            queue: Queue::new("statefulset"),
         }
     }
 

@@ -19,6 +19,7 @@ use kubelab_api::field::{self, Errors};
 use self::document::{Document, ProfileDocument};
 use crate::{
     framework::{DEFAULT_SCHEDULER, Profile, Profiles},
+    parallel::Parallelism,
     queue::Backoff,
 };
 
@@ -80,15 +81,13 @@ impl Configuration {
         }
         let mut errors = Errors::default();
         let backoff = backoff(&document, &mut errors);
-        if document.parallelism.is_some_and(|workers| workers <= 0) {
-            let workers = document.parallelism.unwrap_or_default();
-            errors.invalid(&field::Path::new("parallelism"), workers, "should be an integer value greater than zero");
-        }
+        let parallelism = parallelism(document.parallelism, &mut errors);
         if !document.extenders.is_empty() {
             errors.forbidden(&field::Path::new("extenders"), "this scheduler calls no extenders; remove them");
         }
         let share = percentage(document.percentage_of_nodes_to_score, &field::Path::default(), &mut errors);
-        let profiles = profiles(document.profiles, share, &mut errors);
+        let mut profiles = profiles(document.profiles, share, &mut errors);
+        profiles.iter_mut().for_each(|profile| profile.parallelism = parallelism);
         if errors.is_empty() {
             Ok(Self { profiles: Profiles::new(profiles), backoff })
         } else {
@@ -110,6 +109,14 @@ fn backoff(document: &Document, errors: &mut Errors) -> Backoff {
     }
     let seconds = |seconds: i64| Duration::from_secs(u64::try_from(seconds).unwrap_or_default());
     Backoff { initial: seconds(initial), max: seconds(max) }
+}
+
+fn parallelism(value: Option<i64>, errors: &mut Errors) -> Parallelism {
+    let Some(threads) = value else { return Parallelism::default() };
+    if threads <= 0 {
+        errors.invalid(&field::Path::new("parallelism"), threads, "should be an integer value greater than zero");
+    }
+    Parallelism::new(usize::try_from(threads).unwrap_or_default())
 }
 
 fn percentage(value: Option<i64>, path: &field::Path, errors: &mut Errors) -> usize {

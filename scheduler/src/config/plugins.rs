@@ -12,6 +12,7 @@ use crate::{
     framework::{
         Bind, Filter, PostFilter, PreBind, PreEnqueue, PreFilter, PreScore, Profile, QueueSort, Reserve, Score,
     },
+    parallel::Parallelism,
     plugins::{
         DefaultBinder, ImageLocality, NodeName, NodePorts, NodeUnschedulable, NodeVolumeLimits, PrioritySort,
         SchedulingGates, TaintToleration, VolumeRestrictions, VolumeZone,
@@ -217,6 +218,7 @@ pub fn profile(document: &ProfileDocument, path: &Path, errors: &mut Errors) -> 
     Some(Profile {
         scheduler_name: name,
         percentage_of_nodes_to_score: 0,
+        parallelism: Parallelism::default(),
         pre_enqueue: parts(at_point(&all, &sets.pre_enqueue, &args, |it| it.pre_enqueue.clone())),
         queue_sort: queue_sorts.pop()?,
         pre_filter: parts(at_point(&all, &sets.pre_filter, &args, |it| it.pre_filter.clone())),

@@ -100,6 +100,25 @@ impl ClusterEvent {
         }
     }
 
+    /// Its name in metrics, after upstream's labels.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::NodeAdded(_) => "NodeAdd",
+            Self::NodeUpdated { .. } => "NodeUpdate",
+            Self::NodeRemoved(_) => "NodeDelete",
+            Self::PodAssigned(_) => "AssignedPodAdd",
+            Self::PodUpdated { .. } => "AssignedPodUpdate",
+            Self::PodRemoved(_) => "AssignedPodDelete",
+            Self::Claim(_) => "PersistentVolumeClaimUpdate",
+            Self::Volume { .. } => "PersistentVolumeUpdate",
+            Self::Class { .. } => "StorageClassUpdate",
+            Self::CsiNode { .. } => "CSINodeUpdate",
+            Self::CsiDriver { .. } => "CSIDriverUpdate",
+            Self::Capacity { .. } => "CSIStorageCapacityUpdate",
+            Self::Detached(_) => "VolumeAttachmentDelete",
+        }
+    }
+
     /// The node that came or changed, as it is now.
     pub fn node(&self) -> Option<&Node> {
         match self {

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use k8s_openapi::{
-    api::core::v1::{Container, Pod, PodSpec, ResourceRequirements},
+    api::core::v1::{Container, Pod, PodSpec, ResourceRequirements, Toleration},
     apimachinery::pkg::api::resource::Quantity as Text,
 };
 use kubelab_api::pod;
@@ -117,6 +117,11 @@ impl PodInfo {
     /// The node on which preemption makes room for it.
     pub fn nominated_node(&self) -> Option<&str> {
         self.pod.status.as_ref()?.nominated_node_name.as_deref().filter(|name| !name.is_empty())
+    }
+
+    /// The taints that it bears.
+    pub fn tolerations(&self) -> &[Toleration] {
+        self.spec().and_then(|spec| spec.tolerations.as_deref()).unwrap_or_default()
     }
 
     /// It is being deleted.

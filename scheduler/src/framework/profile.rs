@@ -5,10 +5,16 @@ use std::{
     sync::Arc,
 };
 
+use kubelab_client::clock;
+
 use super::{
     Bind, ClusterEvent, CycleState, Diagnosis, Events, Filter, FitError, NodeInfo, Nomination, Plugin, PodInfo,
     PostFilter, PostFiltered, PreBind, PreEnqueue, PreFilter, PreFiltered, PreScore, QueueSort, Rejection, Reserve,
     Score, Snapshot, Verdict, WhatIf,
+};
+use crate::{
+    metrics::{METRICS, SUCCESS},
+    parallel::Parallelism,
 };
 
 /// The plugins at each extension point, in order. Upstream: `KubeSchedulerProfile`.
@@ -18,6 +24,8 @@ pub struct Profile {
     pub scheduler_name: String,
     /// How many nodes that fit are enough, as a percentage; 0 adapts it to the size of the cluster.
     pub percentage_of_nodes_to_score: usize,
+    /// How many threads look at nodes.
+    pub parallelism: Parallelism,
     pub(crate) pre_enqueue: Vec<Arc<dyn PreEnqueue>>,
     pub(crate) queue_sort: Arc<dyn QueueSort>,
     pub(crate) pre_filter: Vec<Arc<dyn PreFilter>>,
@@ -92,10 +100,10 @@ impl<'a> Unfit<'a> {
     }
 
     /// Would the pod fit on this node?
-    pub fn filter(&mut self, node: &NodeInfo) -> Verdict {
+    pub fn filter(&self, node: &NodeInfo) -> Verdict {
         match &self.candidates {
             Ok(candidates) => {
-                self.profile.filter_with_nominated(&mut self.state, candidates, self.pod, node, self.snapshot)
+                self.profile.filter_with_nominated(&self.state, candidates, self.pod, node, self.snapshot)
             }
             Err(rejection) => Err(rejection.clone()),
         }
@@ -167,7 +175,7 @@ impl Profile {
     /// them. Source: `RunFilterPluginsWithNominatedPods`.
     pub fn filter_with_nominated(
         &self,
-        state: &mut CycleState,
+        state: &CycleState,
         candidates: &Candidates,
         pod: &PodInfo,
         node: &NodeInfo,
@@ -176,16 +184,12 @@ impl Profile {
         let counts = |other: &&Arc<PodInfo>| other.priority >= pod.priority && other.uid() != pod.uid();
         let nominated: Vec<&Arc<PodInfo>> = snapshot.nominated(node.name()).iter().filter(counts).collect();
         if !nominated.is_empty() {
-            let mut crowded = node.clone();
+            let (mut crowded, mut state) = (node.clone(), state.clone());
             for other in &nominated {
                 crowded.add_pod((*other).clone());
-                self.what_if(state, candidates, pod, &WhatIf { other, node: &crowded, sign: 1, snapshot });
+                self.what_if(&mut state, candidates, pod, &WhatIf { other, node: &crowded, sign: 1, snapshot });
             }
-            let verdict = self.filter(state, candidates, pod, &crowded);
-            for other in &nominated {
-                self.what_if(state, candidates, pod, &WhatIf { other, node: &crowded, sign: -1, snapshot });
-            }
-            verdict?;
+            self.filter(&state, candidates, pod, &crowded)?;
         }
         self.filter(state, candidates, pod, node)
     }
@@ -239,18 +243,48 @@ impl Profile {
         mut each: impl FnMut(&'static str, i64, &[i64]),
     ) {
         let mut skip = Vec::new();
+        let began = clock::instant();
         for plugin in &self.pre_score {
             if !plugin.pre_score(state, pod, nodes, snapshot) {
                 skip.push(plugin.name());
             }
         }
-        let mut scores = vec![0; nodes.len()];
+        METRICS.ran("PreScore", self, SUCCESS, began);
+        let (state, began) = (&*state, clock::instant());
         for (plugin, weight) in self.score.iter().filter(|(plugin, _)| !skip.contains(&plugin.name())) {
-            for (score, node) in scores.iter_mut().zip(nodes) {
-                *score = plugin.score(state, pod, node);
-            }
+            let mut scores = self.parallelism.map(nodes.len(), |at| plugin.score(state, pod, nodes[at]));
             plugin.normalize(state, nodes, &mut scores);
             each(plugin.name(), *weight, &scores);
+        }
+        METRICS.ran("Score", self, SUCCESS, began);
+    }
+
+    /// Runs the plugins on one node, each by itself, to see how long they take. That is done beside a cycle, so that the
+    /// cycles themselves have no stop-watch at every step.
+    pub fn time_plugins(&self, pod: &PodInfo, snapshot: &Snapshot) {
+        let Some(node) = snapshot.nodes().first() else { return };
+        let (node, mut state) = (&**node, CycleState::default());
+        let mut skip = Vec::new();
+        for plugin in &self.pre_filter {
+            let run = || plugin.pre_filter(&mut state, pod, snapshot);
+            match METRICS.plugin(plugin.name(), "PreFilter", run, Result::is_ok) {
+                Ok(PreFiltered::Skip) => skip.push(plugin.name()),
+                Ok(_) => {}
+                Err(_) => return,
+            }
+        }
+        for plugin in self.filter.iter().filter(|plugin| !skip.contains(&plugin.name())) {
+            let _ = METRICS.plugin(plugin.name(), "Filter", || plugin.filter(&state, pod, node), Result::is_ok);
+        }
+        skip.clear();
+        for plugin in &self.pre_score {
+            let run = || plugin.pre_score(&mut state, pod, &[node], snapshot);
+            if !METRICS.plugin(plugin.name(), "PreScore", run, |_| true) {
+                skip.push(plugin.name());
+            }
+        }
+        for (plugin, _) in self.score.iter().filter(|(plugin, _)| !skip.contains(&plugin.name())) {
+            METRICS.plugin(plugin.name(), "Score", || plugin.score(&state, pod, node), |_| true);
         }
     }
 

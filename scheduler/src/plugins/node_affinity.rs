@@ -1,8 +1,8 @@
 //! `nodeSelector` and `affinity.nodeAffinity`, and what the configuration adds to them for all pods.
 
 use k8s_openapi::api::core::v1::{Node, NodeAffinity as Affinity, PreferredSchedulingTerm};
+use kubelab_api::selector::node::{Required, Term, Terms};
 
-use super::node_selector::{Required, Term, Terms};
 use crate::framework::{
     ClusterEvent, CycleState, Events, Filter, NodeInfo, Plugin, PodInfo, PreFilter, PreFiltered, PreScore, Rejection,
     Score, Snapshot, Verdict, normalize,
@@ -53,7 +53,7 @@ impl Plugin for NodeAffinity {
     }
 
     fn wakes(&self, pod: &PodInfo, event: &ClusterEvent) -> bool {
-        let required = Required::of(pod);
+        let required = pod.spec().and_then(Required::of);
         let matches = |node: &Node| {
             required.as_ref().is_none_or(|required| required.matches_node(node)) && self.added_matches_node(node)
         };
@@ -68,7 +68,7 @@ impl Plugin for NodeAffinity {
 impl PreFilter for NodeAffinity {
     /// Where every term names its nodes, as a DaemonSet's pods do, no other node is looked at.
     fn pre_filter(&self, state: &mut CycleState, pod: &PodInfo, _: &Snapshot) -> Result<PreFiltered, Rejection> {
-        let Some(required) = Required::of(pod) else {
+        let Some(required) = pod.spec().and_then(Required::of) else {
             return Ok(if self.added.is_none() { PreFiltered::Skip } else { PreFiltered::All });
         };
         let names = required.names();

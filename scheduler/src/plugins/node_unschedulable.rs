@@ -1,9 +1,8 @@
 //! A cordoned node takes no pods but those that tolerate it.
 
 use k8s_openapi::api::core::v1::Taint;
-use kubelab_api::well_known::taint;
+use kubelab_api::{pod::any_tolerates, well_known::taint};
 
-use super::toleration;
 use crate::framework::{ClusterEvent, CycleState, Events, Filter, NodeInfo, Plugin, PodInfo, Rejection, Verdict};
 
 /// Upstream: `NodeUnschedulable`.
@@ -12,7 +11,7 @@ pub struct NodeUnschedulable;
 fn tolerates(pod: &PodInfo) -> bool {
     let cordon =
         Taint { key: taint::UNSCHEDULABLE.into(), effect: taint::NO_SCHEDULE.into(), value: None, time_added: None };
-    toleration::any_tolerates(toleration::of(pod), &cordon)
+    any_tolerates(pod.tolerations(), &cordon)
 }
 
 impl Plugin for NodeUnschedulable {

@@ -5,6 +5,8 @@ use std::{
     sync::Arc,
 };
 
+use kubelab_api::volume::class_of_claim;
+
 use crate::framework::{
     ClusterEvent, CycleState, Events, Filter, NodeInfo, Objects, Plugin, PodInfo, PreFilter, PreFiltered, Rejection,
     Snapshot, Verdict,
@@ -35,7 +37,7 @@ fn volume(namespace: &str, claim: &str, objects: &Objects) -> Option<(String, St
         let csi = volume.spec.as_ref()?.csi.as_ref()?;
         return Some((csi.driver.clone(), csi.volume_handle.clone()));
     }
-    let class = objects.classes.get("", super::volume_binding::class_name(&found))?;
+    let class = objects.classes.get("", class_of_claim(&found))?;
     Some((class.provisioner.clone(), format!("{namespace}/{claim}")))
 }
 

@@ -1,9 +1,10 @@
 //! Taints keep pods away that do not tolerate them; `PreferNoSchedule` only as far as possible.
 
 use k8s_openapi::api::core::v1::{Node, Taint, Toleration};
-use kubelab_api::well_known::taint::{NO_EXECUTE, NO_SCHEDULE, PREFER_NO_SCHEDULE};
-
-use super::toleration;
+use kubelab_api::{
+    pod::any_tolerates,
+    well_known::taint::{NO_EXECUTE, NO_SCHEDULE, PREFER_NO_SCHEDULE},
+};
 
 use crate::framework::{
     ClusterEvent, CycleState, Events, Filter, NodeInfo, Plugin, PodInfo, PreScore, Rejection, Score, Snapshot, Verdict,
@@ -18,13 +19,13 @@ struct Preferring(Vec<Toleration>);
 
 /// A taint keeps pods away that have these tolerations.
 pub fn any_keeps_away(taints: &[Taint], tolerations: &[Toleration]) -> bool {
-    taints.iter().any(|taint| {
-        matches!(taint.effect.as_str(), NO_SCHEDULE | NO_EXECUTE) && !toleration::any_tolerates(tolerations, taint)
-    })
+    taints
+        .iter()
+        .any(|taint| matches!(taint.effect.as_str(), NO_SCHEDULE | NO_EXECUTE) && !any_tolerates(tolerations, taint))
 }
 
 fn keeps_away(taints: &[Taint], pod: &PodInfo) -> bool {
-    any_keeps_away(taints, toleration::of(pod))
+    any_keeps_away(taints, pod.tolerations())
 }
 
 impl Plugin for TaintToleration {
@@ -60,7 +61,7 @@ impl PreScore for TaintToleration {
         let counts = |toleration: &&Toleration| {
             matches!(toleration.effect.as_deref().unwrap_or_default(), "" | PREFER_NO_SCHEDULE)
         };
-        state.put(Preferring(toleration::of(pod).iter().filter(counts).cloned().collect()));
+        state.put(Preferring(pod.tolerations().iter().filter(counts).cloned().collect()));
         true
     }
 }
@@ -72,7 +73,7 @@ impl Score for TaintToleration {
         let avoided = node
             .taints()
             .iter()
-            .filter(|taint| taint.effect == PREFER_NO_SCHEDULE && !toleration::any_tolerates(tolerations, taint));
+            .filter(|taint| taint.effect == PREFER_NO_SCHEDULE && !any_tolerates(tolerations, taint));
         avoided.count() as i64
     }
 

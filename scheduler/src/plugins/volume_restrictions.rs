@@ -17,6 +17,7 @@ const DISK: &str = "node(s) had no available disk";
 const ONE_POD: &str = "node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode";
 
 /// The pod's claims that one pod alone may use, and how often other pods do.
+#[derive(Clone)]
 struct Exclusive {
     claims: Vec<String>,
     uses: i64,

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use k8s_openapi::api::core::v1::{Node, PersistentVolume};
-use kubelab_api::well_known::label;
+use kubelab_api::{volume::class_of_claim, well_known::label};
 
 use crate::framework::{
     ClusterEvent, CycleState, Events, Filter, NodeInfo, Objects, Plugin, PodInfo, PreFilter, PreFiltered, Rejection,
@@ -41,7 +41,7 @@ fn zones(pod: &PodInfo, objects: &Objects) -> Result<Zones, String> {
         let claim = claim.ok_or_else(|| format!("persistentvolumeclaim {name:?} not found"))?;
         let volume = claim.spec.as_ref().and_then(|spec| spec.volume_name.as_deref()).unwrap_or_default();
         if volume.is_empty() {
-            let class = super::volume_binding::class_name(&claim);
+            let class = class_of_claim(&claim);
             if class.is_empty() {
                 return Err("PersistentVolumeClaim had no pv name and storageClass name".to_owned());
             }

@@ -25,7 +25,10 @@ use std::{
 
 use kubelab_client::{Cause, clock::Instant};
 
-use crate::framework::{ClusterEvent, Events, PodInfo, Profiles};
+use crate::{
+    framework::{ClusterEvent, Events, PodInfo, Profiles},
+    metrics::METRICS,
+};
 
 /// How long a pod that could not be placed waits at least before it is tried again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +52,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(30);
 /// How many events are remembered for pods in flight; beyond, such pods are tried again whatever happened.
 const REMEMBERED: usize = 1000;
 
+/// What brings a pod into the queue that was tried in vain.
+const FAILURE: &str = "ScheduleAttemptFailure";
+
 /// Lower keys come first: importance, age, ticket.
 pub type SortKey = (Reverse<i32>, Instant, u64);
 
@@ -65,6 +71,8 @@ pub struct QueuedPod {
     pub queued: Instant,
     /// When it came at first.
     pub first_queued: Instant,
+    /// When it was last popped.
+    pub tried: Instant,
     /// Its number, in the order in which pods came.
     pub ticket: u64,
     /// What rejected it at the last attempt, and the kinds of events that may help.
@@ -145,12 +153,13 @@ impl Queue {
                 attempts: 0,
                 queued: now,
                 first_queued: now,
+                tried: now,
                 ticket,
                 rejected_by: BTreeSet::new(),
                 awaits: Events::NONE,
                 event: 0,
             };
-            return self.activate(pod);
+            return self.activate(pod, "PodAdd");
         };
         let place = *place;
         let matters = differ(&old.info, &info);
@@ -159,7 +168,7 @@ impl Queue {
             pod.info = info;
         }
         if matters && matches!(place, Place::Gated | Place::Unschedulable) {
-            self.wake(&uid, now);
+            self.wake(&uid, "PodUpdate", now);
         }
     }
 
@@ -181,7 +190,7 @@ impl Queue {
             }
             let uid = uid.clone();
             if let Some(pod) = self.take(&uid) {
-                self.activate(pod);
+                self.activate(pod, "BackoffComplete");
             }
         }
         let early = || {
@@ -191,6 +200,7 @@ impl Queue {
         let uid = self.active.first_key_value().map(|(_, uid)| uid).or_else(early)?.clone();
         let mut pod = self.take(&uid)?;
         pod.attempts += 1;
+        pod.tried = now;
         pod.event = self.first_event + self.events.len() as u64;
         self.in_flight.insert(uid, None);
         Some(pod)
@@ -213,7 +223,7 @@ impl Queue {
         pod.info = latest.unwrap_or(pod.info);
         pod.queued = now;
         pod.rejected_by.clear();
-        self.back_off(pod, false);
+        self.back_off(pod, false, FAILURE);
     }
 
     /// A pod in flight fits nowhere: it waits for an event that one of these plugins thinks may help.
@@ -228,8 +238,10 @@ impl Queue {
         pod.awaits = self.profiles.of(&pod.info).map_or(Events::NONE, |profile| profile.events(&plugins));
         pod.rejected_by = plugins;
         if helped {
-            return self.back_off(pod, true);
+            return self.back_off(pod, true, FAILURE);
         }
+        METRICS.incoming("unschedulable", FAILURE);
+        METRICS.waiting(&pod.rejected_by, pod.info.scheduler_name(), 1);
         self.next_look.get_or_insert(now + LOOK_EVERY);
         let uid = pod.info.uid().to_owned();
         self.unschedulable.insert(uid.clone());
@@ -245,7 +257,7 @@ impl Queue {
         };
         let woken: Vec<String> = self.unschedulable.iter().filter(wakes).cloned().collect();
         for uid in woken {
-            self.wake(&uid, now);
+            self.wake(&uid, event.name(), now);
         }
         if self.in_flight.is_empty() {
             self.first_event += 1;
@@ -263,7 +275,7 @@ impl Queue {
         let old = |uid: &&String| self.pods.get(*uid).is_some_and(|(_, pod)| pod.queued + LEFT_OVER <= now);
         let left: Vec<String> = self.unschedulable.iter().filter(old).cloned().collect();
         for uid in left {
-            self.wake(&uid, now);
+            self.wake(&uid, "UnschedulableTimeout", now);
         }
     }
 
@@ -274,12 +286,13 @@ impl Queue {
     }
 
     /// Moves a pod that may fit now to where it is tried: at once, or once its back-off is over.
-    fn wake(&mut self, uid: &str, now: Instant) {
+    fn wake(&mut self, uid: &str, event: &'static str, now: Instant) {
         let Some(pod) = self.take(uid) else { return };
-        if pod.attempts > 0 && self.backoff_end(&pod) > now { self.back_off(pod, true) } else { self.activate(pod) }
+        let is_early = pod.attempts > 0 && self.backoff_end(&pod) > now;
+        if is_early { self.back_off(pod, true, event) } else { self.activate(pod, event) }
     }
 
-    fn activate(&mut self, pod: QueuedPod) {
+    fn activate(&mut self, pod: QueuedPod, event: &'static str) {
         let uid = pod.info.uid().to_owned();
         let place = match self.profiles.of(&pod.info) {
             Some(profile) if profile.pre_enqueue.iter().all(|plugin| plugin.pre_enqueue(&pod.info).is_ok()) => {
@@ -289,10 +302,12 @@ impl Queue {
             }
             _ => Place::Gated,
         };
+        METRICS.incoming(if place == Place::Gated { "gated" } else { "active" }, event);
         self.pods.insert(uid, (place, pod));
     }
 
-    fn back_off(&mut self, pod: QueuedPod, early: bool) {
+    fn back_off(&mut self, pod: QueuedPod, early: bool, event: &'static str) {
+        METRICS.incoming("backoff", event);
         let uid = pod.info.uid().to_owned();
         let end = self.backoff_end(&pod);
         self.backoff.insert((end, pod.ticket), uid.clone());
@@ -305,7 +320,10 @@ impl Queue {
         match place {
             Place::Active(key) => drop(self.active.remove(&key)),
             Place::Backoff(end, _) => drop(self.backoff.remove(&(end, pod.ticket))),
-            Place::Unschedulable => drop(self.unschedulable.remove(uid)),
+            Place::Unschedulable => {
+                METRICS.waiting(&pod.rejected_by, pod.info.scheduler_name(), -1);
+                self.unschedulable.remove(uid);
+            }
             Place::Gated => {}
         }
         Some(pod)

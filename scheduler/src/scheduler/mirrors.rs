@@ -8,6 +8,7 @@ use k8s_openapi::api::{
     policy::v1::PodDisruptionBudget,
     storage::v1::{CSIDriver, CSINode, CSIStorageCapacity, StorageClass, VolumeAttachment},
 };
+use kubelab_api::pod;
 use kubelab_client::{Cache, Change, Client, Object, Scope};
 
 use super::shared::Shared;
@@ -37,7 +38,7 @@ impl Mirrors {
     /// Starts them all; they keep `shared` up to date.
     pub fn start(client: &Client, shared: &Arc<Shared>) -> Self {
         let scope = Scope { fields: NOT_ENDED.to_owned(), ..Scope::default() };
-        let (nodes, pods) = (Cache::start(client, Scope::default()), Cache::start(client, scope));
+        let (nodes, pods) = (Cache::start(client, Scope::default()), Cache::start_with(client, scope, pod::trim));
         nodes.on_change({
             let shared = shared.clone();
             move |change| shared.node_changed(change)

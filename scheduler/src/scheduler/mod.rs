@@ -24,7 +24,7 @@ use crate::{
     config::Configuration,
     cycle::{Cycle, Failure, Placement},
     framework::{ClusterEvent, CycleState, Handle, Nomination, PodInfo, Profile, Snapshot},
-    metrics::{Attempt, METRICS},
+    metrics::{METRICS, SUCCESS},
     queue::{Queue, QueuedPod},
 };
 
@@ -159,11 +159,11 @@ impl Work {
             }
         }
         let Bound { queued, profile, node, .. } = &bound;
-        let info = queued.info.clone();
+        let (info, began) = (queued.info.clone(), clock::instant());
         match profile.bind.bind(&self.handle.client, &info, node).await {
             Ok(()) => {
-                count("scheduled", profile);
-                METRICS.waited.observe((clock::instant() - queued.first_queued).as_secs_f64());
+                METRICS.ran("Bind", profile, SUCCESS, began);
+                METRICS.attempted("scheduled", profile, queued);
                 self.shared.lock().queue.done(info.uid());
                 let message = format!("Successfully assigned {}/{} to {node}", info.namespace(), info.name());
                 tracing::info!(pod = %format_args!("{}/{}", info.namespace(), info.name()), node, "bound");
@@ -202,7 +202,7 @@ impl Work {
             self.shared.lock().queue.done(info.uid());
             return;
         }
-        count("error", &profile);
+        METRICS.attempted("error", &profile, &queued);
         self.shared.lock().queue.failed(queued, clock::instant());
         self.shared.changed.notify_one();
         if let Some(message) = message {
@@ -211,7 +211,7 @@ impl Work {
     }
 
     async fn unschedulable(&self, queued: QueuedPod, profile: &Profile, failure: &Failure) {
-        count("unschedulable", profile);
+        METRICS.attempted("unschedulable", profile, &queued);
         let info = queued.info.clone();
         let plugins = match failure {
             // Any node may help.
@@ -271,8 +271,4 @@ impl Work {
             tracing::debug!(pod = name, %error, "cannot write the pod's condition");
         }
     }
-}
-
-fn count(result: &'static str, profile: &Profile) {
-    METRICS.attempts.get_or_create(&Attempt { result, profile: profile.scheduler_name.clone() }).inc();
 }

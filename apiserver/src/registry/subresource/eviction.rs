@@ -86,7 +86,9 @@ fn spend(context: &Context, pod: &Pod) -> Result<Option<(Precondition, Write)>, 
     let mut budgets = budgets.into_iter().filter(covers);
     let Some(mut budget) = budgets.next() else { return Ok(None) };
     if budgets.next().is_some() {
-        return Err(Error::internal(
+        // Upstream answers with a Status that has a code and no reason.
+        return Err(Error::new(
+            Reason::Code(500),
             "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.",
         ));
     }

@@ -11,6 +11,7 @@ const ANTI_AFFINITY: &str = "node(s) didn't match pod anti-affinity rules";
 const EXISTING: &str = "node(s) didn't satisfy existing pods anti-affinity rules";
 
 /// Pods by topology, counted once a cycle.
+#[derive(Clone)]
 struct Beside {
     /// That match all of the pod's required terms.
     wanted: Adjusted,

@@ -6,9 +6,12 @@ use k8s_openapi::{
     api::core::v1::{Toleration, TopologySpreadConstraint},
     apimachinery::pkg::apis::meta::v1::LabelSelector,
 };
-use kubelab_api::selector::label::{Operator, Requirement, Selector};
+use kubelab_api::selector::{
+    label::{Operator, Requirement, Selector},
+    node::Required,
+};
 
-use super::super::{node_selector::Required, taint_toleration, toleration};
+use super::super::taint_toleration;
 use crate::framework::{Adjusted, NodeInfo, Objects, PodInfo, Snapshot};
 
 /// What happens where a constraint cannot be kept.
@@ -95,8 +98,8 @@ impl Eligible {
             if all_keys { constraints.iter().map(|constraint| constraint.key.clone()).collect() } else { Vec::new() };
         let affinity = constraints.iter().any(|constraint| constraint.honor_affinity);
         let taints = constraints.iter().any(|constraint| constraint.honor_taints);
-        let required = affinity.then(|| Required::of(pod)).flatten();
-        let tolerations = if taints { toleration::of(pod).to_vec() } else { Vec::new() };
+        let required = pod.spec().filter(|_| affinity).and_then(Required::of);
+        let tolerations = if taints { pod.tolerations().to_vec() } else { Vec::new() };
         let namespace = pod.namespace().to_owned();
         let identity = format!("{namespace} {keys:?} {required:?} {tolerations:?}");
         Self { keys, required, tolerations, namespace, identity }

@@ -1,5 +1,7 @@
 //! Constraints that must be kept. Source: `podtopologyspread/filtering.go`.
 
+use std::sync::Arc;
+
 use super::{Constraint, Eligible, PodTopologySpread, Wish};
 use crate::framework::{
     Adjusted, CycleState, Filter, NodeInfo, Plugin, PodInfo, PreFilter, PreFiltered, Rejection, Snapshot, Verdict,
@@ -10,11 +12,13 @@ const UNEVEN: &str = "node(s) didn't match pod topology spread constraints";
 const NO_LABEL: &str = "node(s) didn't match pod topology spread constraints (missing required label)";
 
 /// The pod's constraints with what is counted for each.
+#[derive(Clone)]
 struct Spread {
-    eligible: Eligible,
+    eligible: Arc<Eligible>,
     constraints: Vec<Counted>,
 }
 
+#[derive(Clone)]
 struct Counted {
     constraint: Constraint,
     pods: Adjusted,
@@ -56,7 +60,7 @@ impl PreFilter for PodTopologySpread {
             counted
         };
         let constraints = constraints.into_iter().map(count).collect();
-        state.put(Spread { eligible, constraints });
+        state.put(Spread { eligible: Arc::new(eligible), constraints });
         Ok(PreFiltered::All)
     }
 

@@ -3,13 +3,15 @@
 use std::{sync::Arc, time::Duration};
 
 use k8s_openapi::api::core::v1::{ObjectReference, PersistentVolume, PersistentVolumeClaim};
+use kubelab_api::{
+    meta::annotation,
+    // The binder may undo what a controller did, but not what a person did.
+    volume::annotations::{BOUND_BY_CONTROLLER, SELECTED_NODE},
+};
 use kubelab_client::clock;
 
-use super::claims::{Decision, SELECTED_NODE, annotation, is_bound};
+use super::claims::{Decision, is_bound};
 use crate::framework::{Handle, Objects};
-
-/// Who bound a volume: the binder may undo what a controller did, but not what a person did.
-const BOUND_BY_CONTROLLER: &str = "pv.kubernetes.io/bound-by-controller";
 
 /// What will be written.
 #[derive(Default)]
@@ -110,7 +112,7 @@ pub async fn bind(bindings: &Bindings, node: &str, handle: &Handle, timeout: Dur
 fn objects_say(handle: &Handle, claim: &PersistentVolumeClaim) -> Option<String> {
     let meta = &claim.metadata;
     let real = handle.objects.claims.get_real(meta.namespace.as_deref()?, meta.name.as_deref()?)?;
-    annotation(&real, SELECTED_NODE).map(str::to_owned)
+    annotation(&real.metadata, SELECTED_NODE).map(str::to_owned)
 }
 
 /// All is bound, is not yet, or cannot be. `chosen` becomes true once the mirror shows that the claims name the node: a
@@ -137,7 +139,7 @@ pub fn check(bindings: &Bindings, node: &str, objects: &Objects, chosen: &mut bo
     let mut named = true;
     for claim in &bindings.claims {
         let (present, name) = (real(claim)?, claim.metadata.name.as_deref().unwrap_or_default());
-        match annotation(&present, SELECTED_NODE) {
+        match annotation(&present.metadata, SELECTED_NODE) {
             Some(selected) if selected == node => {}
             _ if *chosen => return Err(format!("provisioning failed for PVC {name:?}")),
             _ => named = false,

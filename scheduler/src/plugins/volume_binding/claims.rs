@@ -6,25 +6,24 @@ use k8s_openapi::api::{
     core::v1::{PersistentVolume, PersistentVolumeClaim},
     storage::v1::StorageClass,
 };
+use kubelab_api::{
+    meta::annotation,
+    selector::node::Terms,
+    volume::{
+        NO_PROVISIONER,
+        annotations::{BIND_COMPLETED, SELECTED_NODE},
+        class_of_claim, requested, waits_for_consumer,
+    },
+};
 
 use super::matching::{Available, Pools, fits_topology};
-use crate::{
-    framework::{NodeInfo, Objects, PodInfo},
-    plugins::node_selector::Terms,
-};
+use crate::framework::{NodeInfo, Objects, PodInfo};
 
 const UNBOUND_IMMEDIATE: &str = "pod has unbound immediate PersistentVolumeClaims";
 const NO_VOLUME: &str = "node(s) didn't find available persistent volumes to bind";
 const CONFLICT: &str = "node(s) had volume node affinity conflict";
 const NO_SPACE: &str = "node(s) did not have enough free storage";
 const GONE: &str = "node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s)";
-
-/// On which node the volume of a claim is to be made.
-pub const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
-const BIND_COMPLETED: &str = "pv.kubernetes.io/bind-completed";
-/// A class whose volumes nobody makes.
-const NO_PROVISIONER: &str = "kubernetes.io/no-provisioner";
-const BETA_CLASS: &str = "volume.beta.kubernetes.io/storage-class";
 
 /// The claims of a pod that can be used, looked up once a cycle.
 pub struct Claims {
@@ -51,24 +50,13 @@ pub enum Decision {
     Provision(Arc<PersistentVolumeClaim>),
 }
 
-/// An annotation's value.
-pub fn annotation<'a>(claim: &'a PersistentVolumeClaim, key: &str) -> Option<&'a str> {
-    claim.metadata.annotations.as_ref()?.get(key).map(String::as_str)
-}
-
-/// The name of the class that a claim asks for.
-pub fn class_name(claim: &PersistentVolumeClaim) -> &str {
-    let field = || claim.spec.as_ref().and_then(|spec| spec.storage_class_name.as_deref());
-    annotation(claim, BETA_CLASS).or_else(field).unwrap_or_default()
-}
-
 fn volume_name(claim: &PersistentVolumeClaim) -> Option<&str> {
     claim.spec.as_ref()?.volume_name.as_deref().filter(|name| !name.is_empty())
 }
 
 /// It has its volume, and the binder has said so.
 pub fn is_bound(claim: &PersistentVolumeClaim) -> bool {
-    volume_name(claim).is_some() && annotation(claim, BIND_COMPLETED).is_some()
+    volume_name(claim).is_some() && annotation(&claim.metadata, BIND_COMPLETED).is_some()
 }
 
 /// The nodes that a volume can be used from; unset for all.
@@ -112,15 +100,14 @@ impl Claims {
                 claims.bound.push(objects.volumes.get("", volume).map(|volume| reach(&volume)));
                 continue;
             }
-            let class_name = class_name(&claim).to_owned();
+            let class_name = class_of_claim(&claim).to_owned();
             let class = objects.classes.get("", &class_name);
-            let mode = class.as_ref().and_then(|class| class.volume_binding_mode.as_deref());
-            if mode != Some("WaitForFirstConsumer") || volume_name(&claim).is_some() {
+            if !class.as_ref().is_some_and(|class| waits_for_consumer(class)) || volume_name(&claim).is_some() {
                 return Err(UNBOUND_IMMEDIATE.to_owned());
             }
             claims.waiting.push(Waiting { claim, class_name, class });
         }
-        claims.waiting.sort_by_key(|waiting| Available::wanted(&waiting.claim));
+        claims.waiting.sort_by_key(|waiting| requested(&waiting.claim));
         for Waiting { class_name, .. } in &claims.waiting {
             if !claims.available.contains_key(class_name) {
                 claims.available.insert(class_name.clone(), Available::of_class(class_name, objects));
@@ -153,7 +140,7 @@ impl Claims {
         let mut taken: Vec<&str> = Vec::new();
         for waiting in &self.waiting {
             let claim = &waiting.claim;
-            match annotation(claim, SELECTED_NODE) {
+            match annotation(&claim.metadata, SELECTED_NODE) {
                 // Its volume is being made, and not here.
                 Some(selected) if selected != node.name() => return Err(NO_VOLUME),
                 Some(_) => {}

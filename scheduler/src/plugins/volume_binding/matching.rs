@@ -3,54 +3,37 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::{
-    api::{
-        core::v1::{PersistentVolume, PersistentVolumeClaim},
-        storage::v1::{CSIStorageCapacity, StorageClass},
-    },
-    apimachinery::pkg::api::resource::Quantity as Text,
+use k8s_openapi::api::{
+    core::v1::{PersistentVolume, PersistentVolumeClaim},
+    storage::v1::{CSIStorageCapacity, StorageClass},
 };
-use kubelab_api::{Quantity, selector::label::Selector};
+use kubelab_api::{
+    Quantity,
+    meta::is_deleting,
+    selector::{label::Selector, node::Terms},
+    volume::{Wanted, amount, capacity, class_of_claim, class_of_volume, requested},
+};
 
-use super::claims::{class_name, reach};
-use crate::{
-    framework::{NodeInfo, Objects},
-    plugins::node_selector::Terms,
-};
+use super::claims::reach;
+use crate::framework::{NodeInfo, Objects};
 
 /// A volume that may be free.
 pub struct Available {
     /// It.
     pub volume: Arc<PersistentVolume>,
-    size: i64,
+    size: Quantity,
     reach: Option<Terms>,
-}
-
-fn amount(text: Option<&Text>) -> i64 {
-    text.and_then(|text| Quantity::try_from(text).ok()).map_or(0, Quantity::value)
 }
 
 impl Available {
     /// A class' volumes, the smallest first.
     pub fn of_class(class: &str, objects: &Objects) -> Vec<Self> {
-        let of_class = |volume: &Arc<PersistentVolume>| {
-            let spec = volume.spec.as_ref();
-            spec.and_then(|spec| spec.storage_class_name.as_deref()).unwrap_or_default() == class
-                && volume.metadata.deletion_timestamp.is_none()
-        };
-        let read = |volume: Arc<PersistentVolume>| {
-            let capacity = volume.spec.as_ref().and_then(|spec| spec.capacity.as_ref()?.get("storage"));
-            Self { size: amount(capacity), reach: reach(&volume), volume }
-        };
+        let of_class =
+            |volume: &Arc<PersistentVolume>| class_of_volume(volume) == class && !is_deleting(&volume.metadata);
+        let read = |volume: Arc<PersistentVolume>| Self { size: capacity(&volume), reach: reach(&volume), volume };
         let mut available: Vec<Self> = objects.volumes.list().into_iter().filter(of_class).map(read).collect();
         available.sort_by(|one, other| (one.size, one.name()).cmp(&(other.size, other.name())));
         available
-    }
-
-    /// How much a claim wants, in bytes.
-    pub fn wanted(claim: &PersistentVolumeClaim) -> i64 {
-        let requests = claim.spec.as_ref().and_then(|spec| spec.resources.as_ref()?.requests.as_ref());
-        amount(requests.and_then(|requests| requests.get("storage")))
     }
 
     /// The volume's name.
@@ -65,39 +48,12 @@ impl Available {
         node: &NodeInfo,
         taken: &[&str],
     ) -> Option<&'a Self> {
-        let wanted = Self::wanted(claim);
-        let will_do = |it: &&Self| it.size >= wanted && !taken.contains(&it.name()) && it.suits(claim);
-        let reserved = available.iter().filter(will_do).find(|it| it.reserved_for(claim) == Some(true));
-        if let Some(reserved) = reserved {
+        let (wanted, size) = (Wanted::by(claim), requested(claim));
+        let mut left = available.iter().filter(|it| it.size >= size && !taken.contains(&it.name()));
+        if let Some(reserved) = left.clone().find(|it| wanted.has_reserved(&it.volume)) {
             return Some(reserved).filter(|it| it.reaches(node));
         }
-        let selector = claim.spec.as_ref().and_then(|spec| spec.selector.as_ref());
-        let selector = selector.map(|selector| Selector::from_typed(Some(selector)).unwrap_or(Selector::Nothing));
-        available.iter().filter(will_do).find(|it| {
-            it.reserved_for(claim).is_none()
-                && it.volume.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Available")
-                && selector.as_ref().is_none_or(|selector| selector.matches(it.volume.metadata.labels.as_ref()))
-                && it.reaches(node)
-        })
-    }
-
-    /// It is for this claim, for another, or for nobody yet.
-    fn reserved_for(&self, claim: &PersistentVolumeClaim) -> Option<bool> {
-        let reference = self.volume.spec.as_ref()?.claim_ref.as_ref()?;
-        let meta = &claim.metadata;
-        let same = reference.name == meta.name
-            && reference.namespace == meta.namespace
-            && reference.uid.as_ref().is_none_or(|uid| uid.is_empty() || Some(uid) == meta.uid.as_ref());
-        Some(same)
-    }
-
-    fn suits(&self, claim: &PersistentVolumeClaim) -> bool {
-        let (Some(volume), Some(claim)) = (&self.volume.spec, &claim.spec) else { return false };
-        let mode = |mode: &Option<String>| mode.clone().unwrap_or_else(|| "Filesystem".to_owned());
-        let offered = volume.access_modes.as_deref().unwrap_or_default();
-        mode(&volume.volume_mode) == mode(&claim.volume_mode)
-            && claim.access_modes.iter().flatten().all(|wanted| offered.contains(wanted))
-            && volume.volume_attributes_class_name == claim.volume_attributes_class_name
+        left.find(|it| it.reaches(node) && wanted.may_take(&it.volume))
     }
 
     fn reaches(&self, node: &NodeInfo) -> bool {
@@ -117,15 +73,15 @@ pub fn fits_topology(class: &StorageClass, node: &NodeInfo) -> bool {
         })
 }
 
-/// How large a volume a pool can make at most, in bytes.
-pub fn limit(pool: &CSIStorageCapacity) -> Option<i64> {
+/// How large a volume a pool can make at most.
+pub fn limit(pool: &CSIStorageCapacity) -> Option<Quantity> {
     pool.maximum_volume_size.as_ref().or(pool.capacity.as_ref()).map(|text| amount(Some(text)))
 }
 
 /// The pools of drivers that say how much they have.
 pub struct Pools {
     drivers: Vec<String>,
-    pools: Vec<(String, Option<i64>, Selector)>,
+    pools: Vec<(String, Option<Quantity>, Selector)>,
 }
 
 impl Pools {
@@ -151,8 +107,8 @@ impl Pools {
         if !self.drivers.contains(&class.provisioner) {
             return true;
         }
-        let wanted = Available::wanted(claim);
-        let name = class_name(claim);
+        let wanted = requested(claim);
+        let name = class_of_claim(claim);
         self.pools.iter().any(|(class, limit, nodes)| {
             class == name && limit.is_some_and(|limit| limit >= wanted) && nodes.matches(node.labels())
         })

@@ -14,7 +14,6 @@ mod matching;
 
 use std::time::Duration;
 
-pub use self::claims::class_name;
 use self::{
     binding::{Bindings, bind},
     claims::Claims,

@@ -1,12 +1,9 @@
 use std::sync::Arc;
 
+use kubelab_api::volume::annotations::SELECTED_NODE;
 use serde_json::{Value, json};
 
-use super::{
-    binding::check,
-    claims::{Decision, SELECTED_NODE},
-    *,
-};
+use super::{binding::check, claims::Decision, *};
 use crate::testing::{labelled, node, object, said};
 
 const CONFLICT: &str = "node(s) had volume node affinity conflict!";
