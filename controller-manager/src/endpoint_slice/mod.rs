@@ -5,6 +5,7 @@
 
 mod hints;
 pub(crate) mod plan;
+mod topology;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -81,6 +82,11 @@ impl Loop {
                 queue.add(key);
             }
         });
+        let (queue, services) = (self.queue.clone(), self.services.clone());
+        self.nodes.on_change(move |change| match change {
+            Change::Modified { old, new } if topology::counts(old) == topology::counts(new) => {}
+            _ => services.list().iter().filter(|it| topology::is_wanted(it)).for_each(|it| queue.add(Key::of(&**it))),
+        });
         let (queue, expectations) = (self.queue.clone(), Arc::clone(&self.expectations));
         self.slices.on_change(move |change| {
             let slice = change.object();
@@ -106,7 +112,11 @@ impl Loop {
         }
         let mut existing = self.slices.controlled_by(service.metadata.uid.as_deref().unwrap_or_default());
         existing.retain(|slice| service_of(slice).as_ref() == Some(&key) && !is_deleting(&slice.metadata));
-        let plan = plan(&template(&service), self.wanted(&service), &existing);
+        let mut wanted = self.wanted(&service);
+        if topology::is_wanted(&service) {
+            self.hint(&service, &mut wanted, &existing);
+        }
+        let plan = plan(&template(&service), wanted, &existing);
         match self.carry_out(&key, plan).await {
             Err(error) if namespace_is_terminating(&error) => Ok(Action::Done),
             Err(error) => {
@@ -117,6 +127,28 @@ impl Loop {
                 Err(error)
             }
             Ok(()) => Ok(Action::Done),
+        }
+    }
+
+    /// Gives endpoints hints by their zones' shares, and tells the Service when they begin or end.
+    fn hint(&self, service: &Service, wanted: &mut Wanted, existing: &[Arc<EndpointSlice>]) {
+        const SUFFIX: &str = ", addressType: IPv4";
+        let (nodes, had) = (
+            self.nodes.list(),
+            existing.iter().flat_map(|slice| &slice.endpoints).flatten().any(|it| it.hints.is_some()),
+        );
+        let shares = topology::shares(nodes.iter().map(|node| &**node));
+        for endpoints in wanted.values_mut() {
+            match topology::hint(&mut endpoints.iter_mut().collect::<Vec<_>>(), shares.as_ref()) {
+                Ok(()) if had => {}
+                Ok(()) => {
+                    let message = format!("Topology Aware Hints has been enabled{SUFFIX}");
+                    self.recorder.event(service, Kind::Normal, "TopologyAwareHintsEnabled", message);
+                }
+                Err(why) => {
+                    self.recorder.event(service, Kind::Warning, "TopologyAwareHintsDisabled", format!("{why}{SUFFIX}"));
+                }
+            }
         }
     }
 
@@ -172,7 +204,9 @@ impl Loop {
             zone,
             ..Default::default()
         };
-        Some(Endpoint { hints: hints::hints(service, &endpoint), ..endpoint })
+        // Source: the annotation comes before `trafficDistribution`.
+        let hints = if topology::is_wanted(service) { None } else { hints::hints(service, &endpoint) };
+        Some(Endpoint { hints, ..endpoint })
     }
 }
 
