@@ -122,8 +122,10 @@ async fn endpoints_that_hang_keep_no_other_client_waiting() {
     rig.endpoints_of("dns", &hung, "UDP");
     rig.until_rule("default/dns -> 10.244.1.6:80", true).await;
     let port = SocketAddr::new(rig.ip, 30053);
-    let [first, second] =
-        [tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap(), tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap()];
+    let [first, second] = [
+        tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap(),
+        tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap(),
+    ];
     // The first client's flow has begun once its datagram was taken from the port's queue; the second one's comes after it.
     first.send_to(b"hi", port).await.unwrap();
     let begun = tokio::time::Instant::now();
