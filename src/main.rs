@@ -80,7 +80,7 @@ enum Command {
     Why(commands::why::Why),
     /// Tell why a pod goes to its node or to none: each node's verdicts and scores
     Explain(commands::explain::Explain),
-    /// Print a node's service rules, as iptables-save, or ipvsadm and ipset, would print them there
+    /// Print a node's service rules, as iptables-save, nft, or ipvsadm and ipset would print them there
     Rules(commands::rules::Rules),
     /// Measure any Kubernetes endpoint: create, get, update, list, watch, deployment
     Bench(bench::Bench),

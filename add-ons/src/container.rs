@@ -1,6 +1,7 @@
 //! What a program finds in its container.
 
 use std::{
+    io,
     net::{IpAddr, SocketAddr},
     sync::Arc,
 };
@@ -63,6 +64,9 @@ pub struct Connection {
     pub from: Option<IpAddr>,
 }
 
+/// Gives what stands in a file of the container.
+pub type Read = Arc<dyn Fn(&str) -> BoxFuture<'static, io::Result<Vec<u8>>> + Send + Sync>;
+
 /// Where a program runs.
 #[derive(Clone)]
 pub struct Container {
@@ -78,6 +82,8 @@ pub struct Container {
     pub arguments: Vec<String>,
     /// The network.
     pub network: Arc<dyn Dialer>,
+    /// Its files.
+    pub read: Read,
     /// Where it writes to: a line of its log.
     pub log: Arc<dyn Fn(&str) + Send + Sync>,
 }

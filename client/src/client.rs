@@ -21,7 +21,7 @@ use tonic::{Streaming, metadata::MetadataValue};
 
 use crate::{
     Cause, Scope,
-    endpoints::{Choice, Endpoints, Failure, is_about_server},
+    endpoints::{Choice, Dial, Endpoints, Failure, is_about_server},
     process::{Connection, crash},
     request::{self, Failed, Headers, Objects, Repeat},
     token::Token,
@@ -85,10 +85,11 @@ impl Client {
         })
     }
 
-    /// A client for these apiservers that shows a token instead of the connection's certificate: a pod's program.
-    pub fn with_token(connection: &Connection, token: Token) -> Result<Self, Error> {
+    /// A client for these apiservers that shows a token instead of the connection's certificate: a pod's program. `dial`: how
+    /// it connects, if not from this machine.
+    pub fn with_token(connection: &Connection, token: Token, dial: Option<Dial>) -> Result<Self, Error> {
         Ok(Self {
-            endpoints: Arc::new(Endpoints::anonymous(connection)?),
+            endpoints: Arc::new(Endpoints::anonymous(connection, dial)?),
             headers: Headers { agent: MetadataValue::from_static(env!("CARGO_PKG_NAME")), token: Some(token) },
         })
     }

@@ -2,19 +2,25 @@
 
 use std::{
     error::Error as StdError,
-    fs,
+    fs, io,
     path::Path,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
+    task::{Context, Poll},
     time::Duration,
 };
 
+use futures::future::BoxFuture;
+use http::Uri;
+use hyper_util::rt::TokioIo;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status as KubernetesStatus;
 use kubelab_api::error::{Error, Reason};
+use tokio::io::DuplexStream;
 use tonic::{
     Code, ConnectError, Status,
+    codegen::Service,
     transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
 };
 
@@ -40,9 +46,13 @@ pub(crate) struct Endpoints {
     last_failure: Mutex<String>,
 }
 
+/// Connects to a server over another network than this machine's.
+pub type Dial = Arc<dyn Fn(Uri) -> BoxFuture<'static, io::Result<DuplexStream>> + Send + Sync>;
+
 struct Server {
     address: String,
     endpoint: Endpoint,
+    dial: Option<Dial>,
     requests: Channel,
     watches: Mutex<Vec<(Channel, Arc<()>)>>,
 }
@@ -55,21 +65,48 @@ pub(crate) struct Choice {
     _place: Option<Arc<()>>,
 }
 
+/// Channels that are connected as [`Dial`] does it.
+#[derive(Clone)]
+struct Dialing(Dial);
+
+impl Service<Uri> for Dialing {
+    type Response = TokioIo<DuplexStream>;
+    type Error = io::Error;
+    type Future = BoxFuture<'static, io::Result<Self::Response>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let dialled = (self.0)(uri);
+        Box::pin(async { dialled.await.map(TokioIo::new) })
+    }
+}
+
+/// A channel that is connected when first used.
+fn channel(endpoint: &Endpoint, dial: Option<&Dial>) -> Channel {
+    match dial {
+        Some(dial) => endpoint.connect_with_connector_lazy(Dialing(dial.clone())),
+        None => endpoint.connect_lazy(),
+    }
+}
+
 impl Endpoints {
     /// With this connection's certificate.
     pub(crate) fn new(connection: &Connection) -> Result<Self, Error> {
         let identity = Identity::from_pem(read(&connection.client_certificate)?, read(&connection.client_key)?);
-        Self::of(&connection.apiservers, &connection.certificate_authority, Some(identity))
+        Self::of(connection, Some(identity), None)
     }
 
     /// Without a certificate, for those who show a token.
-    pub(crate) fn anonymous(connection: &Connection) -> Result<Self, Error> {
-        Self::of(&connection.apiservers, &connection.certificate_authority, None)
+    pub(crate) fn anonymous(connection: &Connection, dial: Option<Dial>) -> Result<Self, Error> {
+        Self::of(connection, None, dial)
     }
 
-    fn of(apiservers: &[String], authority: &Path, identity: Option<Identity>) -> Result<Self, Error> {
-        let mut tls =
-            ClientTlsConfig::new().ca_certificate(Certificate::from_pem(read(authority)?)).timeout(CONNECT_TIMEOUT);
+    fn of(connection: &Connection, identity: Option<Identity>, dial: Option<Dial>) -> Result<Self, Error> {
+        let authority = Certificate::from_pem(read(&connection.certificate_authority)?);
+        let mut tls = ClientTlsConfig::new().ca_certificate(authority).timeout(CONNECT_TIMEOUT);
         if let Some(identity) = identity {
             tls = tls.identity(identity);
         }
@@ -83,10 +120,10 @@ impl Endpoints {
                 .keep_alive_while_idle(true)
                 .initial_stream_window_size(STREAM_WINDOW)
                 .initial_connection_window_size(2 * STREAM_WINDOW);
-            let requests = endpoint.connect_lazy();
-            Ok(Server { address: address.clone(), endpoint, requests, watches: Mutex::default() })
+            let (requests, dial) = (channel(&endpoint, dial.as_ref()), dial.clone());
+            Ok(Server { address: address.clone(), endpoint, dial, requests, watches: Mutex::default() })
         };
-        let all = apiservers.iter().map(server).collect::<Result<Vec<_>, Error>>()?;
+        let all = connection.apiservers.iter().map(server).collect::<Result<Vec<_>, Error>>()?;
         if all.is_empty() {
             return Err(configuration("--apiservers: at least one address is needed"));
         }
@@ -112,7 +149,7 @@ impl Endpoints {
         let (channel, place) = match connections.iter().find(has_room) {
             Some(connection) => connection.clone(),
             None => {
-                let connection = (server.endpoint.connect_lazy(), Arc::new(()));
+                let connection = (channel(&server.endpoint, server.dial.as_ref()), Arc::new(()));
                 connections.push(connection.clone());
                 connection
             }

@@ -42,6 +42,7 @@ pub use cache::{Cache, Change, Scope};
 pub use cause::Cause;
 pub use client::{Client, Object, Patch};
 pub use controller::{Action, Controller};
+pub use endpoints::Dial;
 pub use kubelab_api::Error;
 pub use partial::Partial;
 pub use recorder::Recorder;

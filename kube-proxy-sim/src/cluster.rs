@@ -1,7 +1,10 @@
 //! What all proxies of a process share: the Services, their endpoints and the nodes, as the apiserver has them.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -25,6 +28,8 @@ use crate::{
 const SETTLE: Duration = Duration::from_millis(10);
 /// The same for each proxy that shares the process, so that many of them do not keep it busy.
 const SETTLE_FOR_EACH: Duration = Duration::from_millis(1);
+/// The longest that a change waits. Source: upstream's `minSyncPeriod`.
+const MAX_SETTLE: Duration = Duration::from_secs(1);
 /// Keeps a node out of the service of load balancers. Source: `LabelNodeExcludeBalancers`.
 const EXCLUDED: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
 
@@ -59,10 +64,18 @@ impl NodeFacts {
 pub struct View {
     /// The Services with their endpoints.
     pub services: Arc<Services>,
-    /// The nodes.
+    /// The nodes, by their names.
     pub nodes: Arc<Vec<NodeFacts>>,
     /// Which of them listen for load balancers.
     pub balancers: Arc<Balancers>,
+}
+
+impl View {
+    /// The zone that a node says it is in.
+    pub fn zone(&self, node: &str) -> Option<String> {
+        let place = self.nodes.binary_search_by(|facts| facts.name.as_str().cmp(node)).ok()?;
+        self.nodes[place].zone.clone()
+    }
 }
 
 /// The mirrors and what is made of them.
@@ -71,6 +84,7 @@ pub struct Cluster {
     slices: Cache<EndpointSlice>,
     nodes: Arc<Nodes>,
     tracker: Arc<Mutex<Tracker>>,
+    nodes_changed: Arc<AtomicBool>,
     changed: Arc<Notify>,
     view: watch::Sender<Option<View>>,
 }
@@ -89,6 +103,7 @@ impl Cluster {
             slices,
             nodes,
             tracker: Arc::default(),
+            nodes_changed: Arc::default(),
             changed: Arc::default(),
             view: watch::Sender::new(None),
         }
@@ -109,8 +124,27 @@ impl Cluster {
         self.services.get(namespace, name)
     }
 
-    fn proxies(&self) -> u32 {
-        u32::try_from(self.view.receiver_count()).unwrap_or(u32::MAX)
+    fn settle(&self) -> Duration {
+        let proxies = u32::try_from(self.view.receiver_count()).unwrap_or(u32::MAX);
+        SETTLE.saturating_add(SETTLE_FOR_EACH.saturating_mul(proxies)).min(MAX_SETTLE)
+    }
+
+    fn facts(&self) -> Arc<Vec<NodeFacts>> {
+        let mut facts: Vec<NodeFacts> = self.nodes.cache().list().iter().map(|node| NodeFacts::of(node)).collect();
+        facts.sort_by(|a, b| a.name.cmp(&b.name));
+        Arc::new(facts)
+    }
+
+    /// The cluster as it is now. What has not changed since `before` is taken from there.
+    fn look(&self, before: Option<View>) -> View {
+        let services = Arc::new(lock(&self.tracker).services());
+        METRICS.service_changes_pending.set(0);
+        METRICS.endpoint_changes_pending.set(0);
+        let before = if self.nodes_changed.swap(false, Ordering::Relaxed) { None } else { before };
+        let nodes = before.as_ref().map_or_else(|| self.facts(), |before| before.nodes.clone());
+        let chosen = before.as_ref().map(|before| &*before.balancers);
+        let balancers = Arc::new(Balancers::choose(&services, &nodes, chosen));
+        View { services, nodes, balancers }
     }
 
     /// Follows the cluster until dropped.
@@ -118,16 +152,10 @@ impl Cluster {
         tokio::join!(self.services.synced(), self.slices.synced(), self.nodes.synced());
         self.watch();
         loop {
-            let nodes = self.nodes.cache().list();
-            let mut facts: Vec<NodeFacts> = nodes.iter().map(|node| NodeFacts::of(node)).collect();
-            facts.sort_by(|a, b| a.name.cmp(&b.name));
-            let services = Arc::new(lock(&self.tracker).services());
-            METRICS.service_changes_pending.set(0);
-            METRICS.endpoint_changes_pending.set(0);
-            let balancers = Arc::new(Balancers::choose(&services, &facts));
-            self.view.send_replace(Some(View { services, nodes: Arc::new(facts), balancers }));
+            let before = self.view.borrow().clone();
+            self.view.send_replace(Some(self.look(before)));
             self.changed.notified().await;
-            clock::sleep(SETTLE + SETTLE_FOR_EACH.saturating_mul(self.proxies())).await;
+            clock::sleep(self.settle()).await;
         }
     }
 
@@ -159,11 +187,14 @@ impl Cluster {
             METRICS.last_queued.set(seconds());
             changed.notify_one();
         });
-        let changed = self.changed.clone();
+        let (nodes_changed, changed) = (self.nodes_changed.clone(), self.changed.clone());
         self.nodes.cache().on_change(move |change| match change {
             // Heartbeats change nothing here.
             Change::Modified { old, new } if NodeFacts::of(old) == NodeFacts::of(new) => {}
-            _ => changed.notify_one(),
+            _ => {
+                nodes_changed.store(true, Ordering::Relaxed);
+                changed.notify_one();
+            }
         });
     }
 }

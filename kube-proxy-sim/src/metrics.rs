@@ -59,6 +59,8 @@ impl Collector for Last {
                 let iptables::Counts { filter, nat } = iptables::count(&table);
                 vec![("table", "filter", filter), ("table", "nat", nat)]
             }
+            // Upstream has no such count of them.
+            Mode::Nftables => Vec::new(),
             Mode::Ipvs(_) => vec![("table", "ipvs", ipvs::count(&table))],
         };
         let lost = |via| table.iter().filter(|(_, rule)| rule.drops(via)).count();
@@ -72,6 +74,9 @@ impl Collector for Last {
                 lost,
             ),
         ] {
+            if counts.is_empty() {
+                continue;
+            }
             let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
             for (label, value, count) in counts {
                 let gauge = ConstGauge::new(i64::try_from(count).unwrap_or(i64::MAX));

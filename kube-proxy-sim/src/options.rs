@@ -31,7 +31,7 @@ pub struct Options {
     /// The network that pods have their addresses from
     #[arg(long, default_value = "10.244.0.0/16")]
     pub cluster_cidr: IpNet,
-    /// How connections are balanced: at random as by iptables' rules, or by a scheduler of IPVS
+    /// How connections are balanced: at random as by iptables' or nftables' rules, or by a scheduler of IPVS
     #[arg(long, value_enum, default_value_t = ProxyMode::Iptables)]
     pub proxy_mode: ProxyMode,
     /// The scheduler in IPVS mode

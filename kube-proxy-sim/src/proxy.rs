@@ -8,14 +8,14 @@ use tokio::sync::{Mutex, watch};
 
 use crate::{
     balance::{Balancer, Mode},
-    cluster::{Cluster, NodeFacts, View},
+    cluster::{Cluster, View},
     metrics::METRICS,
     network::{self, Network, Wires},
     ports::{
         Ports, Taken,
         wanted::{Purpose, wanted},
     },
-    rules::{Place, Table, Via, ipset, iptables, ipvs},
+    rules::{Place, Table, Via, ipset, iptables, ipvs, nftables},
 };
 
 /// How soon a port that was taken is tried again.
@@ -30,7 +30,7 @@ pub struct Config {
     pub ip: IpAddr,
     /// The network that pods have their addresses from.
     pub cluster_cidr: IpNet,
-    /// iptables or IPVS.
+    /// iptables, nftables or IPVS.
     pub mode: Mode,
 }
 
@@ -92,16 +92,18 @@ impl Proxy {
         &self.config.node
     }
 
-    /// iptables or IPVS.
+    /// iptables, nftables or IPVS.
     pub fn mode(&self) -> Mode {
         self.config.mode
     }
 
-    /// The rules, as the tools of the node would print them: `iptables-save`, or `ipvsadm -Ln` and `ipset list`.
+    /// The rules, as the tools of the node would print them: `iptables-save`, `nft list ruleset`, or
+    /// `ipvsadm -Ln` and `ipset list`.
     pub fn rules(&self) -> String {
         let table = self.table.borrow();
         match self.config.mode {
             Mode::Iptables => iptables::save(&table),
+            Mode::Nftables => nftables::list(&table),
             Mode::Ipvs(scheduler) => {
                 format!("{}\n{}", ipvs::list(&table, scheduler, self.balancer.servers()), ipset::list(&table))
             }
@@ -135,7 +137,7 @@ impl Proxy {
         let place = Place {
             node: self.config.node.clone(),
             ip: Some(self.config.ip),
-            zone: zone(&view.nodes, &self.config.node),
+            zone: view.zone(&self.config.node),
             cluster_cidr: self.config.cluster_cidr,
         };
         let table = Arc::new(Table::new(place, view.services.clone()));
@@ -159,8 +161,4 @@ impl Proxy {
             self.recorder.event(&*service, Kind::Warning, reason, taken.to_string());
         }
     }
-}
-
-fn zone(nodes: &[NodeFacts], node: &str) -> Option<String> {
-    nodes.iter().find(|facts| facts.name == node)?.zone.clone()
 }

@@ -15,7 +15,7 @@ use crate::{Which, lab::addresses::KUBE_PROXY_HEALTH_PORT};
 /// How long a kube-proxy may take to print its rules.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Print a node's service rules, as iptables-save, or ipvsadm and ipset, would print them there
+/// Print a node's service rules, as iptables-save, nft, or ipvsadm and ipset would print them there
 #[derive(Args)]
 pub struct Rules {
     /// The node: node-1, or node/node-1 as kubectl names it

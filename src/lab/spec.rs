@@ -216,7 +216,7 @@ mod tests {
             ("x=y", "must be COMPONENT.FLAG=VALUE"),
             ("", "must be COMPONENT.FLAG=VALUE"),
             ("scheduler.x=y", "unexpected argument '--x' found"),
-            ("kube-proxy.proxy-mode=nftables", "[possible values: iptables, ipvs]"),
+            ("kube-proxy.proxy-mode=userspace", "[possible values: iptables, nftables, ipvs]"),
         ] {
             let error = spec.configure(&[wrong.to_owned()]).unwrap_err().to_string();
             assert!(error.contains(word), "{wrong}: {error}");

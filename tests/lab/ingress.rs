@@ -7,6 +7,8 @@ use std::{
 
 use crate::harness::{Kubectl, Lab, Seen, wait_for};
 
+mod annotations;
+
 const INGRESSES: &str = r#"
 apiVersion: networking.k8s.io/v1
 kind: Ingress
@@ -25,7 +27,7 @@ spec:
 "#;
 
 /// A Deployment of small web servers and its Service.
-fn server(name: &str) -> String {
+pub fn server(name: &str) -> String {
     format!(
         "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: {name}}}\nspec:\n  replicas: 2\n  \
          selector: {{matchLabels: {{app: {name}}}}}\n  template:\n    metadata: {{labels: {{app: {name}}}}}\n    \
@@ -36,7 +38,7 @@ fn server(name: &str) -> String {
 }
 
 /// An answer's status and its whole text.
-fn ask(address: &str, host: &str, path: &str) -> std::io::Result<(u16, String)> {
+pub fn ask(address: &str, host: &str, path: &str) -> std::io::Result<(u16, String)> {
     let mut stream = TcpStream::connect(address)?;
     write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")?;
     let mut text = String::new();
@@ -45,7 +47,7 @@ fn ask(address: &str, host: &str, path: &str) -> std::io::Result<(u16, String)> 
     Ok((status, text))
 }
 
-fn install(kubectl: &Kubectl) -> String {
+pub fn install(kubectl: &Kubectl) -> String {
     kubectl.wait_until("get deployment ingress-nginx-controller -n ingress-nginx", |text| text.contains("controller"));
     kubectl.run("rollout status deployment/ingress-nginx-controller -n ingress-nginx --timeout=90s");
     let node = kubectl.json("get node node-1");

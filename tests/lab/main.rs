@@ -19,6 +19,7 @@
 //! | [`deletion`] | cascades, finalizers, namespaces that end; quotas and security standards |
 //! | [`deployments`] | the states of a rollout, scaling amid it, deadlines, history |
 //! | [`disruption`] | budgets that a drain waits for; autoscalers |
+//! | [`dns`] | the Corefile |
 //! | [`figures`] | what loops and the scheduler count |
 //! | [`ingress`] | the ingress controller: hosts, paths, TLS |
 //! | [`jobs`] | Jobs from their first pod to their end |
@@ -30,7 +31,9 @@
 //! | [`mounted`] | volumes, as the programs in containers see them |
 //! | [`load_balancers`] | services of type LoadBalancer get addresses |
 //! | [`network`] | the network of pods: Services, names, policies |
+//! | [`network_policies`] | whom NetworkPolicies choose; the add-ons, too |
 //! | [`node_failure`] | a node falls silent, and its pods go elsewhere |
+//! | [`node_ports`] | node ports: datagrams, ports that are taken, pods on their node's own network |
 //! | [`policies`] | admission policies and webhooks, as kubectl meets them |
 //! | [`python`] | the Python client, and an operator that is written with kopf |
 //! | [`reading`] | pages and watches, as raw requests see them |
@@ -42,6 +45,7 @@
 //! | [`strategies`] | surge, recreation, blue and green, canaries |
 //! | [`streams`] | logs, exec, attach, port-forward, proxy |
 //! | [`survival`] | processes are killed under load and nothing that was acknowledged is lost |
+//! | [`tutorial`] | what the tutorials show of the network |
 //! | [`volumes`] | claims and volumes, and how they come together and part |
 
 #![allow(clippy::disallowed_methods)] // see clippy.toml
@@ -61,6 +65,7 @@ mod daemon_sets;
 mod deletion;
 mod deployments;
 mod disruption;
+mod dns;
 mod figures;
 mod harness;
 mod ingress;
@@ -73,7 +78,9 @@ mod metrics;
 mod metrics_server;
 mod mounted;
 mod network;
+mod network_policies;
 mod node_failure;
+mod node_ports;
 mod policies;
 mod python;
 mod reading;
@@ -86,4 +93,5 @@ mod story;
 mod strategies;
 mod streams;
 mod survival;
+mod tutorial;
 mod volumes;

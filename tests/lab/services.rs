@@ -251,6 +251,26 @@ fn ipvs_goes_around() {
     assert_eq!((&heard[..3], &heard[..3]), (&heard[3..6], &heard[6..]), "strictly one after the other");
 }
 
+#[test]
+fn nftables_rules_read_as_nft_prints_them() {
+    let lab = Lab::with(&["--apiservers", "1", "--nodes", "1", "--extra-config=kube-proxy.proxy-mode=nftables"]);
+    let kubectl = lab.kubectl();
+    kubectl.run_with("create -f -", &web(2, json!({"type": "NodePort"})));
+    kubectl.run("rollout status deployment/web --timeout=120s");
+    let address = node_port(&kubectl, "node-1");
+    until_names(address, 2);
+    let rules = until_rules(&lab, "node-1", |rules| rules.matches("-default/web/tcp/__10.244.").count() >= 4);
+    let ip = kubectl.run("get service web -o jsonpath={.spec.clusterIP}");
+    for part in [
+        "table ip kube-proxy {\n\tcomment \"rules for kube-proxy\"\n",
+        &format!("{ip} . tcp . 8080 : goto service-"),
+        &format!("tcp . {} : goto external-", address.port()),
+        "numgen random mod 2 vmap { 0 : goto endpoint-",
+    ] {
+        assert!(rules.contains(part), "{part} in\n{rules}");
+    }
+}
+
 /// What clients met who asked one after the other.
 #[derive(Debug, Default)]
 struct Traffic {

@@ -41,6 +41,17 @@ impl Kind {
             _ => false,
         }
     }
+
+    /// Whether it asks for such a record.
+    pub fn fits(self, data: &Data) -> bool {
+        match data {
+            Data::Address(address) => self.wants(*address),
+            Data::Ptr(_) => matches!(self, Self::Ptr | Self::Any),
+            Data::Cname(_) => matches!(self, Self::Cname | Self::Any),
+            Data::Srv { .. } => matches!(self, Self::Srv | Self::Any),
+            Data::Txt(_) => matches!(self, Self::Txt | Self::Any),
+        }
+    }
 }
 
 /// What a record says.
@@ -293,4 +304,4 @@ fn own_name(service: &Service) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

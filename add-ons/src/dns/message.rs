@@ -9,7 +9,6 @@ use hickory_proto::{
         rdata::{CNAME, PTR, SOA, SRV, TXT},
     },
 };
-use rand::seq::SliceRandom;
 
 use super::{
     answer::{Answer, Data, Kind, Record, answer},
@@ -20,16 +19,14 @@ use super::{
 /// How long answers may be kept, in seconds. Source: kubeadm's Corefile.
 const TTL: u32 = 30;
 
-/// The response to a query; none to what cannot be read. Without a zone the server does not know the cluster yet.
+/// The response to a query by the cluster's names alone; none to what cannot be read. Without a zone the server does not know
+/// the cluster yet.
 pub fn respond<Z: Zone>(zone: Option<&Z>, query: &[u8]) -> Option<Vec<u8>> {
     let query = Message::from_vec(query).ok()?;
     if query.metadata.message_type != MessageType::Query {
         return None;
     }
-    let mut response = Message::response(query.metadata.id, query.metadata.op_code);
-    response.metadata = Metadata::response_from_request(&query.metadata);
-    response.metadata.recursion_available = true;
-    response.queries.clone_from(&query.queries);
+    let mut response = begin(&query);
     let (Some(question), OpCode::Query) = (query.queries.first(), query.metadata.op_code) else {
         response.metadata.response_code = ResponseCode::NotImp;
         return response.to_vec().ok();
@@ -39,35 +36,71 @@ pub fn respond<Z: Zone>(zone: Option<&Z>, query: &[u8]) -> Option<Vec<u8>> {
         return response.to_vec().ok();
     };
     let name = question.name().to_lowercase().to_ascii();
-    let found = answer(zone, name.trim_end_matches('.'), kind(question.query_type()));
-    response.metadata.authoritative = found.is_ours;
-    fill(&mut response, question.name(), found);
+    let name = name.trim_end_matches('.');
+    let found = answer(zone, name, kind(question.query_type()));
+    fill(&mut response, Asked { name: question.name(), found: name }, found, TTL, DOMAIN);
     response.to_vec().ok()
 }
 
-fn fill(response: &mut Message, asked: &Name, found: Answer) {
+/// A response that says nothing yet.
+pub fn begin(query: &Message) -> Message {
+    let mut response = Message::response(query.metadata.id, query.metadata.op_code);
+    response.metadata = Metadata::response_from_request(&query.metadata);
+    response.metadata.recursion_available = true;
+    response.queries.clone_from(&query.queries);
+    response
+}
+
+/// What another response says.
+pub fn copy(from: &Message, to: &mut Message) {
+    to.metadata.response_code = from.metadata.response_code;
+    to.metadata.authoritative = from.metadata.authoritative;
+    to.answers.clone_from(&from.answers);
+    to.authorities.clone_from(&from.authorities);
+    to.additionals.clone_from(&from.additionals);
+}
+
+/// A code as CoreDNS logs it.
+pub fn code(code: ResponseCode) -> &'static str {
+    match code {
+        ResponseCode::NoError => "NOERROR",
+        ResponseCode::FormErr => "FORMERR",
+        ResponseCode::ServFail => "SERVFAIL",
+        ResponseCode::NXDomain => "NXDOMAIN",
+        ResponseCode::NotImp => "NOTIMP",
+        ResponseCode::Refused => "REFUSED",
+        other => other.to_str(),
+    }
+}
+
+/// The name that was asked for, whatever its case, and the one that was looked up in its place.
+#[derive(Clone, Copy)]
+pub struct Asked<'a> {
+    /// As the client has it.
+    pub name: &'a Name,
+    /// In lower case and without the last dot.
+    pub found: &'a str,
+}
+
+/// Puts an answer into a response. `ttl`: how long it may be kept, in seconds; `domain`: the cluster's.
+pub fn fill(response: &mut Message, asked: Asked<'_>, found: Answer, ttl: u32, domain: &str) {
+    response.metadata.authoritative = found.is_ours;
     if !found.exists {
         response.metadata.response_code = ResponseCode::NXDomain;
     }
     if found.records.is_empty() && found.is_ours {
-        response.authorities.extend(authority());
+        response.authorities.extend(authority(domain, ttl));
     }
-    let mut records = found.records;
-    // As CoreDNS' `loadbalance` does: clients take the first. Aliases stay before what they lead to.
-    if records.iter().all(|record| matches!(record.data, Data::Address(_))) {
-        records.shuffle(&mut rand::rng());
-    }
-    // The name is given back as it was asked for, whatever its case.
     let wire = |record: &Record| {
-        let same = asked.to_ascii().trim_end_matches('.').eq_ignore_ascii_case(&record.name);
-        let name = if same { asked.clone() } else { name(&record.name)? };
-        Some(Wire::from_rdata(name, TTL, data(&record.data)?))
+        let name = if record.name == asked.found { asked.name.clone() } else { name(&record.name)? };
+        Some(Wire::from_rdata(name, ttl, data(&record.data)?))
     };
-    response.answers.extend(records.iter().filter_map(wire));
+    response.answers.extend(found.records.iter().filter_map(wire));
     response.additionals.extend(found.additional.iter().filter_map(wire));
 }
 
-fn kind(kind: RecordType) -> Kind {
+/// What a record type asks for.
+pub fn kind(kind: RecordType) -> Kind {
     match kind {
         RecordType::A => Kind::A,
         RecordType::AAAA => Kind::Aaaa,
@@ -80,7 +113,8 @@ fn kind(kind: RecordType) -> Kind {
     }
 }
 
-fn name(text: &str) -> Option<Name> {
+/// A name on the wire.
+pub fn name(text: &str) -> Option<Name> {
     // Ports' names begin with an underscore, which strict names may not.
     Name::from_str_relaxed(format!("{text}.")).ok()
 }
@@ -97,11 +131,11 @@ fn data(data: &Data) -> Option<RData> {
 }
 
 /// Who answers for the domain, in answers that say that there is nothing.
-fn authority() -> Option<Wire> {
-    let (server, person) = (name(&format!("ns.dns.{DOMAIN}"))?, name(&format!("hostmaster.{DOMAIN}"))?);
+fn authority(domain: &str, ttl: u32) -> Option<Wire> {
+    let (server, person) = (name(&format!("ns.dns.{domain}"))?, name(&format!("hostmaster.{domain}"))?);
     // Source: CoreDNS' values; the serial is any.
-    let soa = SOA::new(server, person, 1, 7200, 1800, 86400, TTL);
-    Some(Wire::from_rdata(name(DOMAIN)?, TTL, RData::SOA(soa)))
+    let soa = SOA::new(server, person, 1, 7200, 1800, 86400, ttl);
+    Some(Wire::from_rdata(name(domain)?, ttl, RData::SOA(soa)))
 }
 
 #[cfg(test)]

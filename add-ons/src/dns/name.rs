@@ -56,6 +56,20 @@ pub enum Asked<'a> {
     Elsewhere,
 }
 
+impl<'a> Asked<'a> {
+    /// The namespace that it is in, if it is in one.
+    pub fn namespace(&self) -> Option<&'a str> {
+        match self {
+            Self::Service { namespace, .. }
+            | Self::Endpoint { namespace, .. }
+            | Self::Port { namespace, .. }
+            | Self::Pod { namespace, .. }
+            | Self::Namespace(namespace) => Some(namespace),
+            Self::Above | Self::Version | Self::Address(_) | Self::Nothing | Self::Elsewhere => None,
+        }
+    }
+}
+
 /// What this name, in lower case and without its last dot, stands for.
 pub fn parse(name: &str) -> Asked<'_> {
     if let Some(address) = reverse(name) {

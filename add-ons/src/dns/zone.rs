@@ -1,9 +1,12 @@
 //! The objects that records are made from.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{
+    net::IpAddr,
+    sync::{Arc, OnceLock},
+};
 
 use k8s_openapi::api::{
-    core::v1::{Namespace, Service},
+    core::v1::{Namespace, Pod, Service},
     discovery::v1::EndpointSlice,
 };
 use kubelab_api::well_known::label;
@@ -17,6 +20,10 @@ pub trait Zone {
     fn slices(&self, namespace: &str, service: &str) -> Vec<Arc<EndpointSlice>>;
     /// Whether a namespace exists.
     fn has_namespace(&self, name: &str) -> bool;
+    /// Whether a pod of this namespace has this address.
+    fn has_pod(&self, _namespace: &str, _address: IpAddr) -> bool {
+        false
+    }
     /// The Services with this address.
     fn services_at(&self, address: IpAddr) -> Vec<Arc<Service>>;
     /// The slices with this address.
@@ -25,24 +32,37 @@ pub trait Zone {
 
 /// The cluster as it is watched.
 pub struct Watched {
+    client: Client,
     services: Cache<Service>,
     slices: Cache<EndpointSlice>,
     namespaces: Cache<Namespace>,
+    /// Watched once a Corefile wants names of pods to be verified.
+    pods: OnceLock<Cache<Pod>>,
 }
 
 impl Watched {
     /// Begins to watch.
     pub fn start(client: &Client) -> Self {
         Self {
+            client: client.clone(),
             services: Cache::start(client, Scope::default()),
             slices: Cache::start(client, Scope::default()),
             namespaces: Cache::start(client, Scope::default()),
+            pods: OnceLock::new(),
         }
+    }
+
+    /// Begins to watch pods, too.
+    pub fn watch_pods(&self) {
+        self.pods.get_or_init(|| Cache::start(&self.client, Scope::default()));
     }
 
     /// Waits until all is known.
     pub async fn synced(&self) {
         tokio::join!(self.services.synced(), self.slices.synced(), self.namespaces.synced());
+        if let Some(pods) = self.pods.get() {
+            pods.synced().await;
+        }
     }
 }
 
@@ -59,6 +79,12 @@ impl Zone for Watched {
 
     fn has_namespace(&self, name: &str) -> bool {
         self.namespaces.get("", name).is_some()
+    }
+
+    fn has_pod(&self, namespace: &str, address: IpAddr) -> bool {
+        let text = address.to_string();
+        let pods = self.pods.get().map(|pods| pods.list_in(namespace)).unwrap_or_default();
+        pods.iter().any(|pod| pod.status.as_ref().and_then(|status| status.pod_ip.as_deref()) == Some(&text))
     }
 
     fn services_at(&self, address: IpAddr) -> Vec<Arc<Service>> {

@@ -1,14 +1,35 @@
 //! The ingress controller, in the place of ingress-nginx: requests to hosts and paths go to the endpoints of Services, over
 //! TLS where an Ingress has a certificate.
 //!
+//! ```text
+//!  request ──► routes: which rule ──► redirects, cors ──► limit, access, auth ──► canary ──► upstream: which endpoint ──► forward
+//! ```
+//!
 //! | module | what it is |
 //! | --- | --- |
+//! | [`annotations`] | what an Ingress' annotations ask for (pure) |
 //! | [`routes`] | which backend a request goes to (pure) |
-//! | [`upstream`] | the endpoints behind a backend (pure) |
+//! | [`access`], [`auth`], [`password`], [`limit`] | who may ask, and how often (pure) |
+//! | [`cors`] | which other sites' scripts may ask (pure) |
+//! | [`canary`] | which requests a canary takes (pure) |
+//! | [`affinity`] | clients that stay with their endpoint (pure) |
+//! | [`upstream`] | the endpoints behind a backend |
+//! | [`proxy`] | one request, from phase to phase |
+//! | [`forward`] | one request over one connection |
+//! | [`pages`] | what is answered without a backend |
 //! | [`tls`] | the certificates that hosts are served with |
-//! | [`proxy`] | one request |
 //! | [`status`] | what Ingresses are told: the address under which they are reached |
 
+pub mod access;
+pub mod affinity;
+pub mod annotations;
+pub mod auth;
+pub mod canary;
+pub mod cors;
+pub mod forward;
+pub mod limit;
+pub mod pages;
+pub mod password;
 pub mod proxy;
 pub mod routes;
 pub mod status;
@@ -44,9 +65,13 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 
 use self::{
-    proxy::{Body, Origin, Outcome},
+    forward::Origin,
+    limit::Limiter,
+    pages::Body,
+    proxy::Outcome,
     routes::{CONTROLLER, Table, is_ours},
     tls::Certificates,
+    upstream::Upstreams,
 };
 use crate::{Connection, Container, Program};
 
@@ -68,6 +93,8 @@ pub struct Controller {
     services: Cache<Service>,
     slices: Cache<EndpointSlice>,
     secrets: Cache<Secret>,
+    upstreams: Upstreams,
+    limiter: Limiter,
     recorder: Recorder,
     table: Arc<RwLock<Arc<Table>>>,
     acceptor: Option<TlsAcceptor>,
@@ -79,7 +106,8 @@ impl Controller {
     pub fn new(container: Container) -> Self {
         let client = container.client.with_agent("nginx-ingress-controller");
         let table: Arc<RwLock<Arc<Table>>> = Arc::default();
-        let scope = Scope { fields: "type=kubernetes.io/tls".to_owned(), ..Scope::default() };
+        // Certificates, and the passwords of basic auth. Source: ingress-nginx leaves out Helm's alone.
+        let scope = Scope { fields: "type!=helm.sh/release.v1".to_owned(), ..Scope::default() };
         let secrets: Cache<Secret> = Cache::start(&client, scope);
         let certificates = Certificates::new(table.clone(), secrets.clone());
         let config = certificates.map_err(|error| error.to_string());
@@ -91,12 +119,15 @@ impl Controller {
                 None
             }
         };
+        let (services, slices) = (Cache::start(&client, Scope::default()), Cache::start(&client, Scope::default()));
         Self {
+            upstreams: Upstreams::follow(services.clone(), slices.clone()),
+            limiter: Limiter::default(),
             recorder: Recorder::new(&client, "nginx-ingress-controller", &container.pod),
             ingresses: Cache::start(&client, Scope::default()),
             classes: Cache::start(&client, Scope::default()),
-            services: Cache::start(&client, Scope::default()),
-            slices: Cache::start(&client, Scope::default()),
+            services,
+            slices,
             changed: Arc::new(Notify::new()),
             secrets,
             table,
@@ -151,7 +182,7 @@ impl Controller {
             async move { Ok::<_, Infallible>(controller.respond(request, origin).await) }
         });
         let server = auto::Builder::new(TokioExecutor::new());
-        if let Err(error) = server.serve_connection(TokioIo::new(stream), service).await {
+        if let Err(error) = server.serve_connection_with_upgrades(TokioIo::new(stream), service).await {
             tracing::debug!(%error, "a connection to the ingress controller broke");
         }
     }

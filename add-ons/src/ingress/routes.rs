@@ -1,10 +1,16 @@
 //! Which backend a request goes to. Source of the rules: the API's documentation of `HTTPIngressPath` and `IngressRule`,
 //! and how ingress-nginx orders its locations.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use k8s_openapi::api::networking::v1::{HTTPIngressPath, Ingress, IngressBackend, IngressClass};
+use http::HeaderMap;
+use k8s_openapi::api::networking::v1::{HTTPIngressPath, Ingress, IngressBackend, IngressClass, IngressRule};
 use regex::Regex;
+
+use super::{annotations::Settings, canary::Canary};
 
 /// How ingress-nginx calls itself in IngressClasses.
 pub const CONTROLLER: &str = "k8s.io/ingress-nginx";
@@ -14,16 +20,18 @@ const CLASS: &str = "kubernetes.io/ingress.class";
 const OLD_CLASS: &str = "nginx";
 
 /// A Service's port.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Port {
     /// By its number.
     Number(i32),
     /// By its name.
     Name(String),
+    /// The first that the Service has.
+    First,
 }
 
 /// A Service that requests go to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Backend {
     /// Its namespace.
     pub namespace: String,
@@ -84,18 +92,25 @@ impl Matcher {
 #[derive(Clone, Debug)]
 pub struct Route {
     host: String,
+    /// As the Ingress has it.
+    path: String,
     matcher: Matcher,
     /// Where they go.
     pub backend: Option<Backend>,
     /// Requests without TLS are sent to come again with it.
     pub redirects: bool,
-    rewrite: Option<String>,
+    /// The Ingress: its namespace and name.
+    pub ingress: (String, String),
+    /// What the Ingress asks for.
+    pub settings: Arc<Settings>,
+    /// Who takes some of the requests.
+    canary: Option<(Canary, Backend)>,
 }
 
 impl Route {
     /// The path that the backend gets for this one.
     pub fn rewritten(&self, path: &str) -> String {
-        match (&self.rewrite, &self.matcher) {
+        match (&self.settings.rewrite, &self.matcher) {
             (Some(target), Matcher::Expression(own)) => match own.captures(path) {
                 Some(captures) => {
                     let mut out = String::new();
@@ -105,6 +120,26 @@ impl Route {
                 None => path.to_owned(),
             },
             _ => path.to_owned(),
+        }
+    }
+
+    /// Where a request with these headers goes. `draw`: chance, from 0 to 1.
+    pub fn choose(&self, headers: &HeaderMap, draw: f64) -> Option<&Backend> {
+        let canary = self.canary.as_ref().filter(|(canary, _)| canary.takes(headers, draw));
+        canary.map(|(_, backend)| backend).or(self.backend.as_ref())
+    }
+
+    /// The Service that answers in others' place.
+    pub fn fallback(&self) -> Option<Backend> {
+        let service = self.settings.default_backend.clone()?;
+        Some(Backend { namespace: self.ingress.0.clone(), service, port: Port::First })
+    }
+
+    /// The path of the rule, as cookies may name it.
+    pub fn cookie_path(&self) -> &str {
+        match self.matcher {
+            Matcher::Exact(_) | Matcher::Prefix(_) | Matcher::Text(_) if !self.path.is_empty() => &self.path,
+            _ => "/",
         }
     }
 }
@@ -142,35 +177,37 @@ pub struct Table {
     routes: Vec<Route>,
     certificates: Vec<Certificate>,
     hosts: BTreeSet<String>,
-    default: Option<Backend>,
+    /// Other names of hosts.
+    aliases: BTreeMap<String, String>,
+    default: Option<Route>,
 }
 
 impl Table {
     /// The rules of those Ingresses that are this controller's, older ones first.
     pub fn of(ingresses: &[Arc<Ingress>]) -> Self {
-        let mut sorted = ingresses.to_vec();
+        let mut sorted: Vec<(&Ingress, Arc<Settings>)> =
+            ingresses.iter().map(|ingress| (&**ingress, Arc::new(Settings::of(ingress)))).collect();
         // Source: ingress-nginx lets the older Ingress keep a path that two want.
-        sorted.sort_by_cached_key(|ingress| {
+        sorted.sort_by_cached_key(|(ingress, _)| {
             let meta = &ingress.metadata;
             (meta.creation_timestamp.as_ref().map(|time| time.0), meta.namespace.clone(), meta.name.clone())
         });
+        let (canaries, main): (Vec<_>, Vec<_>) =
+            sorted.into_iter().partition(|(_, settings)| settings.canary.is_some());
+        // Source: ingress-nginx reads all paths of a host as expressions as soon as one has to be.
+        let expressive: BTreeSet<String> =
+            main.iter().flat_map(|(ingress, settings)| expressive(ingress, settings)).collect();
         let mut table = Self::default();
-        sorted.iter().for_each(|ingress| table.add(ingress));
+        main.iter().for_each(|(ingress, settings)| table.add(ingress, settings, &expressive));
+        canaries.iter().for_each(|(ingress, settings)| table.add_canary(ingress, settings));
         table.routes.sort_by_key(|route| std::cmp::Reverse(route.matcher.weight()));
         table
     }
 
-    fn add(&mut self, ingress: &Ingress) {
+    fn add(&mut self, ingress: &Ingress, settings: &Arc<Settings>, expressive: &BTreeSet<String>) {
         let Some(spec) = &ingress.spec else { return };
         let namespace = ingress.metadata.namespace.as_deref().unwrap_or_default();
-        let annotation = |name: &str| {
-            let all = ingress.metadata.annotations.as_ref()?;
-            all.get(&format!("nginx.ingress.kubernetes.io/{name}")).map(String::as_str)
-        };
-        let rewrite = annotation("rewrite-target").filter(|target| !target.is_empty());
-        let is_regex = rewrite.is_some() || annotation("use-regex") == Some("true");
-        let may_redirect = annotation("ssl-redirect") != Some("false");
-        let must_redirect = annotation("force-ssl-redirect") == Some("true");
+        let owner = (namespace.to_owned(), ingress.metadata.name.clone().unwrap_or_default());
         let secured: Vec<&str> =
             spec.tls.iter().flatten().flat_map(|tls| tls.hosts.iter().flatten()).map(String::as_str).collect();
         for tls in spec.tls.iter().flatten() {
@@ -179,27 +216,51 @@ impl Table {
                 self.certificates.push(Certificate { host: host.clone(), namespace: namespace.to_owned(), secret });
             }
         }
+        let route = |host: &str, path: &str, matcher, backend| Route {
+            host: host.to_owned(),
+            path: path.to_owned(),
+            matcher,
+            backend,
+            redirects: settings.force_ssl_redirect
+                || (settings.ssl_redirect && secured.iter().any(|own| is_host(own, host))),
+            ingress: owner.clone(),
+            settings: settings.clone(),
+            canary: None,
+        };
         let default = spec.default_backend.as_ref().and_then(|backend| Backend::of(namespace, backend));
         for rule in spec.rules.iter().flatten() {
-            let host = rule.host.clone().unwrap_or_default().to_lowercase();
+            let host = host_of(rule);
             self.hosts.insert(host.clone());
-            let redirects = must_redirect || (may_redirect && secured.iter().any(|own| is_host(own, &host)));
-            let route = |matcher, backend| Route {
-                host: host.clone(),
-                matcher,
-                backend,
-                redirects,
-                rewrite: rewrite.map(str::to_owned),
-            };
+            let aliases = settings.aliases.iter().filter(|alias| **alias != host);
+            self.aliases.extend(aliases.map(|alias| (alias.clone(), host.clone())));
             for path in rule.http.iter().flat_map(|http| &http.paths) {
-                self.routes.push(route(matcher(path, is_regex), Backend::of(namespace, &path.backend)));
+                let matcher = matcher(path, expressive.contains(&host));
+                self.routes.push(route(&host, text_of(path), matcher, Backend::of(namespace, &path.backend)));
             }
             if let Some(default) = &default {
-                self.routes.push(route(Matcher::Text(String::new()), Some(default.clone())));
+                self.routes.push(route(&host, "", Matcher::Text(String::new()), Some(default.clone())));
             }
         }
-        if spec.rules.as_ref().is_none_or(Vec::is_empty) && self.default.is_none() {
-            self.default = default;
+        if spec.rules.as_ref().is_none_or(Vec::is_empty) && self.default.is_none() && default.is_some() {
+            self.default = Some(route("", "", Matcher::Text(String::new()), default));
+        }
+    }
+
+    /// Gives a canary's backends to the rules with its hosts and paths. One that has nobody to share with does nothing.
+    fn add_canary(&mut self, ingress: &Ingress, settings: &Settings) {
+        let (Some(spec), Some(canary)) = (&ingress.spec, &settings.canary) else { return };
+        let namespace = ingress.metadata.namespace.as_deref().unwrap_or_default();
+        for rule in spec.rules.iter().flatten() {
+            let host = host_of(rule);
+            for path in rule.http.iter().flat_map(|http| &http.paths) {
+                let mut shared =
+                    self.routes.iter_mut().filter(|route| route.host == host && route.path == text_of(path));
+                if let (Some(route), Some(backend)) = (shared.next(), Backend::of(namespace, &path.backend))
+                    && route.canary.is_none()
+                {
+                    route.canary = Some((canary.clone(), backend));
+                }
+            }
         }
     }
 
@@ -211,14 +272,16 @@ impl Table {
     }
 
     /// Where requests go that no rule is for.
-    pub fn rest(&self) -> Option<&Backend> {
+    pub fn rest(&self) -> Option<&Route> {
         self.default.as_ref()
     }
 
-    /// The host whose rules a request falls under: its own name, the one with an asterisk, or none.
+    /// The host whose rules a request falls under: its own name, what that is another name of, the one with an asterisk, or
+    /// none.
     fn server(&self, host: &str) -> Option<&str> {
         let wildcard = host.split_once('.').map(|(_, domain)| format!("*.{domain}")).unwrap_or_default();
-        [host, &wildcard, ""].into_iter().find_map(|name| self.hosts.get(name)).map(String::as_str)
+        let alias = self.aliases.get(host).map_or(host, String::as_str);
+        [host, alias, &wildcard, ""].into_iter().find_map(|name| self.hosts.get(name)).map(String::as_str)
     }
 
     /// The Secret with the certificate for a host.
@@ -228,18 +291,35 @@ impl Table {
     }
 }
 
+fn host_of(rule: &IngressRule) -> String {
+    rule.host.clone().unwrap_or_default().to_lowercase()
+}
+
+fn text_of(path: &HTTPIngressPath) -> &str {
+    path.path.as_deref().filter(|path| !path.is_empty()).unwrap_or("/")
+}
+
+/// The hosts whose paths are regular expressions because of this Ingress.
+fn expressive(ingress: &Ingress, settings: &Settings) -> Vec<String> {
+    let rules = ingress.spec.iter().flat_map(|spec| spec.rules.iter().flatten());
+    let needs = |rule: &&IngressRule| {
+        rule.http.iter().flat_map(|http| &http.paths).any(|path| settings.needs_expressions(text_of(path)))
+    };
+    rules.filter(needs).map(host_of).collect()
+}
+
 fn matcher(path: &HTTPIngressPath, is_regex: bool) -> Matcher {
-    let text = path.path.clone().filter(|path| !path.is_empty()).unwrap_or_else(|| "/".to_owned());
+    let text = text_of(path).to_owned();
     match path.path_type.as_str() {
-        "Exact" => Matcher::Exact(text),
         kind if is_regex => {
-            // Source: ingress-nginx' locations with expressions, `~* "^path"`.
+            // Source: ingress-nginx' locations with expressions, `~* "^path"`, whatever the type.
             match Regex::new(&format!("(?i)^{text}")) {
                 Ok(own) => Matcher::Expression(Box::new(own)),
                 Err(_) if kind == "Prefix" => Matcher::Prefix(text),
                 Err(_) => Matcher::Text(text),
             }
         }
+        "Exact" => Matcher::Exact(text),
         "Prefix" => Matcher::Prefix(text),
         _ => Matcher::Text(text),
     }

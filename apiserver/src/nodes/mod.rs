@@ -1,8 +1,6 @@
 //! Connections to nodes: what a client asks of a pod's inside goes through the kubelet of its node, with this apiserver's own
 //! certificate.
 
-mod pipe;
-
 use std::{
     collections::HashMap,
     fs,
@@ -17,6 +15,7 @@ use futures::stream;
 use k8s_openapi::api::core::v1::Node;
 use kubelab_api::Error;
 use kubelab_proto::node::{DialRequest, node_client::NodeClient};
+use kubelab_wire::pipe;
 use tokio::{
     io::DuplexStream,
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
@@ -29,6 +28,9 @@ use tonic::{
 
 /// How long a node may take to accept a connection.
 const CONNECT: Duration = Duration::from_secs(5);
+
+/// What fits into a connection in each direction before the sender waits, in bytes.
+const BUFFER: usize = 64 << 10;
 
 /// Streams through this apiserver at a time: logs that are followed, programs, forwarded ports, proxied requests.
 const STREAMS: usize = 1024;
@@ -96,7 +98,7 @@ impl Nodes {
         let dialled = timeout(CONNECT, client.dial(Box::pin(requests))).await;
         let dialled = dialled.map_err(|_| format!("dial tcp {address}: i/o timeout"))?;
         let receive = dialled.map_err(|status| unreachable(&status))?.into_inner();
-        Ok(pipe::join(send, receive))
+        Ok(pipe::join(send, receive, BUFFER))
     }
 }
 

@@ -6,6 +6,7 @@
 mod hints;
 mod metrics;
 pub(crate) mod plan;
+mod topology;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -79,6 +80,11 @@ impl Loop {
                 queue.add(key);
             }
         });
+        let (queue, services) = (self.queue.clone(), self.services.clone());
+        self.nodes.on_change(move |change| match change {
+            Change::Modified { old, new } if topology::counts(old) == topology::counts(new) => {}
+            _ => services.list().iter().filter(|it| topology::is_wanted(it)).for_each(|it| queue.add(Key::of(&**it))),
+        });
         let (queue, expectations) = (self.queue.clone(), Arc::clone(&self.expectations));
         self.slices.on_change(move |change| {
             let slice = change.object();
@@ -105,7 +111,10 @@ impl Loop {
         }
         let mut existing = self.slices.controlled_by(service.metadata.uid.as_deref().unwrap_or_default());
         existing.retain(|slice| service_of(slice).as_ref() == Some(&key) && !is_deleting(&slice.metadata));
-        let wanted = self.wanted(&service);
+        let mut wanted = self.wanted(&service);
+        if topology::is_wanted(&service) {
+            self.hint(&service, &mut wanted, &existing);
+        }
         let present = existing.iter().map(|slice| slice.endpoints.as_ref().map_or(0, Vec::len)).sum();
         metrics::planned(&key, &wanted, present, existing.len());
         let plan = plan(&template(&service), wanted, &existing);
@@ -121,6 +130,28 @@ impl Loop {
                 Err(error)
             }
             Ok(()) => Ok(Action::Done),
+        }
+    }
+
+    /// Gives endpoints hints by their zones' shares, and tells the Service when they begin or end.
+    fn hint(&self, service: &Service, wanted: &mut Wanted, existing: &[Arc<EndpointSlice>]) {
+        const SUFFIX: &str = ", addressType: IPv4";
+        let (nodes, had) = (
+            self.nodes.list(),
+            existing.iter().flat_map(|slice| &slice.endpoints).flatten().any(|it| it.hints.is_some()),
+        );
+        let shares = topology::shares(nodes.iter().map(|node| &**node));
+        for endpoints in wanted.values_mut() {
+            match topology::hint(&mut endpoints.iter_mut().collect::<Vec<_>>(), shares.as_ref()) {
+                Ok(()) if had => {}
+                Ok(()) => {
+                    let message = format!("Topology Aware Hints has been enabled{SUFFIX}");
+                    self.recorder.event(service, Kind::Normal, "TopologyAwareHintsEnabled", message);
+                }
+                Err(why) => {
+                    self.recorder.event(service, Kind::Warning, "TopologyAwareHintsDisabled", format!("{why}{SUFFIX}"));
+                }
+            }
         }
     }
 
@@ -176,7 +207,9 @@ impl Loop {
             zone,
             ..Default::default()
         };
-        Some(Endpoint { hints: hints::hints(service, &endpoint), ..endpoint })
+        // Source: the annotation comes before `trafficDistribution`.
+        let hints = if topology::is_wanted(service) { None } else { hints::hints(service, &endpoint) };
+        Some(Endpoint { hints, ..endpoint })
     }
 }
 

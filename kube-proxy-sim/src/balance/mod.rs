@@ -4,7 +4,7 @@
 //! | module | what it is |
 //! | --- | --- |
 //! | [`affinity`] | what clients were given |
-//! | [`mode`] | iptables or IPVS, as the flags say |
+//! | [`mode`] | iptables, nftables or IPVS, as the flags say |
 //! | [`scheduler`] | how IPVS chooses (pure) |
 //! | [`servers`] | the connections that IPVS knows of |
 
@@ -77,14 +77,21 @@ impl Balancer {
     pub fn choose(&self, call: &Call<'_>, tried: &[SocketAddr], now: Instant) -> Option<Chosen> {
         let Call { target, to, client, from_pod } = *call;
         let all = target.rule.endpoints(target.via, from_pod);
+        let is_random = matches!(self.mode, Mode::Iptables | Mode::Nftables);
+        if tried.is_empty() && is_random && target.rule.affinity.is_none() {
+            // The most frequent case costs the same however many endpoints there are.
+            return Some(Chosen { endpoint: all.choose(&mut rand::rng())?.clone(), connection: None });
+        }
         let untried: Vec<&Endpoint> = all.iter().filter(|endpoint| !tried.contains(&endpoint.address)).collect();
-        // iptables keeps a list of clients for each endpoint, whichever way they came; IPVS one for each virtual server.
+        // iptables and nftables keep a list of clients for each endpoint, whichever way they came; IPVS one for each virtual server.
         let server = match self.mode {
-            Mode::Iptables => (SocketAddr::new(target.rule.cluster_ip, target.rule.port), target.rule.protocol),
+            Mode::Iptables | Mode::Nftables => {
+                (SocketAddr::new(target.rule.cluster_ip, target.rule.port), target.rule.protocol)
+            }
             Mode::Ipvs(_) => (to, target.rule.protocol),
         };
         let schedule = || match self.mode {
-            Mode::Iptables => untried.choose(&mut rand::rng()).copied(),
+            Mode::Iptables | Mode::Nftables => untried.choose(&mut rand::rng()).copied(),
             Mode::Ipvs(scheduler) => self.servers.schedule(scheduler, server, client, &untried, now),
         };
         let endpoint = match target.rule.affinity {

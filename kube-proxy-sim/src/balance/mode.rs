@@ -1,4 +1,4 @@
-//! iptables or IPVS.
+//! iptables, nftables or IPVS.
 
 use std::fmt;
 
@@ -12,6 +12,8 @@ pub enum ProxyMode {
     /// Each connection goes to an endpoint at random.
     #[default]
     Iptables,
+    /// The same, with rules that are nftables'.
+    Nftables,
     /// Each connection goes where the scheduler says.
     Ipvs,
 }
@@ -22,6 +24,8 @@ pub enum Mode {
     /// At random, as iptables' rules do.
     #[default]
     Iptables,
+    /// At random, as nftables' rules do.
+    Nftables,
     /// As a scheduler of IPVS does.
     Ipvs(Scheduler),
 }
@@ -31,6 +35,7 @@ impl Mode {
     pub fn of(mode: ProxyMode, scheduler: Scheduler) -> Self {
         match mode {
             ProxyMode::Iptables => Self::Iptables,
+            ProxyMode::Nftables => Self::Nftables,
             ProxyMode::Ipvs => Self::Ipvs(scheduler),
         }
     }
@@ -40,6 +45,7 @@ impl fmt::Display for Mode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Iptables => "iptables",
+            Self::Nftables => "nftables",
             Self::Ipvs(_) => "ipvs",
         })
     }

@@ -64,7 +64,9 @@ impl Servers {
         }
         let state = servers.entry(server).or_default();
         let addresses: Vec<SocketAddr> = endpoints.iter().map(|endpoint| endpoint.address).collect();
-        state.endpoints.retain(|address, connections| connections.active > 0 || addresses.contains(address));
+        // Endpoints stand in order.
+        let is_there = |address: &SocketAddr| addresses.binary_search(address).is_ok();
+        state.endpoints.retain(|address, connections| connections.active > 0 || is_there(address));
         let loads: Vec<Load> = addresses
             .iter()
             .map(|address| state.endpoints.get_mut(address).map(|it| it.load(now)).unwrap_or_default())

@@ -105,7 +105,7 @@ fn call(first: &DialRequest) -> Result<Call, String> {
     let protocol = match first.protocol.as_str() {
         "" | "TCP" => Protocol::Tcp,
         "UDP" => Protocol::Udp,
-        other => return Err(format!("{other:?} is no protocol: TCP or UDP")),
+        other => return Err(format!("{other:?} is not carried by the lab's network: TCP and UDP are")),
     };
     let pod = first.source_pod.split_once('/').map(|(namespace, name)| (namespace.to_owned(), name.to_owned()));
     Ok(Call { from, pod, to, protocol })
@@ -116,4 +116,30 @@ fn caller<T>(request: &Request<T>) -> Option<String> {
     let (_, certificate) = X509Certificate::from_der(certificates.first()?).ok()?;
     let name = certificate.subject().iter_common_name().next()?.as_str().ok()?.to_owned();
     Some(name)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn first_messages_say_who_dials_where() {
+        let message = |protocol: &str| DialRequest {
+            address: "10.96.0.10:53".to_owned(),
+            source: "10.244.1.7".to_owned(),
+            source_pod: "shop/web".to_owned(),
+            protocol: protocol.to_owned(),
+            ..Default::default()
+        };
+        for (protocol, expected) in [("", Protocol::Tcp), ("TCP", Protocol::Tcp), ("UDP", Protocol::Udp)] {
+            let call = call(&message(protocol)).unwrap();
+            assert_eq!((call.protocol, call.pod), (expected, Some(("shop".to_owned(), "web".to_owned()))));
+        }
+        assert_eq!(
+            call(&message("SCTP")).unwrap_err(),
+            "\"SCTP\" is not carried by the lab's network: TCP and UDP are"
+        );
+        assert!(call(&DialRequest { source: String::new(), ..message("") }).is_err(), "nobody dials");
+    }
 }

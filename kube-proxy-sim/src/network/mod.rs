@@ -29,13 +29,18 @@ pub mod services;
 pub mod wire;
 
 use std::{
-    net::{IpAddr, SocketAddr},
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::Arc,
     time::Duration,
 };
 
 use kubelab_proto::node::{DialReply, DialRequest};
-use tokio::{net::TcpStream, sync::mpsc, time::timeout};
+use tokio::{
+    net::{TcpStream, UdpSocket},
+    sync::mpsc,
+    time::timeout,
+};
 use tonic::{Code, Status};
 
 use self::{
@@ -149,16 +154,14 @@ impl Network {
         if !self.wires.nodes.policies().allow(from, to, call.protocol).await {
             return Err(Failure::Dropped(to));
         }
-        let refused = Failure::Refused { to, protocol: call.protocol };
         match self.wires.routes.place(to.ip()) {
             Place::Pod(node) => self.dial_pod(call, &node, to).await,
             Place::Node(node) => match self.dial_pod(call, &node, to).await {
-                // No pod on the node's own network listens there: perhaps the node itself does.
-                Err(_) if call.protocol == Protocol::Tcp => connect(to).await,
+                // No pod on the node's own network listens there: perhaps the node itself does, or another node's proxy.
+                Err(_) => connect(to, call.protocol).await,
                 dialled => dialled,
             },
-            Place::Unknown if is_apiserver && call.protocol == Protocol::Tcp => connect(to).await,
-            Place::Unknown if is_apiserver => Err(refused),
+            Place::Unknown if is_apiserver || self.services.is_apiserver(to) => connect(to, call.protocol).await,
             Place::Unknown => Err(Failure::NoRoute(to)),
         }
     }
@@ -177,7 +180,23 @@ impl Network {
 }
 
 /// A real connection, to a node or an apiserver of this lab.
-async fn connect(to: SocketAddr) -> Result<Pipe, Failure> {
+async fn connect(to: SocketAddr, protocol: Protocol) -> Result<Pipe, Failure> {
+    let refused = Failure::Refused { to, protocol };
+    match protocol {
+        Protocol::Tcp => connect_stream(to).await,
+        Protocol::Udp => connect_datagrams(to).await.map(wire::join_datagrams).map_err(|_| refused),
+        Protocol::Sctp => Err(refused),
+    }
+}
+
+async fn connect_datagrams(to: SocketAddr) -> io::Result<UdpSocket> {
+    let any: IpAddr = if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let socket = UdpSocket::bind((any, 0)).await?;
+    socket.connect(to).await?;
+    Ok(socket)
+}
+
+async fn connect_stream(to: SocketAddr) -> Result<Pipe, Failure> {
     match timeout(CONNECT, TcpStream::connect(to)).await {
         Ok(Ok(stream)) => {
             stream.set_nodelay(true).ok();

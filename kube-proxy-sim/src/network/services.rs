@@ -56,6 +56,13 @@ impl Services {
         })
     }
 
+    /// Whether an apiserver listens at this address, which pods may also use without the Service.
+    pub fn is_apiserver(&self, address: SocketAddr) -> bool {
+        let table = self.table();
+        let mut rules = table.of_service(KUBERNETES.0, KUBERNETES.1);
+        rules.any(|rule| rule.usable.cluster.iter().any(|endpoint| endpoint.address == address))
+    }
+
     /// One of the endpoints that were not tried yet.
     pub fn choose(&self, call: &Call, tried: &[SocketAddr]) -> Option<Found> {
         let table = self.table();

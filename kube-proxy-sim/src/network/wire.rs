@@ -1,20 +1,29 @@
 //! Bytes from one connection to the other.
 
+use std::{sync::Arc, time::Duration};
+
 use bytes::BytesMut;
 use futures::StreamExt;
+use kubelab_client::clock;
 use kubelab_proto::node::{DialReply, DialRequest};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpStream, tcp::OwnedReadHalf},
+    net::{TcpStream, UdpSocket, tcp::OwnedReadHalf},
     sync::mpsc,
 };
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
 use super::{Replies, Sender};
-use crate::dial::Pipe;
+use crate::{
+    datagram::{LONGEST, frame, unframe},
+    dial::Pipe,
+};
 
 /// Messages on their way before the sender waits.
 const WAITING: usize = 8;
+/// How long answers to datagrams may take once the client has said all.
+const LINGER: Duration = Duration::from_secs(5);
 /// Bytes read at a time.
 const CHUNK: usize = 16 << 10;
 
@@ -31,6 +40,41 @@ pub fn join(stream: TcpStream) -> Pipe {
         write.shutdown().await.ok();
     });
     Pipe { send, receive: replies(read) }
+}
+
+/// A real socket of datagrams as a pipe. Datagrams know no end: answers may come for a while after the client has said all, as
+/// long as somebody listens.
+pub fn join_datagrams(socket: UdpSocket) -> Pipe {
+    let socket = Arc::new(socket);
+    let (send, mut requests) = mpsc::channel::<DialRequest>(WAITING);
+    let (heard, replies) = mpsc::channel(WAITING);
+    let listened = heard.clone();
+    tokio::spawn(async move {
+        let passed = async {
+            let mut sent = BytesMut::new();
+            while let Some(request) = requests.recv().await {
+                sent.extend_from_slice(&request.data);
+                while let Some(datagram) = unframe(&mut sent) {
+                    let _ = socket.send(&datagram).await;
+                }
+            }
+            clock::sleep(LINGER).await;
+        };
+        let brought = async {
+            let mut buffer = vec![0; LONGEST];
+            while let Ok(length) = socket.recv(&mut buffer).await {
+                if heard.send(Ok(DialReply { data: frame(&buffer[..length]) })).await.is_err() {
+                    return;
+                }
+            }
+        };
+        tokio::select! {
+            () = passed => {}
+            () = brought => {}
+            () = listened.closed() => {}
+        }
+    });
+    Pipe { send, receive: ReceiverStream::new(replies).boxed() }
 }
 
 /// A connection that keeps something for as long as it brings data.

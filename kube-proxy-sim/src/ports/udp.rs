@@ -1,8 +1,15 @@
-//! Datagrams: each client has a flow to one endpoint, as the kernel's conntrack keeps it.
+//! Datagrams from outside: each client has a flow to one endpoint, as the kernel's conntrack keeps it. A flow is a task of its
+//! own, so that an endpoint that takes long to answer keeps nobody else waiting.
 
-use std::{collections::HashMap, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    io,
+    net::SocketAddr,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 use kubelab_client::clock::{self, Instant};
 use kubelab_proto::node::DialRequest;
@@ -11,31 +18,41 @@ use tokio::{net::UdpSocket, sync::mpsc, task::AbortHandle};
 use super::Shared;
 use crate::{
     balance::Call,
+    datagram::{LONGEST, frame, unframe},
     forward::connect,
     metrics::METRICS,
     network::Replies,
-    rules::{PortName, Target, Via},
+    rules::{PortName, Rule, Target, Via},
 };
 
 /// How long a flow is kept that nobody uses. Source: `nf_conntrack_udp_timeout_stream` in Linux.
 const IDLE: Duration = Duration::from_secs(120);
 /// Flows at a time for each port; the oldest goes first.
 const MAX_FLOWS: usize = 1024;
-/// The longest datagram.
-const LONGEST: usize = 65_535;
-/// Datagrams on their way to an endpoint; more are lost.
+/// Datagrams on their way to an endpoint, or that wait for one; more are lost, as in a network.
 const WAITING: usize = 8;
 
+/// What a client's datagrams go through.
 struct Flow {
-    endpoint: SocketAddr,
-    send: mpsc::Sender<DialRequest>,
-    replies: AbortHandle,
+    /// Where to, once that is known.
+    endpoint: Arc<OnceLock<SocketAddr>>,
+    send: mpsc::Sender<Bytes>,
+    task: AbortHandle,
     last: Instant,
 }
 
 impl Drop for Flow {
     fn drop(&mut self) {
-        self.replies.abort();
+        self.task.abort();
+    }
+}
+
+impl Flow {
+    /// Its endpoint is still one, or not chosen yet. Another would lead nowhere for as long as the client goes on.
+    fn stays(&self, rule: &Rule, now: Instant) -> bool {
+        now.duration_since(self.last) < IDLE
+            && !self.send.is_closed()
+            && self.endpoint.get().is_none_or(|endpoint| rule.leads_to(*endpoint))
     }
 }
 
@@ -49,66 +66,85 @@ pub fn listen(address: SocketAddr, shared: bool) -> io::Result<UdpSocket> {
     UdpSocket::from_std(socket.into())
 }
 
+/// A port that datagrams come to.
+struct Port {
+    socket: UdpSocket,
+    at: SocketAddr,
+    name: PortName,
+    via: Via,
+    shared: Arc<Shared>,
+}
+
 /// Takes a port's datagrams to the pods and theirs back, until it is aborted.
 pub async fn serve(socket: UdpSocket, at: SocketAddr, name: PortName, via: Via, shared: Arc<Shared>) {
-    let socket = Arc::new(socket);
+    let port = Arc::new(Port { socket, at, name, via, shared });
     let mut flows: HashMap<SocketAddr, Flow> = HashMap::new();
     let mut buffer = vec![0; LONGEST];
     loop {
-        let Ok((length, client)) = socket.recv_from(&mut buffer).await else { continue };
-        let (now, table) = (clock::instant(), shared.table.borrow().clone());
-        let Some(rule) = table.get(&name) else { continue };
+        let Ok((length, client)) = port.socket.recv_from(&mut buffer).await else { continue };
+        let (now, table) = (clock::instant(), port.shared.table.borrow().clone());
+        let Some(rule) = table.get(&port.name) else { continue };
         if via == Via::LoadBalancer && !rule.admits(client.ip()) {
             continue;
         }
-        // A flow whose endpoint is gone would lead nowhere for as long as the client goes on.
-        let stays = |flow: &Flow| {
-            now.duration_since(flow.last) < IDLE
-                && !flow.send.is_closed()
-                && rule.external().iter().any(|endpoint| endpoint.address == flow.endpoint)
-        };
-        if flows.get(&client).is_some_and(|flow| !stays(flow)) {
+        if flows.get(&client).is_some_and(|flow| !flow.stays(rule, now)) {
             flows.remove(&client);
         }
-        if !flows.contains_key(&client) {
-            if flows.len() >= MAX_FLOWS {
-                flows.retain(|_, flow| stays(flow));
-            }
-            if flows.len() >= MAX_FLOWS
-                && let Some(oldest) = flows.iter().min_by_key(|(_, flow)| flow.last).map(|(client, _)| *client)
-            {
-                flows.remove(&oldest);
-            }
-            let call = Call { target: Target { name: &name, rule, via }, to: at, client: client.ip(), from_pod: false };
-            let Some(flow) = open(&call, client, &socket, &shared).await else { continue };
-            flows.insert(client, flow);
+        if flows.len() >= MAX_FLOWS && !flows.contains_key(&client) {
+            make_room(&mut flows, rule, now);
         }
-        if let Some(flow) = flows.get_mut(&client) {
-            flow.last = now;
-            // A queue that is full loses datagrams, as a network does.
-            let _ = flow.send.try_send(DialRequest { data: frame(&buffer[..length]), ..Default::default() });
-        }
+        let flow = flows.entry(client).or_insert_with(|| port.open(client, now));
+        flow.last = now;
+        let _ = flow.send.try_send(frame(&buffer[..length]));
     }
 }
 
-async fn open(call: &Call<'_>, client: SocketAddr, socket: &Arc<UdpSocket>, shared: &Shared) -> Option<Flow> {
-    let connected = connect(call, &shared.balancer, &shared.nodes).await?;
-    METRICS.connections.inc();
-    let (send, mut waiting) = mpsc::channel::<DialRequest>(WAITING);
-    let (towards, socket, connection) = (connected.pipe.send, socket.clone(), connected.connection);
-    let receive = connected.pipe.receive;
-    let replies = tokio::spawn(async move {
+fn make_room(flows: &mut HashMap<SocketAddr, Flow>, rule: &Rule, now: Instant) {
+    flows.retain(|_, flow| flow.stays(rule, now));
+    if flows.len() >= MAX_FLOWS
+        && let Some(oldest) = flows.iter().min_by_key(|(_, flow)| flow.last).map(|(client, _)| *client)
+    {
+        flows.remove(&oldest);
+    }
+}
+
+impl Port {
+    fn open(self: &Arc<Self>, client: SocketAddr, now: Instant) -> Flow {
+        let (send, waiting) = mpsc::channel(WAITING);
+        let endpoint = Arc::new(OnceLock::new());
+        let task = tokio::spawn(self.clone().carry(client, endpoint.clone(), waiting)).abort_handle();
+        Flow { endpoint, send, task, last: now }
+    }
+
+    /// One flow: finds an endpoint, and is there until either side ends. Without one, the client's next datagram begins anew.
+    async fn carry(
+        self: Arc<Self>,
+        client: SocketAddr,
+        endpoint: Arc<OnceLock<SocketAddr>>,
+        mut waiting: mpsc::Receiver<Bytes>,
+    ) {
+        let table = self.shared.table.borrow().clone();
+        let Some(rule) = table.get(&self.name) else { return };
+        let target = Target { name: &self.name, rule, via: self.via };
+        let call = Call { target, to: self.at, client: client.ip(), from_pod: false };
+        let Some(connected) = connect(&call, &self.shared.balancer, &self.shared.nodes).await else { return };
+        drop(table);
+        let _ = endpoint.set(connected.endpoint);
+        METRICS.connections.inc();
+        let (towards, receive, _counted) = (connected.pipe.send, connected.pipe.receive, connected.connection);
         let pass = async {
-            while let Some(request) = waiting.recv().await {
-                if towards.send(request).await.is_err() {
+            while let Some(data) = waiting.recv().await {
+                if towards.send(DialRequest { data, ..Default::default() }).await.is_err() {
                     return;
                 }
             }
         };
-        tokio::join!(pass, bring(receive, client, &socket));
-        drop(connection);
-    });
-    Some(Flow { endpoint: connected.endpoint, send, replies: replies.abort_handle(), last: clock::instant() })
+        // A pod that is gone ends its flow at once, so that the next datagram finds another.
+        tokio::select! {
+            () = pass => {}
+            () = bring(receive, client, &self.socket) => {}
+        }
+    }
 }
 
 /// From the pod to the client.
@@ -118,44 +154,6 @@ async fn bring(mut receive: Replies, client: SocketAddr, socket: &UdpSocket) {
         heard.extend_from_slice(&reply.data);
         while let Some(datagram) = unframe(&mut heard) {
             let _ = socket.send_to(&datagram, client).await;
-        }
-    }
-}
-
-/// A datagram after its length, as `Node.Dial` carries it.
-fn frame(datagram: &[u8]) -> Bytes {
-    let mut framed = BytesMut::with_capacity(2 + datagram.len());
-    framed.put_u16(u16::try_from(datagram.len()).unwrap_or(u16::MAX));
-    framed.put_slice(&datagram[..datagram.len().min(LONGEST)]);
-    framed.freeze()
-}
-
-/// The next datagram, if all of it is here.
-fn unframe(heard: &mut BytesMut) -> Option<Bytes> {
-    let length = usize::from(u16::from_be_bytes([*heard.first()?, *heard.get(1)?]));
-    if heard.len() < 2 + length {
-        return None;
-    }
-    heard.advance(2);
-    Some(heard.split_to(length).freeze())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn frames_come_apart_wherever_they_were_cut() {
-        let sent = [frame(b"one"), frame(b""), frame(b"three")].concat();
-        for cut in 0..=sent.len() {
-            let (mut heard, mut datagrams) = (BytesMut::new(), Vec::new());
-            for part in [&sent[..cut], &sent[cut..]] {
-                heard.extend_from_slice(part);
-                while let Some(datagram) = unframe(&mut heard) {
-                    datagrams.push(datagram);
-                }
-            }
-            assert_eq!(datagrams, ["one", "", "three"], "cut at {cut}");
         }
     }
 }

@@ -71,7 +71,7 @@ pub fn wanted(table: &Table, balancers: &Balancers) -> BTreeMap<Place, Purpose> 
     let mut wanted = BTreeMap::new();
     let Some(ip) = table.place().ip else { return wanted };
     let mut endpoints_here: BTreeMap<(&str, &str), BTreeSet<IpAddr>> = BTreeMap::new();
-    for (name, rule) in table.iter().filter(|(_, rule)| rule.protocol != Protocol::Sctp) {
+    for (name, rule) in table.exposed().filter(|(_, rule)| rule.protocol != Protocol::Sctp) {
         if let Some(port) = rule.node_port {
             let place = Place { address: SocketAddr::new(ip, port), protocol: rule.protocol };
             if !rule.external().is_empty() {
@@ -90,7 +90,7 @@ pub fn wanted(table: &Table, balancers: &Balancers) -> BTreeMap<Place, Purpose> 
             endpoints_here.entry((&name.namespace, &name.service)).or_default().extend(here);
         }
     }
-    for (name, rule) in table.iter() {
+    for (name, rule) in table.exposed() {
         if let Some(port) = rule.health_check_node_port {
             let endpoints = endpoints_here.get(&(&*name.namespace, &*name.service)).map_or(0, BTreeSet::len);
             let health =
@@ -104,24 +104,37 @@ pub fn wanted(table: &Table, balancers: &Balancers) -> BTreeMap<Place, Purpose> 
 
 /// Which nodes listen at the addresses of which load balancers.
 #[derive(Clone, Debug, Default)]
-pub struct Balancers(BTreeMap<Arc<PortName>, BTreeSet<String>>);
+pub struct Balancers(BTreeMap<Arc<PortName>, Choice>);
+
+/// The nodes that were chosen for a port.
+#[derive(Clone, Debug)]
+struct Choice {
+    port: Arc<Port>,
+    nodes: Arc<BTreeSet<String>>,
+}
 
 impl Balancers {
-    /// Chosen among the nodes that are well, so that all come to the same choice.
-    pub fn choose(services: &Services, nodes: &[NodeFacts]) -> Self {
+    /// Chosen among the nodes that are well, so that all come to the same choice. `before`: what was chosen among the same
+    /// nodes; it holds for what has not changed.
+    pub fn choose(services: &Services, nodes: &[NodeFacts], before: Option<&Self>) -> Self {
         let balanced = services.ports.iter().filter(|(_, port)| !port.wanted.load_balancer_ips.is_empty());
-        Self(balanced.map(|(name, port)| (name.clone(), chosen(port, nodes))).collect())
+        let choice = |(name, port): (&Arc<PortName>, &Arc<Port>)| {
+            let known = before.and_then(|before| before.0.get(name)).filter(|known| Arc::ptr_eq(&known.port, port));
+            let choice =
+                known.cloned().unwrap_or_else(|| Choice { port: port.clone(), nodes: Arc::new(chosen(port, nodes)) });
+            (name.clone(), choice)
+        };
+        Self(balanced.map(choice).collect())
     }
 
     fn listens(&self, name: &PortName, node: &str) -> bool {
-        self.0.get(name).is_some_and(|nodes| nodes.contains(node))
+        self.0.get(name).is_some_and(|choice| choice.nodes.contains(node))
     }
 }
 
 fn chosen(port: &Port, nodes: &[NodeFacts]) -> BTreeSet<String> {
     let local = port.wanted.external_local;
-    let with_endpoints = port.candidates.iter().filter(|candidate| candidate.ready);
-    let hosts: BTreeSet<&str> = with_endpoints.map(|candidate| &*candidate.endpoint.node).collect();
+    let hosts: BTreeSet<&str> = port.choices.hosts().collect();
     let can = |node: &&NodeFacts| !node.excluded && (!local || hosts.contains(node.name.as_str()));
     let ready: Vec<&NodeFacts> = nodes.iter().filter(can).filter(|node| node.ready).collect();
     // As load balancers do: when no node seems well, all are tried.
@@ -181,7 +194,7 @@ mod tests {
 
     fn shown(spec: &Value, well: &str) -> Vec<(String, Vec<String>)> {
         let (services, nodes) = (services(spec), nodes(well));
-        let balancers = Balancers::choose(&services, &nodes);
+        let balancers = Balancers::choose(&services, &nodes, None);
         let on = |(i, node): (usize, &NodeFacts)| {
             let ip = Some([127, 20, 0, i as u8 + 1].into());
             let place = rules::Place { node: node.name.clone(), ip, ..rules::Place::default() };
@@ -218,6 +231,15 @@ mod tests {
         assert!(all[1..].iter().all(|node| left.contains(node)), "{all:?} {left:?}");
         assert_eq!(listening("NN"), ["n1", "n2"], "none is well: all are tried");
         assert_eq!(listening("RXR"), ["n1", "n3"]);
+    }
+
+    #[test]
+    fn nodes_are_chosen_anew_only_for_what_has_changed() {
+        let (services, nodes) = (services(&json!({})), nodes("RRRR"));
+        let before = Balancers::choose(&services, &nodes, None);
+        let after = Balancers::choose(&services, &nodes, Some(&before));
+        let [before, after] = [&before, &after].map(|it| it.0.values().next().unwrap().nodes.clone());
+        assert!(Arc::ptr_eq(&before, &after));
     }
 
     #[test]

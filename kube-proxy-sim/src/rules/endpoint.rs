@@ -1,6 +1,9 @@
 //! What EndpointSlices say of a Service's port.
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kubelab_api::well_known::label;
@@ -21,6 +24,13 @@ pub struct Endpoint {
 pub struct Candidate {
     /// Where it is.
     pub endpoint: Endpoint,
+    /// What its slice says of it.
+    pub state: Arc<State>,
+}
+
+/// What decides whether an endpoint is used.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct State {
     /// New connections may go to it.
     pub ready: bool,
     /// It would still answer, though it is being deleted.
@@ -29,6 +39,42 @@ pub struct Candidate {
     pub zone_hints: Vec<Arc<str>>,
     /// The nodes that it is meant for.
     pub node_hints: Vec<Arc<str>>,
+}
+
+/// A slice, read once when it changes, however often its Service is worked out anew.
+#[derive(Debug)]
+pub struct Slice {
+    ports: Vec<(String, Protocol, u16)>,
+    hosts: Vec<(IpAddr, Arc<str>, Arc<State>)>,
+}
+
+impl Slice {
+    /// What this slice says.
+    pub fn of(slice: &EndpointSlice) -> Self {
+        let ports = slice.ports.iter().flatten().filter_map(|port| {
+            let number = u16::try_from(port.port?).ok()?;
+            Some((port.name.clone().unwrap_or_default(), Protocol::of(port.protocol.as_deref())?, number))
+        });
+        let hosts = slice.endpoints.iter().flatten().filter_map(|endpoint| {
+            let ip = endpoint.addresses.first()?.parse().ok()?;
+            let conditions = endpoint.conditions.clone().unwrap_or_default();
+            // Source: the API, which reads unknown as ready and serving, but not as terminating.
+            let ready = conditions.ready != Some(false);
+            let hints = endpoint.hints.as_ref();
+            let zones = hints.iter().flat_map(|hints| hints.for_zones.iter().flatten());
+            let nodes = hints.iter().flat_map(|hints| hints.for_nodes.iter().flatten());
+            let state = State {
+                ready,
+                serving_while_terminating: !ready
+                    && conditions.serving.unwrap_or(ready)
+                    && conditions.terminating == Some(true),
+                zone_hints: zones.map(|zone| zone.name.as_str().into()).collect(),
+                node_hints: nodes.map(|node| node.name.as_str().into()).collect(),
+            };
+            Some((ip, endpoint.node_name.as_deref().unwrap_or_default().into(), Arc::new(state)))
+        });
+        Self { ports: ports.collect(), hosts: hosts.collect() }
+    }
 }
 
 /// The namespace and name of the Service that a slice is for; none for slices that are not for this proxy.
@@ -47,37 +93,19 @@ pub fn service_of(slice: &EndpointSlice) -> Option<(&str, &str)> {
 pub fn candidates<'a>(
     name: &PortName,
     protocol: Protocol,
-    slices: impl Iterator<Item = &'a EndpointSlice>,
+    slices: impl DoubleEndedIterator<Item = &'a Slice>,
 ) -> Vec<Candidate> {
-    let mut found: BTreeMap<SocketAddr, Candidate> = BTreeMap::new();
-    for slice in slices {
-        let named = slice.ports.iter().flatten().find(|candidate| {
-            candidate.name.as_deref().unwrap_or_default() == name.port
-                && Protocol::of(candidate.protocol.as_deref()) == Some(protocol)
-        });
-        let Some(number) = named.and_then(|port| port.port).and_then(|port| u16::try_from(port).ok()) else { continue };
-        for endpoint in slice.endpoints.iter().flatten() {
-            let Some(ip) = endpoint.addresses.first().and_then(|address| address.parse().ok()) else { continue };
-            let conditions = endpoint.conditions.clone().unwrap_or_default();
-            // Source: the API, which reads unknown as ready and serving, but not as terminating.
-            let ready = conditions.ready != Some(false);
-            let hints = endpoint.hints.as_ref();
-            let zones = hints.iter().flat_map(|hints| hints.for_zones.iter().flatten());
-            let nodes = hints.iter().flat_map(|hints| hints.for_nodes.iter().flatten());
-            let address = SocketAddr::new(ip, number);
-            found.insert(
-                address,
-                Candidate {
-                    endpoint: Endpoint { address, node: endpoint.node_name.as_deref().unwrap_or_default().into() },
-                    ready,
-                    serving_while_terminating: !ready
-                        && conditions.serving.unwrap_or(ready)
-                        && conditions.terminating == Some(true),
-                    zone_hints: zones.map(|zone| zone.name.as_str().into()).collect(),
-                    node_hints: nodes.map(|node| node.name.as_str().into()).collect(),
-                },
-            );
-        }
+    let mut found: Vec<Candidate> = Vec::new();
+    // The last one is right about an endpoint in two, and a stable order keeps it first.
+    for slice in slices.rev() {
+        let named = slice.ports.iter().find(|(own, spoken, _)| *own == name.port && *spoken == protocol);
+        let Some((_, _, number)) = named else { continue };
+        found.extend(slice.hosts.iter().map(|(ip, node, state)| Candidate {
+            endpoint: Endpoint { address: SocketAddr::new(*ip, *number), node: node.clone() },
+            state: state.clone(),
+        }));
     }
-    found.into_values().collect()
+    found.sort_by_key(|candidate| candidate.endpoint.address);
+    found.dedup_by_key(|candidate| candidate.endpoint.address);
+    found
 }

@@ -16,12 +16,14 @@
 //! | [`tracker`] | the Services of the cluster, kept up to date |
 //! | [`table`] | the rules of one node |
 //! | [`iptables`] | the table as `iptables-save` would print it |
+//! | [`nftables`] | the table as `nft list ruleset` would print it |
 //! | [`ipvs`], [`ipset`] | the table as `ipvsadm -Ln` and `ipset list` would print it |
 
 pub mod endpoint;
 pub mod ipset;
 pub mod iptables;
 pub mod ipvs;
+pub mod nftables;
 pub mod service;
 pub mod table;
 pub mod topology;

@@ -111,6 +111,11 @@ impl ServicePort {
         self.node_port.is_some() || !self.load_balancer_ips.is_empty() || !self.external_ips.is_empty()
     }
 
+    /// Nodes have a listener for it, or may have one.
+    pub fn is_listened_for(&self) -> bool {
+        self.node_port.is_some() || !self.load_balancer_ips.is_empty() || self.health_check_node_port.is_some()
+    }
+
     /// Some connections may go to any node's endpoints. With `externalTrafficPolicy: Local` those from inside still may.
     pub fn uses_cluster_endpoints(&self) -> bool {
         !self.internal_local || self.externally_accessible()

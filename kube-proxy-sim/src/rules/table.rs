@@ -9,7 +9,7 @@ use std::{
 
 use ipnet::{IpNet, Ipv4Net};
 
-use super::{Endpoint, PortName, Protocol, ServicePort, Services, topology, topology::Usable};
+use super::{Endpoint, PortName, Protocol, ServicePort, Services, topology::Usable};
 
 /// Which node's rules they are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,6 +78,11 @@ impl Rule {
         if self.external_local { &self.usable.local } else { &self.usable.cluster }
     }
 
+    /// Connections from outside may go to this endpoint.
+    pub fn leads_to(&self, endpoint: SocketAddr) -> bool {
+        self.external().binary_search_by_key(&endpoint, |known| known.address).is_ok()
+    }
+
     /// Where a connection goes, given the address that it was made to. Pods that use an external address are spared
     /// `externalTrafficPolicy`, as if they had gone out to a load balancer and come back.
     pub fn endpoints(&self, via: Via, from_pod: bool) -> &[Endpoint] {
@@ -117,10 +122,9 @@ pub struct Table {
 impl Table {
     /// The rules that these Services mean on this node.
     pub fn new(place: Place, services: Arc<Services>) -> Self {
-        let differing = services.ports.iter().filter(|(_, port)| port.differs);
-        let here = differing.map(|(name, port)| {
-            let usable = topology::usable(&port.wanted, &port.candidates, Some(&place));
-            (name.clone(), Rule::new(port.wanted.clone(), usable))
+        let here = services.differing.iter().filter_map(|name| {
+            let port = services.ports.get(name)?;
+            Some((name.clone(), Rule::new(port.wanted.clone(), port.choices.on(&place))))
         });
         Self { here: here.collect(), place, services }
     }
@@ -138,6 +142,20 @@ impl Table {
     /// All rules, by the ports' names.
     pub fn iter(&self) -> impl Iterator<Item = (&PortName, &Rule)> {
         self.services.ports.iter().map(|(name, port)| (&**name, self.here.get(name).unwrap_or(&port.rule)))
+    }
+
+    /// The rules that the node has to listen for, or may have to, by the ports' names.
+    pub fn exposed(&self) -> impl Iterator<Item = (&PortName, &Rule)> {
+        self.services.exposed.iter().filter_map(|name| Some((&**name, self.get(name)?)))
+    }
+
+    /// The rules of one Service.
+    pub fn of_service(&self, namespace: &str, service: &str) -> impl Iterator<Item = &Rule> {
+        let first = PortName { namespace: namespace.into(), service: service.into(), port: String::new() };
+        let ports = self.services.ports.range::<PortName, _>(&first..);
+        let own = ports
+            .take_while(move |(name, _)| (&*name.namespace, &*name.service) == (&*first.namespace, &*first.service));
+        own.map(|(name, port)| self.here.get(name).unwrap_or(&port.rule))
     }
 
     /// The Service that a connection to this address is for, if it is one's: by its virtual, external or load balancer's

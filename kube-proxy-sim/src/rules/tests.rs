@@ -121,7 +121,7 @@ fn hints_keep_connections_near() {
 #[test]
 fn what_is_the_same_on_all_nodes_is_held_once() {
     let (plain, local) = (service(json!({})), service(json!({"externalTrafficPolicy": "Local"})));
-    for (service, shared) in [(plain, true), (local, false)] {
+    for service in [plain, local] {
         let mut tracker = Tracker::default();
         tracker.put_service(&service);
         tracker.put_slice(&slice("RR"));
@@ -130,8 +130,50 @@ fn what_is_the_same_on_all_nodes_is_held_once() {
             let place = Place { node: node.into(), ..Place::default() };
             only(&Table::new(place, services.clone())).usable.cluster
         });
-        assert_eq!(Arc::ptr_eq(&a, &b), shared);
+        assert!(Arc::ptr_eq(&a, &b));
     }
+}
+
+/// Where nodes differ, what they use is still gone through once and not once for each node.
+#[test]
+fn what_nodes_of_a_zone_use_is_held_once() {
+    let mut slice = serde_json::to_value(&*slice("RRRR")).unwrap();
+    for (i, zone) in ["a", "b", "a", "b"].iter().enumerate() {
+        slice["endpoints"][i]["hints"] = json!({"forZones": [{"name": zone}]});
+    }
+    let mut tracker = Tracker::default();
+    tracker.put_service(&service(json!({})));
+    tracker.put_slice(&serde_json::from_value(slice).unwrap());
+    let services = Arc::new(tracker.services());
+    let on = |node: &str, zone: &str| {
+        let place = Place { node: node.into(), zone: Some(zone.into()), ..Place::default() };
+        only(&Table::new(place, services.clone())).usable.cluster
+    };
+    assert!(Arc::ptr_eq(&on("node-1", "a"), &on("node-2", "a")));
+    assert!(!Arc::ptr_eq(&on("node-1", "a"), &on("node-3", "b")));
+}
+
+#[test]
+fn a_change_costs_what_its_service_costs() {
+    let mut tracker = Tracker::default();
+    let named = |name: &str| {
+        let mut other = (*service(json!({}))).clone();
+        other.metadata.name = Some(name.into());
+        Arc::new(other)
+    };
+    ["web", "other"].iter().for_each(|name| tracker.put_service(&named(name)));
+    let before = tracker.services();
+    tracker.put_slice(&slice("RR"));
+    let after = tracker.services();
+    let port = |services: &Services, name: &str| {
+        let ports = services.ports.iter();
+        ports.into_iter().find(|(port, _)| port.service == name).map(|(_, port)| port.clone()).unwrap()
+    };
+    assert!(Arc::ptr_eq(&port(&before, "other"), &port(&after, "other")));
+    assert!(!Arc::ptr_eq(&port(&before, "web"), &port(&after, "web")));
+    // What is listened for is known without going through all ports on each node.
+    let table = Table::new(Place::default(), Arc::new(after));
+    assert_eq!(table.exposed().count(), 2);
 }
 
 #[test]
@@ -238,6 +280,22 @@ fn the_table_reads_as_iptables_save_prints_it() {
         ("ranges", balanced(ranges), "R", include_str!("cases/source_ranges.txt")),
     ] {
         let printed = iptables::save(&table(&[service], &[slice(endpoints)]));
+        assert_eq!(printed, expected, "{name}\n{printed}");
+    }
+}
+
+#[test]
+fn the_table_reads_as_nft_prints_it() {
+    let local = json!({"externalTrafficPolicy": "Local", "sessionAffinity": "ClientIP"});
+    let ranges = json!({"loadBalancerSourceRanges": ["127.0.0.0/8"], "externalIPs": ["198.51.100.7"]});
+    for (name, service, endpoints, expected) in [
+        ("two endpoints", service(json!({})), "RR", include_str!("cases/nft_two_endpoints.txt")),
+        ("no endpoints", service(json!({})), "N", include_str!("cases/nft_no_endpoints.txt")),
+        ("local", balanced(local.clone()), "RR", include_str!("cases/nft_local_with_affinity.txt")),
+        ("none here", balanced(local), "NR", include_str!("cases/nft_local_elsewhere.txt")),
+        ("ranges", balanced(ranges), "R", include_str!("cases/nft_source_ranges.txt")),
+    ] {
+        let printed = nftables::list(&table(&[service], &[slice(endpoints)]));
         assert_eq!(printed, expected, "{name}\n{printed}");
     }
 }

@@ -10,28 +10,26 @@ use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice};
 
 use super::{
     PortName, Protocol, Rule, ServicePort,
-    endpoint::{self, Candidate},
+    endpoint::{self, Slice},
     service,
     table::Via,
-    topology,
+    topology::Choices,
 };
 
 /// The namespace and name of a Service.
 pub type Key = (String, String);
 
-/// A port with all its endpoints, and its rule where that is the same on every node.
+/// A port, and its rule on every node.
 #[derive(Debug)]
 pub struct Port {
     /// Whose.
     pub name: PortName,
     /// What is asked for.
     pub wanted: Arc<ServicePort>,
-    /// All endpoints.
-    pub candidates: Vec<Candidate>,
+    /// What the nodes use.
+    pub choices: Choices,
     /// The rule as it is on a node that nothing is special about.
     pub rule: Rule,
-    /// On some nodes it is another.
-    pub differs: bool,
 }
 
 /// The Services of the cluster at some moment. Shared by all proxies of a process.
@@ -39,6 +37,10 @@ pub struct Port {
 pub struct Services {
     /// Each port, by its name.
     pub ports: BTreeMap<Arc<PortName>, Arc<Port>>,
+    /// Those whose rules are not the same on all nodes.
+    pub(super) differing: Vec<Arc<PortName>>,
+    /// Those that nodes have to listen for.
+    pub(super) exposed: Vec<Arc<PortName>>,
     /// Which port an address belongs to.
     pub(super) addresses: HashMap<(IpAddr, u16, Protocol), (Arc<PortName>, Via)>,
     /// Which port a node port belongs to.
@@ -49,7 +51,7 @@ pub struct Services {
 #[derive(Debug, Default)]
 pub struct Tracker {
     services: HashMap<Key, Arc<Service>>,
-    slices: HashMap<Key, BTreeMap<String, Arc<EndpointSlice>>>,
+    slices: HashMap<Key, BTreeMap<String, Slice>>,
     changed: BTreeSet<Key>,
     ports: BTreeMap<Key, Vec<(Arc<PortName>, Arc<Port>)>>,
 }
@@ -70,11 +72,11 @@ impl Tracker {
     }
 
     /// A slice is new or other than it was.
-    pub fn put_slice(&mut self, slice: &Arc<EndpointSlice>) {
+    pub fn put_slice(&mut self, slice: &EndpointSlice) {
         let Some((namespace, service)) = endpoint::service_of(slice) else { return };
         let key = (namespace.to_owned(), service.to_owned());
         let name = slice.metadata.name.clone().unwrap_or_default();
-        self.slices.entry(key.clone()).or_default().insert(name, slice.clone());
+        self.slices.entry(key.clone()).or_default().insert(name, Slice::of(slice));
         self.changed.insert(key);
     }
 
@@ -100,17 +102,11 @@ impl Tracker {
             };
             let slices = self.slices.get(&key);
             let port = |(name, wanted): (PortName, ServicePort)| {
-                let slices = slices.into_iter().flat_map(BTreeMap::values).map(|slice| &**slice);
-                let candidates = endpoint::candidates(&name, wanted.protocol, slices);
+                let slices = slices.into_iter().flat_map(BTreeMap::values);
+                let choices = Choices::of(&wanted, &endpoint::candidates(&name, wanted.protocol, slices));
                 let wanted = Arc::new(wanted);
-                let port = Port {
-                    differs: !topology::is_same_everywhere(&wanted, &candidates),
-                    rule: Rule::new(wanted.clone(), topology::usable(&wanted, &candidates, None)),
-                    name,
-                    wanted,
-                    candidates,
-                };
-                (Arc::new(port.name.clone()), Arc::new(port))
+                let rule = Rule::new(wanted.clone(), choices.anywhere());
+                (Arc::new(name.clone()), Arc::new(Port { name, wanted, choices, rule }))
             };
             self.ports.insert(key, service::ports(service).into_iter().map(port).collect());
         }
@@ -124,6 +120,12 @@ impl Tracker {
 impl Services {
     fn index(&mut self) {
         for (name, port) in &self.ports {
+            if port.choices.differ() {
+                self.differing.push(name.clone());
+            }
+            if port.wanted.is_listened_for() {
+                self.exposed.push(name.clone());
+            }
             let ServicePort { cluster_ip, port: number, protocol, .. } = *port.wanted;
             let mut add = |ip, via| {
                 self.addresses.entry((ip, number, protocol)).or_insert_with(|| (name.clone(), via));

@@ -113,6 +113,32 @@ async fn datagrams_of_a_client_go_one_way_until_it_ends() {
 }
 
 #[tokio::test]
+async fn endpoints_that_hang_keep_no_other_client_waiting() {
+    let rig = Rig::new([127, 0, 77, 7]).await;
+    rig.service_of("dns", 30053, "UDP");
+    // Each is waited for, a second long.
+    let hung = [2, 3, 4, 5, 6];
+    hung.iter().for_each(|part| rig.hang(*part));
+    rig.endpoints_of("dns", &hung, "UDP");
+    rig.until_rule("default/dns -> 10.244.1.6:80", true).await;
+    let port = SocketAddr::new(rig.ip, 30053);
+    let [first, second] = [
+        tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap(),
+        tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap(),
+    ];
+    // The first client's flow has begun once its datagram was taken from the port's queue; the second one's comes after it.
+    first.send_to(b"hi", port).await.unwrap();
+    let begun = tokio::time::Instant::now();
+    rig.endpoints_of("dns", &[7], "UDP");
+    rig.until_rule("default/dns -> 10.244.1.7:80", true).await;
+    let mut answer = [0; 100];
+    second.send_to(b"hi", port).await.unwrap();
+    let (length, _) = second.recv_from(&mut answer).await.unwrap();
+    assert_eq!(&answer[..length], b"10.244.1.7:80 got hi");
+    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
 async fn a_port_that_falls_silent_was_not_in_its_own_way() {
     let rig = Rig::new([127, 0, 77, 6]).await;
     rig.service("hello", 30080);

@@ -42,6 +42,7 @@ pub const NODE: &str = "localhost";
 #[derive(Clone, Default)]
 struct Pods {
     dead: Arc<Mutex<BTreeSet<String>>>,
+    hung: Arc<Mutex<BTreeSet<String>>>,
 }
 
 type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -80,6 +81,9 @@ impl Node for Pods {
         let address = first.address;
         if self.dead.lock().unwrap().contains(&address) {
             return Err(Status::failed_precondition("connection refused"));
+        }
+        if self.hung.lock().unwrap().contains(&address) {
+            return std::future::pending().await;
         }
         if first.protocol == "UDP" {
             let answer = sent.map(move |message| {
@@ -169,6 +173,11 @@ impl Rig {
     /// A pod whose node refuses connections to it.
     pub fn kill(&self, part: u8) {
         self.pods.dead.lock().unwrap().insert(format!("10.244.1.{part}:80"));
+    }
+
+    /// A pod whose node does not answer.
+    pub fn hang(&self, part: u8) {
+        self.pods.hung.lock().unwrap().insert(format!("10.244.1.{part}:80"));
     }
 
     /// What a client hears at a node port.

@@ -24,6 +24,11 @@ pub fn apply(behavior: &mut Behavior, arguments: &[String]) {
     };
     let listens: Vec<Listener> = port.into_iter().map(|port| Listener { port, protocol: Protocol::Http }).collect();
     behavior.listens = with_port(listens, options);
+    if name == "netexec" {
+        let given = options.iter().find_map(|option| option.trim_start_matches('-').strip_prefix("udp-port="));
+        let port = given.and_then(|port| port.parse().ok()).unwrap_or(8081);
+        behavior.listens.push(Listener { port, protocol: Protocol::Udp });
+    }
     behavior.on_terminate = OnTerminate::AT_ONCE;
     let ends = |exit_code| Run::For { time: Duration::ZERO, exit_code };
     behavior.run = match name {
@@ -51,8 +56,8 @@ mod tests {
     #[test]
     fn subcommands_do_what_they_do_upstream() {
         for (arguments, ports, run) in [
-            ("netexec", &[8080][..], Run::UntilStopped),
-            ("netexec --http-port=8083", &[8083], Run::UntilStopped),
+            ("netexec", &[8080, 8081][..], Run::UntilStopped),
+            ("netexec --http-port=8083 --udp-port=8084", &[8083, 8084], Run::UntilStopped),
             ("serve-hostname", &[9376], Run::UntilStopped),
             ("pause", &[], Run::UntilStopped),
             ("", &[], Run::UntilStopped),

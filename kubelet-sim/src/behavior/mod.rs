@@ -118,6 +118,8 @@ pub enum Protocol {
     Tcp,
     /// Redis' own protocol, as far as PING and a few others go.
     Redis,
+    /// Datagrams, which are answered as `agnhost netexec` answers them.
+    Udp,
     /// What the image's own program speaks, which talks to the API: see [`kubelab_add_ons`].
     AddOn,
 }

@@ -10,12 +10,14 @@
 //! | module | what it is |
 //! | --- | --- |
 //! | [`proxy`] | connections through the node's kube-proxy |
+//! | [`datagrams`] | datagrams without their lengths |
 //! | [`files`] | `/etc/hosts` and `/etc/resolv.conf` of a pod (pure) |
 //! | [`resolver`] | names to addresses, as those files say |
 //! | [`http`] | requests |
 //!
 //! Invariant: a program of a pod reaches nothing but through [`Dialer`]; it never opens a socket of the machine.
 
+pub mod datagrams;
 pub mod files;
 pub mod http;
 pub mod proxy;

@@ -4,15 +4,12 @@ use std::{fs, net::IpAddr, net::SocketAddr, path::Path, time::Duration};
 
 use anyhow::Context;
 use kubelab_client::process::Connection;
-use kubelab_proto::node::{DialReply, DialRequest, proxy_client::ProxyClient};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex, split},
-    sync::mpsc,
-    time::timeout,
-};
+use kubelab_proto::node::{DialRequest, proxy_client::ProxyClient};
+use kubelab_wire::pipe;
+use tokio::{io::DuplexStream, sync::mpsc, time::timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{
-    Code, Streaming,
+    Code,
     transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
 };
 
@@ -72,7 +69,7 @@ impl Proxy {
         let _ = send.try_send(first);
         let mut client = ProxyClient::new(self.0.clone());
         match timeout(PATIENCE, client.dial(ReceiverStream::new(requests))).await {
-            Ok(Ok(response)) => Ok(join(send, response.into_inner())),
+            Ok(Ok(response)) => Ok(pipe::join(send, response.into_inner(), BUFFER)),
             Ok(Err(status)) => Err(match status.code() {
                 Code::FailedPrecondition => Failure::Refused,
                 Code::NotFound => Failure::NoRoute,
@@ -89,31 +86,4 @@ impl Proxy {
 
 fn read(file: &Path) -> anyhow::Result<Vec<u8>> {
     fs::read(file).with_context(|| format!("cannot read {}", file.display()))
-}
-
-/// Joins the two halves of a dial. Each side's end is passed on to the other.
-fn join(send: mpsc::Sender<DialRequest>, mut receive: Streaming<DialReply>) -> DuplexStream {
-    let (ours, theirs) = duplex(BUFFER);
-    let (mut read, mut write) = split(theirs);
-    tokio::spawn(async move {
-        loop {
-            let mut data = bytes::BytesMut::with_capacity(BUFFER);
-            match read.read_buf(&mut data).await {
-                Ok(0) | Err(_) => return,
-                Ok(_) => {}
-            }
-            if send.send(DialRequest { data: data.freeze(), ..Default::default() }).await.is_err() {
-                return;
-            }
-        }
-    });
-    tokio::spawn(async move {
-        while let Ok(Some(reply)) = receive.message().await {
-            if write.write_all(&reply.data).await.is_err() {
-                return;
-            }
-        }
-        write.shutdown().await.ok();
-    });
-    ours
 }

@@ -12,6 +12,7 @@
 
 pub mod checkpoint;
 pub mod console;
+pub mod datagrams;
 pub mod http;
 pub mod log;
 pub mod mount;

@@ -35,7 +35,7 @@ use self::{
 };
 use super::{
     Attached, Container, Dial, DialError, Image, Launch, NoContainer, PodRef, Runtime, Sandbox, StartError, Usage,
-    checkpoint::Checkpoint, console::Console, http::Server, log, mount::Refresh, redis, site::Site,
+    checkpoint::Checkpoint, console::Console, datagrams, http::Server, log, mount::Refresh, redis, site::Site,
 };
 use crate::{
     behavior::{Behavior, OnTerminate, Protocol, annotations, file::Rules, images},
@@ -394,7 +394,12 @@ impl Runtime for Simulated {
             let pod = room.sandbox.pod.clone();
             let name = pod.name.clone();
             let Some((container, process, protocol)) = room.listener(address.port()) else { continue };
-            if dial.protocol != network::Protocol::Tcp && protocol != Protocol::AddOn {
+            let is_spoken = match protocol {
+                Protocol::AddOn => true,
+                Protocol::Udp => dial.protocol == network::Protocol::Udp,
+                Protocol::Http | Protocol::Redis | Protocol::Tcp => dial.protocol == network::Protocol::Tcp,
+            };
+            if !is_spoken {
                 continue;
             }
             while process.connections.try_join_next().is_some() {}
@@ -424,6 +429,10 @@ impl Runtime for Simulated {
                 }
                 Protocol::Http => process.connections.spawn(server.serve(theirs)),
                 Protocol::Redis => process.connections.spawn(redis::serve(theirs)),
+                Protocol::Udp => {
+                    let datagrams = datagrams::Server { name: server.name, from: dial.from };
+                    process.connections.spawn(datagrams.serve(theirs))
+                }
                 Protocol::Tcp => process.connections.spawn(async move {
                     copy(&mut (&mut theirs).take(u64::MAX), &mut sink()).await.ok();
                 }),

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::*;
 
 #[derive(Default)]
-struct Objects {
+pub struct Objects {
     services: Vec<Arc<Service>>,
     slices: Vec<Arc<EndpointSlice>>,
 }
@@ -27,6 +27,10 @@ impl Zone for Objects {
         name == "shop"
     }
 
+    fn has_pod(&self, _: &str, address: IpAddr) -> bool {
+        !self.slices_with(address).is_empty()
+    }
+
     fn services_at(&self, address: IpAddr) -> Vec<Arc<Service>> {
         self.services.iter().filter(|service| addresses(service).any(|own| own == address)).cloned().collect()
     }
@@ -40,7 +44,7 @@ impl Zone for Objects {
     }
 }
 
-fn lab() -> Objects {
+pub fn lab() -> Objects {
     let service = |name: &str, spec: Value| {
         Arc::new(
             serde_json::from_value(json!({"metadata": {"name": name, "namespace": "shop"}, "spec": spec})).unwrap(),

@@ -62,7 +62,7 @@ fn requests_find_their_backends() {
         let found = table.find(host, path).and_then(|route| route.backend.as_ref());
         assert_eq!(found.map_or("", |backend| &backend.service), expected, "{host}{path}");
     }
-    assert_eq!(table.rest(), None);
+    assert!(table.rest().is_none());
 }
 
 #[test]
@@ -76,7 +76,7 @@ fn an_ingress_without_rules_takes_what_is_left() {
             {"path": "/", "pathType": "Prefix", "backend": backend("all")}]}}]}),
         ),
     ]);
-    assert_eq!(table.rest().unwrap().port, Port::Name("http".to_owned()));
+    assert_eq!(table.rest().unwrap().backend.as_ref().unwrap().port, Port::Name("http".to_owned()));
     let found = table.find("anything", "/x").and_then(|route| route.backend.as_ref());
     assert_eq!(found.unwrap().service, "all");
 }
@@ -137,5 +137,64 @@ fn only_ingresses_of_its_classes_are_the_controllers() {
             expected,
             "{annotations} {spec}"
         );
+    }
+}
+
+#[test]
+fn one_expression_makes_all_paths_of_its_host_expressions() {
+    let with = |annotations: Value| {
+        Table::of(&[
+            ingress("a", annotations, json!({"rules": [rule("a.b", &[("ImplementationSpecific", "/foo/.*", "any")])]})),
+            ingress(
+                "bb",
+                json!({}),
+                json!({"rules": [rule("a.b", &[("Exact", "/foo/bar", "exact"), ("Prefix", "/", "root")]),
+                                                     rule("c.d", &[("Exact", "/foo", "other")])]}),
+            ),
+        ])
+    };
+    let found = |table: &Table, host: &str, path: &str| {
+        let backend = table.find(host, path).and_then(|route| route.backend.clone());
+        backend.map(|backend| backend.service).unwrap_or_default()
+    };
+    for (annotations, host, path, expected) in [
+        (json!({}), "a.b", "/foo/bar/bar", "root"),
+        (json!({"nginx.ingress.kubernetes.io/use-regex": "true"}), "a.b", "/foo/x", "any"),
+        // Documented by ingress-nginx: the longest expression comes first, and an exact path is none any more.
+        (json!({"nginx.ingress.kubernetes.io/use-regex": "true"}), "a.b", "/foo/bar/bar", "exact"),
+        (json!({"nginx.ingress.kubernetes.io/use-regex": "true"}), "a.b", "/FOO/BAR", "exact"),
+        (json!({"nginx.ingress.kubernetes.io/use-regex": "true"}), "c.d", "/foo/bar", ""),
+    ] {
+        assert_eq!(found(&with(annotations.clone()), host, path), expected, "{annotations} {host}{path}");
+    }
+}
+
+#[test]
+fn a_canary_shares_the_rule_of_another_ingress() {
+    let annotations =
+        json!({"nginx.ingress.kubernetes.io/canary": "true", "nginx.ingress.kubernetes.io/canary-weight": "20"});
+    let canary = ingress(
+        "a",
+        annotations,
+        json!({"rules": [rule("a.b", &[("Prefix", "/", "next"), ("Prefix", "/alone", "next")])]}),
+    );
+    let main = ingress("bb", json!({}), json!({"rules": [rule("a.b", &[("Prefix", "/", "web")])]}));
+    let table = Table::of(&[canary.clone(), main]);
+    let route = table.find("a.b", "/alone").unwrap();
+    let chosen = |draw| route.choose(&HeaderMap::new(), draw).unwrap().service.clone();
+    assert_eq!((chosen(0.1), chosen(0.9)), ("next".to_owned(), "web".to_owned()));
+    assert!(Table::of(&[canary]).find("a.b", "/").is_none(), "a canary alone serves nobody");
+}
+
+#[test]
+fn hosts_have_other_names() {
+    let annotations = json!({"nginx.ingress.kubernetes.io/server-alias": "www.a.b, x.y"});
+    let table = Table::of(&[
+        ingress("a", annotations, json!({"rules": [rule("a.b", &[("Prefix", "/", "web")])]})),
+        ingress("bb", json!({}), json!({"rules": [rule("x.y", &[("Prefix", "/", "own")])]})),
+    ]);
+    for (host, expected) in [("a.b", "web"), ("www.a.b", "web"), ("x.y", "own")] {
+        let route = table.find(host, "/").unwrap();
+        assert_eq!(route.backend.as_ref().unwrap().service, expected, "{host}");
     }
 }

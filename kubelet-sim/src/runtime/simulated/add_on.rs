@@ -1,12 +1,14 @@
 //! Add-ons: programs of containers that talk to the API, each as its pod's service account.
 
 use std::{
+    io,
     net::{IpAddr, Ipv6Addr, SocketAddr},
     sync::{Arc, Weak},
     time::Duration,
 };
 
 use futures::future::BoxFuture;
+use hyper::Uri;
 use k8s_openapi::api::{
     authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec},
     core::v1::ServiceAccount,
@@ -20,7 +22,7 @@ use crate::{
     behavior::images,
     network::proxy::Proxy,
     runtime::{Dial, DialError, Runtime, console::Console},
-    shell::streams::Fd,
+    shell::{files::Files, streams::Fd},
 };
 
 /// How long a token is asked for. Source: what the ServiceAccount admission plugin puts into pods, an hour and 7 s.
@@ -84,6 +86,7 @@ impl Shared {
             outside: outside.clone(),
             console: console.clone(),
             network: self.network(pod, address),
+            files: Arc::new(self.files(pod, &container.name, &process.setup)),
         };
         let task = tokio::spawn(place.run(tell));
         process.add_on = Running { program: Some(program), _task: Timer(Some(task.abort_handle())) };
@@ -106,6 +109,7 @@ struct Begin {
     outside: Outside,
     console: Arc<Console>,
     network: Arc<dyn Dialer>,
+    files: Arc<Files>,
 }
 
 impl Begin {
@@ -118,14 +122,14 @@ impl Begin {
             }
             clock::sleep(RETRY).await;
         };
-        let client = match Client::with_token(&self.outside.connection, token.clone()) {
+        let client = match Client::with_token(&self.outside.connection, token.clone(), self.dial()) {
             Ok(client) => client,
             Err(error) => {
                 tracing::error!(pod = %self.pod, %error, "an add-on cannot reach the API");
                 return;
             }
         };
-        let console = self.console.clone();
+        let (console, files) = (self.console.clone(), self.files.clone());
         let program = self.add_on.start(Place {
             client,
             namespace: self.pod.namespace.clone(),
@@ -133,6 +137,13 @@ impl Begin {
             version: self.version.clone(),
             arguments: self.arguments.clone(),
             network: self.network.clone(),
+            read: Arc::new(move |path: &str| -> BoxFuture<'static, io::Result<Vec<u8>>> {
+                let (files, path) = (files.clone(), path.to_owned());
+                Box::pin(async move {
+                    files.look(&path).await;
+                    files.read(&path)
+                })
+            }),
             log: Arc::new(move |line| console.write(Fd::Stdout, format!("{line}\n").as_bytes())),
         });
         tell.send_replace(Some(program.clone()));
@@ -140,6 +151,23 @@ impl Begin {
             () = program.run() => {}
             () = self.refresh(&token) => {}
         }
+    }
+
+    /// The way to the apiservers: the pod's, so that NetworkPolicies hold for it. Where they are known by name, as in a lab of
+    /// containers, the pod network does not know them, and the machine's own way is taken.
+    fn dial(&self) -> Option<kubelab_client::Dial> {
+        let address = |uri: &Uri| Some(SocketAddr::new(uri.host()?.parse().ok()?, uri.port_u16()?));
+        let apiservers = &self.outside.connection.apiservers;
+        let are_known = apiservers.iter().all(|server| server.parse().is_ok_and(|uri| address(&uri).is_some()));
+        let network = self.network.clone();
+        let dial = move |uri: Uri| -> BoxFuture<'static, io::Result<DuplexStream>> {
+            let network = network.clone();
+            Box::pin(async move {
+                let to = address(&uri).ok_or(io::ErrorKind::InvalidInput)?;
+                network.dial(to, Protocol::Tcp).await.map_err(io::Error::other)
+            })
+        };
+        are_known.then(|| Arc::new(dial) as kubelab_client::Dial)
     }
 
     async fn refresh(&self, token: &Token) {
@@ -183,6 +211,11 @@ struct PodNetwork {
 }
 
 impl PodNetwork {
+    /// The pod is on its node's own network: nodes' addresses are in 127.0.0.0/8, pods' are not.
+    fn is_on_node(&self) -> bool {
+        self.address.is_loopback()
+    }
+
     /// Nodes have addresses of their own in 127.0.0.0/8, so only this one is the pod itself.
     fn is_own(&self, ip: IpAddr) -> bool {
         ip == IpAddr::from([127, 0, 0, 1])
@@ -192,17 +225,27 @@ impl PodNetwork {
     }
 }
 
+impl From<DialError> for Failure {
+    fn from(error: DialError) -> Self {
+        match error {
+            DialError::Refused(_) => Self::Refused,
+            DialError::NoRoute(_) => Self::NoRoute,
+        }
+    }
+}
+
 impl Dialer for PodNetwork {
     fn dial(&self, to: SocketAddr, protocol: Protocol) -> BoxFuture<'_, Result<DuplexStream, Failure>> {
         Box::pin(async move {
+            let mut to = to;
             if self.is_own(to.ip()) {
                 let shared = self.shared.upgrade().ok_or(Failure::Unreachable)?;
-                let to = SocketAddr::new(self.address, to.port());
-                let dial = Dial { to, from: Some(self.address), protocol };
-                return Simulated { shared }.dial(dial).map_err(|error| match error {
-                    DialError::Refused(_) => Failure::Refused,
-                    DialError::NoRoute(_) => Failure::NoRoute,
-                });
+                to.set_ip(self.address);
+                match (Simulated { shared }).dial(Dial { to, from: Some(self.address), protocol }) {
+                    // On the node's own network its node ports are there as well.
+                    Err(DialError::Refused(_)) if self.is_on_node() => {}
+                    dialled => return dialled.map_err(Failure::from),
+                }
             }
             let proxy = self.proxy.as_ref().ok_or(Failure::Unreachable)?;
             proxy.dial(&self.pod, self.address, to, protocol).await

@@ -6,7 +6,7 @@ use kubelab_client::clock;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, split};
 
 use super::{Call, Ran, bad_address, seconds};
-use crate::network::{Failure, Protocol, connect};
+use crate::network::{Failure, Protocol, connect, datagrams};
 
 /// Bytes read at a time.
 const CHUNK: usize = 16 << 10;
@@ -49,6 +49,7 @@ pub async fn nc(call: &Call<'_>) -> Ran {
                     call.warn(format!("{host} ({to}) open\n")).await?;
                 }
                 if !has('z') {
+                    let stream = if has('u') { datagrams::plain(stream) } else { stream };
                     return talk(call, stream, patience).await;
                 }
             }

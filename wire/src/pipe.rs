@@ -1,5 +1,6 @@
-//! A dialled connection as a stream of bytes.
+//! A dialled connection, `Node.Dial` or `Proxy.Dial`, as a stream of bytes.
 
+use bytes::BytesMut;
 use kubelab_proto::node::{DialReply, DialRequest};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex, split},
@@ -7,16 +8,17 @@ use tokio::{
 };
 use tonic::Streaming;
 
-/// What fits in each direction before the sender waits.
-const BUFFER: usize = 64 << 10;
+/// Bytes read at a time.
+const CHUNK: usize = 16 << 10;
 
-/// Joins the two halves of a dial. Each side's end is passed on to the other.
-pub fn join(send: mpsc::Sender<DialRequest>, mut receive: Streaming<DialReply>) -> DuplexStream {
-    let (ours, theirs) = duplex(BUFFER);
+/// Joins the two halves of a dial. Each side's end is passed on to the other. `buffer`: what fits into each direction before
+/// the sender waits, in bytes.
+pub fn join(send: mpsc::Sender<DialRequest>, mut receive: Streaming<DialReply>, buffer: usize) -> DuplexStream {
+    let (ours, theirs) = duplex(buffer);
     let (mut read, mut write) = split(theirs);
     tokio::spawn(async move {
         loop {
-            let mut data = bytes::BytesMut::with_capacity(16 << 10);
+            let mut data = BytesMut::with_capacity(CHUNK);
             match read.read_buf(&mut data).await {
                 Ok(0) | Err(_) => return,
                 Ok(_) => {}
@@ -32,7 +34,7 @@ pub fn join(send: mpsc::Sender<DialRequest>, mut receive: Streaming<DialReply>) 
                 return;
             }
         }
-        let _ = write.shutdown().await;
+        write.shutdown().await.ok();
     });
     ours
 }
