@@ -17,6 +17,7 @@
 //! | [`cron`] | the schedules of CronJobs |
 //! | [`custom`] | the resources that a CustomResourceDefinition brings |
 //! | [`structural`] | schemas of custom resources: valid, pruned and defaulted values |
+//! | [`json`] | places in JSON text |
 //! | [`jsonpath`] | the paths by which columns, scales and selectable fields look into an object |
 //! | [`pod_security`] | the Pod Security Standards |
 //! | [`quota`] | what objects use, and whether a quota allows it |
@@ -34,6 +35,7 @@ pub mod field;
 pub mod go;
 pub mod hash;
 pub mod intstr;
+pub mod json;
 pub mod jsonpath;
 pub mod meta;
 pub mod name;

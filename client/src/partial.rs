@@ -9,16 +9,11 @@ use crate::Object;
 pub trait Mirrored: DeserializeOwned + Send + Sync + 'static {
     /// The object's metadata.
     fn meta(&self) -> &ObjectMeta;
-    /// The object's metadata, to change.
-    fn meta_mut(&mut self) -> &mut ObjectMeta;
 }
 
 impl<K: Object> Mirrored for K {
     fn meta(&self) -> &ObjectMeta {
         self.metadata()
-    }
-    fn meta_mut(&mut self) -> &mut ObjectMeta {
-        self.metadata_mut()
     }
 }
 
@@ -40,8 +35,5 @@ pub struct Partial {
 impl Mirrored for Partial {
     fn meta(&self) -> &ObjectMeta {
         &self.metadata
-    }
-    fn meta_mut(&mut self) -> &mut ObjectMeta {
-        &mut self.metadata
     }
 }

@@ -250,15 +250,6 @@ impl<K> Shared<K> {
     }
 }
 
-impl<K: Mirrored> Shared<K> {
-    fn trimmed(&self, mut object: K) -> K {
-        // Nobody reads them from a cache, and they are often half of an object.
-        object.meta_mut().managed_fields = None;
-        (self.transform)(&mut object);
-        object
-    }
-}
-
 impl<K: Mirrored> Mirror for Shared<K> {
     type Object = K;
     type Seen = Seen;
@@ -267,13 +258,13 @@ impl<K: Mirrored> Mirror for Shared<K> {
         seen.add(object.meta());
     }
 
-    fn put(&self, object: K, cause: Cause) {
-        let object = self.trimmed(object);
+    fn put(&self, mut object: K, cause: Cause) {
+        (self.transform)(&mut object);
         self.apply(cause, |index| index.put(object));
     }
 
-    fn delete(&self, object: K, cause: Cause) {
-        let object = self.trimmed(object);
+    fn delete(&self, mut object: K, cause: Cause) {
+        (self.transform)(&mut object);
         self.apply(cause, |index| index.delete(object));
     }
 

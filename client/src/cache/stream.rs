@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use kubelab_api::error::{Error, Reason};
+use kubelab_api::{
+    error::{Error, Reason},
+    json,
+};
 use kubelab_proto::objects::{WatchBatch, WatchEvent, WatchRequest, watch_event::Type};
 use tokio::{sync::watch, time::timeout};
 
@@ -108,7 +111,9 @@ impl<M: Mirror> Follower<M> {
             return;
         }
         let kind = event.r#type();
-        let object: M::Object = match serde_json::from_slice(&event.json) {
+        // Nobody reads who manages what from a mirror, and to parse it takes a third of the time.
+        let json = json::without(&event.json, &["metadata", "managedFields"]);
+        let object: M::Object = match serde_json::from_slice(&json) {
             Ok(object) => object,
             Err(error) => {
                 let kind = std::any::type_name::<M::Object>();

@@ -18,11 +18,15 @@ impl Node {
         let uid = meta.uid.as_deref().unwrap_or_default();
         let empty = PodStatus::default();
         let Some(patch) = status::patch(uid, pod.status.as_ref().unwrap_or(&empty), &new) else { return Ok(pod) };
-        match self.client.patch_status::<Pod>(namespace, name, Patch::Strategic(patch)).await {
-            Ok(written) => {
+        match self.client.patch_status_unread::<Pod>(namespace, name, Patch::Strategic(patch)).await {
+            Ok(revision) => {
                 tracing::debug!(pod = name, phase = new.phase, "wrote the pod's status");
+                let mut written = Pod::clone(&pod);
+                written.metadata.resource_version = Some(revision.to_string());
+                written.status = Some(new);
+                let written = Arc::new(written);
                 worker.wrote(written.clone());
-                Ok(Arc::new(written))
+                Ok(written)
             }
             // The cache is about to say so too.
             Err(error) if error.reason == Reason::NotFound => {

@@ -36,7 +36,7 @@ pub struct State {
     pub starting: Option<AbortHandle>,
     /// The version that the runtime has taken in.
     pub taken_in: Option<String>,
-    /// What the last write returned, until the cache has it too.
+    /// What the last write made of it, until the cache has it too.
     written: Option<Arc<Pod>>,
     /// The API has been asked to forget it.
     pub deleted: bool,
@@ -65,9 +65,9 @@ impl Worker {
         cached
     }
 
-    /// Remembers what a write returned.
-    pub fn wrote(&self, pod: Pod) {
-        self.state().written = Some(Arc::new(pod));
+    /// Remembers what a write made of the pod.
+    pub fn wrote(&self, pod: Arc<Pod>) {
+        self.state().written = Some(pod);
     }
 }
 
