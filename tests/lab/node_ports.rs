@@ -93,8 +93,9 @@ fn datagrams_reach_pods_from_outside_and_inside() {
         let mut seen = BTreeSet::new();
         wait_for(&format!("both pods behind {to}"), || {
             let client = UdpSocket::bind("127.0.0.1:0").unwrap();
-            let first = ask(&client, to, "hostname").map_err(|error| Seen(error.to_string()))?;
-            assert_eq!(ask(&client, to, "hostname").unwrap(), first);
+            let ask = || ask(&client, to, "hostname").map_err(|error| Seen(error.to_string()));
+            let first = ask()?;
+            assert_eq!(ask()?, first);
             seen.insert(first);
             if seen == pods { Ok(()) } else { Err(Seen(format!("{seen:?}"))) }
         });
