@@ -122,11 +122,14 @@ fn keep_starting(lab: &Lab, stop: &AtomicBool) -> usize {
     deaths
 }
 
-/// The loops that wrote something, in the order of their writes.
+/// The loops that wrote something that they die of, in the order of their writes.
 fn writers(log: &Path) -> Vec<String> {
     let text = fs::read_to_string(log).unwrap_or_default();
     let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    lines.filter_map(|line| Some(line["userAgent"].as_str()?.to_owned())).collect()
+    let deadly = lines.filter(|line| !matches!(line["objectRef"]["resource"].as_str(), Some("leases" | "events")));
+    // The program, before what it speaks with.
+    let agent = |line: Value| Some(line["userAgent"].as_str()?.split(' ').next()?.to_owned());
+    deadly.filter_map(agent).collect()
 }
 
 /// The uids of the objects that were ever made, by what they are for.

@@ -11,8 +11,8 @@ use crate::harness::{Lab, Seen, wait_for};
 /// What a component's /metrics shows.
 fn figures(lab: &Lab, component: &str) -> String {
     let flags = fs::read_to_string(format!("/proc/{}/cmdline", lab.pid(component))).unwrap();
-    let mut flags = flags.split('\0').skip_while(|flag| *flag != "--metrics-listen");
-    let address: SocketAddr = flags.nth(1).unwrap().parse().unwrap();
+    let address = flags.split('\0').find_map(|flag| flag.strip_prefix("--metrics-listen="));
+    let address: SocketAddr = address.unwrap().parse().unwrap();
     let mut stream = TcpStream::connect(address).unwrap();
     write!(stream, "GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
     let mut text = String::new();

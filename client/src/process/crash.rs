@@ -20,9 +20,12 @@ pub(crate) struct Write {
 }
 
 impl Write {
-    /// A write to this target. The process's own bookkeeping does not count: it goes on while nothing happens.
+    /// A write to this target. The process's own bookkeeping does not count: it goes on while nothing happens. Nor do
+    /// questions in the form of a write, which leave nothing behind: whoever died of them would never get any further.
     pub(crate) fn to(target: &Target) -> Self {
-        Self { counts: !matches!(target.resource.as_str(), "leases" | "events") }
+        let is_bookkeeping = matches!(target.resource.as_str(), "leases" | "events");
+        let is_question = target.resource.ends_with("reviews") || target.subresource == "token";
+        Self { counts: !is_bookkeeping && !is_question }
     }
 
     /// It was done.

@@ -17,6 +17,10 @@ pub trait Replicated: Object {
     const COMPONENT: &'static str;
     /// The name of its work queue in metrics.
     const QUEUE: &'static str;
+    /// What of a status this kind has a place for.
+    fn kept(status: ReplicaSetStatus) -> ReplicaSetStatus {
+        status
+    }
     /// How many pods it wants.
     fn replicas(&self) -> i32;
     /// How long a pod must be ready to count as available.
@@ -58,6 +62,10 @@ impl Replicated for ReplicaSet {
 impl Replicated for ReplicationController {
     const COMPONENT: &'static str = "replication-controller";
     const QUEUE: &'static str = "replicationmanager";
+
+    fn kept(status: ReplicaSetStatus) -> ReplicaSetStatus {
+        ReplicaSetStatus { terminating_replicas: None, ..status }
+    }
 
     fn replicas(&self) -> i32 {
         self.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1)
@@ -114,5 +122,37 @@ impl Replicated for ReplicationController {
             replicas: status.replicas,
         };
         Self { metadata: self.metadata.clone(), spec: self.spec.clone(), status: Some(status) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A status that is never as it was written would be written for ever.
+    #[test]
+    fn what_is_kept_is_read_again() {
+        fn again<S: Replicated + Default>(status: &ReplicaSetStatus) -> (ReplicaSetStatus, ReplicaSetStatus) {
+            let kept = S::kept(status.clone());
+            (S::default().with_status(kept.clone()).status(), kept)
+        }
+        let condition = ReplicaSetCondition {
+            type_: Some("ReplicaFailure".into()),
+            status: Some("True".into()),
+            ..Default::default()
+        };
+        let status = ReplicaSetStatus {
+            replicas: 3,
+            ready_replicas: Some(2),
+            available_replicas: Some(1),
+            fully_labeled_replicas: Some(3),
+            terminating_replicas: Some(1),
+            observed_generation: Some(7),
+            conditions: Some(vec![condition]),
+        };
+        let (read, kept) = again::<ReplicaSet>(&status);
+        assert_eq!(read, kept);
+        let (read, kept) = again::<ReplicationController>(&status);
+        assert_eq!(read, kept);
     }
 }

@@ -89,7 +89,7 @@ impl<S: Replicated> Loop<S> {
             Ok(())
         };
         let now = clock::now();
-        let status = status::calculate(&*set, &active, terminating, outcome.as_ref().err(), &now);
+        let status = S::kept(status::calculate(&*set, &active, terminating, outcome.as_ref().err(), &now));
         if set.status() != status {
             self.client.update_status(&set.with_status(status)).await?;
         }
