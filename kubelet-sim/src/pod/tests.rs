@@ -122,6 +122,7 @@ impl Life {
                 image_id: "docker.io/library/nginx@sha256:0".into(),
                 started_at: MicroTime(self.now),
                 exit: None,
+                retired: false,
             });
             acted = true;
         }
@@ -144,6 +145,7 @@ impl Life {
             sandbox: Some(&self.sandbox),
             memory: &self.memory,
             backing_off: &plan.backing_off,
+            restarts_all: plan.restarts_all,
             host_ip: "127.0.0.1".parse().unwrap(),
             over: self.terminating && !self.sandbox.is_running(),
             now: Time(self.now),
