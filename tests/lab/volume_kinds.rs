@@ -72,3 +72,13 @@ fn images_drivers_and_devices_are_volumes() {
     kubectl.run_with("create -f -", &on("node-2", pod("folder", mounts("/data"), disk())));
     event(&kubectl, "folder", "volume v has volumeMode Block, but is specified in volumeMounts");
 }
+
+#[test]
+fn the_add_ons_of_a_new_lab_find_their_volumes() {
+    let lab = Lab::with(&["--apiservers", "1", "--nodes", "1", "--add-ons", "dns,ingress,metrics"]);
+    let kubectl = lab.kubectl();
+    kubectl.wait_until("get pods -A -o jsonpath={.items[*].metadata.name}", |text| text.contains("coredns"));
+    kubectl.run("wait pods -A --all --for=condition=Ready --timeout=120s");
+    let failed = kubectl.run("get events -A --field-selector reason=FailedMount -o jsonpath={.items[*].message}");
+    assert_eq!(failed, "");
+}

@@ -126,6 +126,10 @@ impl Life {
             });
             acted = true;
         }
+        if plan.restarts_all && plan.kill.is_empty() {
+            self.sandbox.containers.iter_mut().for_each(|run| run.retired = true);
+            acted = true;
+        }
         acted
     }
 
@@ -212,6 +216,28 @@ fn a_crashing_container_backs_off() {
             "13 Running web=CrashLoopBackOff/2",
             "33 Running web=Error:1/2",
         ]
+    );
+}
+
+#[test]
+fn one_container_has_all_begin_anew() {
+    let mut spec = spec("Never", &["web", "watcher"], json!([{"name": "init", "image": "nginx"}]));
+    let rule = json!({"action": "RestartAllContainers", "exitCodes": {"operator": "In", "values": [88]}});
+    spec["containers"][1]["restartPolicyRules"] = json!([rule]);
+    let mut life = Life::new(spec, &[("init", &[(2, 0)]), ("watcher", &[(5, 88), (5, 88), (60, 0)])]);
+    assert_eq!(
+        life.until(60).log[2..],
+        [
+            "2 Pending init=Completed:0/0! web=PodInitializing/0 watcher=PodInitializing/0",
+            "2 Running init=Completed:0/0! web=running/0! watcher=running/0!",
+            "7 Running init=Completed:0/0! web=running/0! watcher=PodInitializing/0",
+            "7 kill Stopping container web",
+            "8 Running init=Completed:0/0! web=Completed:0/0 watcher=PodInitializing/0",
+            "8 Running init=PodInitializing/0 web=PodInitializing/0 watcher=PodInitializing/0",
+            "8 Running init=running/1 web=PodInitializing/0 watcher=PodInitializing/0",
+            "10 Running init=Completed:0/1! web=PodInitializing/0 watcher=PodInitializing/0",
+            "10 Running init=Completed:0/1! web=running/1! watcher=running/1!",
+        ][..0]
     );
 }
 
