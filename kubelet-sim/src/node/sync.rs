@@ -98,6 +98,10 @@ impl Node {
             state.memory.allocated =
                 if self.runtime.sandbox(uid).is_some() { resize::known(pod) } else { resize::wanted(pod) };
             state.memory.actuated = state.memory.allocated.clone();
+            if self.runtime.sandbox(uid).is_none() {
+                // What was in a sandbox has ended with it.
+                state.memory.past = status::past(pod, clock::now_micro().0);
+            }
         }
         if self.runtime.sandbox(uid).is_some() || pod.metadata.deletion_timestamp.is_some() {
             return;
@@ -241,7 +245,7 @@ impl Node {
             return;
         }
         if pod.spec.as_ref().and_then(|spec| spec.host_network) == Some(true) {
-            return self.make_sandbox(key, pod, self.config.ip);
+            return self.make_sandbox(key, state, self.config.ip);
         }
         let taken = match &mut *lock(&self.addresses) {
             None => Err((
@@ -258,7 +262,7 @@ impl Node {
         };
         match taken {
             Ok(address) => {
-                self.make_sandbox(key, pod, address);
+                self.make_sandbox(key, state, address);
                 state.memory.waits_for_network = false;
             }
             Err((reason, message)) => {
@@ -271,10 +275,10 @@ impl Node {
         }
     }
 
-    /// Makes a sandbox. What the API tells of containers that were in another one has ended with that.
-    fn make_sandbox(&self, key: &PodRef, pod: &Pod, address: IpAddr) {
+    /// Makes a sandbox, for what was in another one, too.
+    fn make_sandbox(&self, key: &PodRef, state: &mut State, address: IpAddr) {
         self.runtime.create(key.clone(), address);
-        for run in status::past(pod, clock::now_micro().0) {
+        for run in std::mem::take(&mut state.memory.past) {
             self.runtime.remember(&key.uid, run);
         }
     }

@@ -39,6 +39,8 @@ pub struct Memory {
     pub told: BTreeMap<String, Duration>,
     /// It has no address yet, and an event has told of that.
     pub waits_for_network: bool,
+    /// The runs that the API tells of and of which nothing is left here, until there is a sandbox for them.
+    pub past: Vec<Container>,
     /// How often in a row its volumes could not be mounted.
     pub failed_mounts: u32,
     /// When the kubelet first saw the pod.

@@ -24,7 +24,8 @@ pub fn container_id(run: &Container) -> String {
 /// A container's status.
 pub fn status(input: &Input<'_>, spec: &PodSpec, container: &ContainerSpec) -> ContainerStatus {
     let name = &container.name;
-    let run = input.sandbox.and_then(|sandbox| sandbox.latest(name));
+    let past = || input.memory.past.iter().find(|run| run.name == *name);
+    let run = input.sandbox.and_then(|sandbox| sandbox.latest(name)).or_else(past);
     let previous = input.sandbox.and_then(|sandbox| sandbox.previous(name)).and_then(terminated);
     let restarts = |run: &Container| run.exit.as_ref().is_some_and(|exit| restarts(spec, container, exit.code));
     let waits_to_restart = run.is_some_and(|run| run.retired || restarts(run)) && !input.over;
