@@ -223,6 +223,9 @@ impl Planner<'_> {
 
     /// Starts a container that has not run, or not since all began anew.
     fn begin(&mut self, container: &ContainerSpec) {
+        if self.memory.starting.contains(&container.name) {
+            return;
+        }
         match self.sandbox.latest(&container.name).and_then(|run| Some((run, run.exit.as_ref()?))) {
             Some((run, exit)) => self.again(container, run, exit),
             None => self.start(container, None),

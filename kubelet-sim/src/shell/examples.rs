@@ -12,12 +12,12 @@ async fn scripts_of_the_documentation_run() {
         // Logs of a counter, and of one that writes to files which sidecars stream.
         ("i=0; while [ $i -lt 2 ]; do echo \"$i: $(date +%Y | wc -c)\"; i=$((i+1)); sleep 1; done", "0: 5\n1: 5\n", 0),
         (
-            "mkdir -p /var/log; i=0; while [ $i -lt 3 ]; do echo \"$i: x\" >> /var/log/1.log; i=$((i+1)); sleep 1; done & timeout 5 tail -n+1 -F /var/log/1.log",
-            "tail: can't open '/var/log/1.log': No such file or directory\n0: x\n1: x\n2: x\n",
+            "mkdir -p /var/log; touch /var/log/1.log; i=0; while [ $i -lt 3 ]; do echo \"$i: x\" >> /var/log/1.log; i=$((i+1)); sleep 1; done & timeout 5 tail -n+1 -F /var/log/1.log",
+            "0: x\n1: x\n2: x\n",
             124,
         ),
         // Sidecars.
-        ("while true; do echo \"logging\" >> /tmp/logs.txt; sleep 1; done & sleep 2.5; wc -l < /tmp/logs.txt", "3\n", 0),
+        ("while true; do echo \"logging\" >> /tmp/logs.txt; sleep 1; done & sleep 2.5; wc -l < /tmp/logs.txt; kill $!", "3\n", 0),
         // Termination messages, jobs, expansions.
         ("sleep 10 && echo Sleep expired > /tmp/termination-log; cat /tmp/termination-log", "Sleep expired\n", 0),
         ("date > /dev/null; echo Hello from the Kubernetes cluster", "Hello from the Kubernetes cluster\n", 0),
