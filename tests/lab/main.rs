@@ -35,10 +35,13 @@
 //! | [`node_failure`] | a node falls silent, and its pods go elsewhere |
 //! | [`node_ports`] | node ports: datagrams, ports that are taken, pods on their node's own network |
 //! | [`policies`] | admission policies and webhooks, as kubectl meets them |
+//! | [`probes`] | what probes and hooks ask over the network, and what comes of the answers |
 //! | [`python`] | the Python client, and an operator that is written with kopf |
 //! | [`reading`] | pages and watches, as raw requests see them |
 //! | [`replica_sets`] | sets on their own: pods replaced, too few by a quota, too many |
+//! | [`restarts`] | what a container's restart keeps, and containers of which nothing is left |
 //! | [`scheduling`] | where pods go, and why; preemption; configuration |
+//! | [`seeds`] | examples of the texts that kubelab is made after |
 //! | [`served`] | what the apiservers tell of themselves, to kubectl, old and new |
 //! | [`services`] | node ports, load balancers, policies, affinity and IPVS, as clients outside meet them |
 //! | [`stateful_sets`] | pods in order, partitions, claims, history |
@@ -46,6 +49,7 @@
 //! | [`streams`] | logs, exec, attach, port-forward, proxy |
 //! | [`survival`] | processes are killed under load and nothing that was acknowledged is lost |
 //! | [`tutorial`] | what the tutorials show of the network |
+//! | [`volume_kinds`] | images, drivers' own volumes and block devices as volumes of pods |
 //! | [`volumes`] | claims and volumes, and how they come together and part |
 
 #![allow(clippy::disallowed_methods)] // see clippy.toml
@@ -82,10 +86,13 @@ mod network_policies;
 mod node_failure;
 mod node_ports;
 mod policies;
+mod probes;
 mod python;
 mod reading;
 mod replica_sets;
+mod restarts;
 mod scheduling;
+mod seeds;
 mod served;
 mod services;
 mod stateful_sets;
@@ -94,4 +101,5 @@ mod strategies;
 mod streams;
 mod survival;
 mod tutorial;
+mod volume_kinds;
 mod volumes;

@@ -6,8 +6,10 @@
 #[allow(dead_code)]
 #[path = "../../../client/tests/client/fake.rs"]
 mod fake;
+mod anew;
 mod life;
 mod pods;
 mod registration;
 mod rig;
 mod serving;
+mod volumes;

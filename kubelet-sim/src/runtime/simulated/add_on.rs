@@ -2,8 +2,8 @@
 
 use std::{
     io,
-    net::{IpAddr, Ipv6Addr, SocketAddr},
-    sync::{Arc, Weak},
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
     time::Duration,
 };
 
@@ -13,15 +13,15 @@ use k8s_openapi::api::{
     authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec},
     core::v1::ServiceAccount,
 };
-use kubelab_add_ons::{AddOn, Connection as Incoming, Container as Place, Dialer, Failure, Program, Protocol};
+use kubelab_add_ons::{AddOn, Connection as Incoming, Container as Place, Dialer, Program};
 use kubelab_client::{Client, Token, clock, process::Connection};
-use tokio::{io::DuplexStream, sync::watch};
+use tokio::sync::watch;
 
-use super::{Container, PodRef, Process, Shared, Simulated, Timer};
+use super::{Container, PodRef, Process, Shared, Timer};
 use crate::{
     behavior::images,
     network::proxy::Proxy,
-    runtime::{Dial, DialError, Runtime, console::Console},
+    runtime::console::Console,
     shell::{files::Files, streams::Fd},
 };
 
@@ -41,6 +41,8 @@ pub struct Outside {
     pub connection: Connection,
     /// The pod network.
     pub proxy: Proxy,
+    /// The node's own address.
+    pub address: IpAddr,
 }
 
 /// A container's add-on, while it runs. Dropped, it is gone.
@@ -90,12 +92,6 @@ impl Shared {
         };
         let task = tokio::spawn(place.run(tell));
         process.add_on = Running { program: Some(program), _task: Timer(Some(task.abort_handle())) };
-    }
-
-    /// The network of a pod.
-    pub(super) fn network(self: &Arc<Self>, pod: &PodRef, address: IpAddr) -> Arc<dyn Dialer> {
-        let proxy = self.outside.as_ref().map(|outside| outside.proxy.clone());
-        Arc::new(PodNetwork { shared: Arc::downgrade(self), pod: pod.clone(), address, proxy })
     }
 }
 
@@ -199,56 +195,5 @@ impl Begin {
             .create_subresource::<ServiceAccount, TokenRequest>(&self.pod.namespace, &self.account, "token", &request)
             .await?;
         Ok(issued.status.and_then(|status| status.token).unwrap_or_default())
-    }
-}
-
-/// The network as a pod sees it: its own ports, and all else through the node's kube-proxy.
-struct PodNetwork {
-    shared: Weak<Shared>,
-    pod: PodRef,
-    address: IpAddr,
-    proxy: Option<Proxy>,
-}
-
-impl PodNetwork {
-    /// The pod is on its node's own network: nodes' addresses are in 127.0.0.0/8, pods' are not.
-    fn is_on_node(&self) -> bool {
-        self.address.is_loopback()
-    }
-
-    /// Nodes have addresses of their own in 127.0.0.0/8, so only this one is the pod itself.
-    fn is_own(&self, ip: IpAddr) -> bool {
-        ip == IpAddr::from([127, 0, 0, 1])
-            || ip == IpAddr::from([0; 4])
-            || ip == self.address
-            || ip == IpAddr::V6(Ipv6Addr::LOCALHOST)
-    }
-}
-
-impl From<DialError> for Failure {
-    fn from(error: DialError) -> Self {
-        match error {
-            DialError::Refused(_) => Self::Refused,
-            DialError::NoRoute(_) => Self::NoRoute,
-        }
-    }
-}
-
-impl Dialer for PodNetwork {
-    fn dial(&self, to: SocketAddr, protocol: Protocol) -> BoxFuture<'_, Result<DuplexStream, Failure>> {
-        Box::pin(async move {
-            let mut to = to;
-            if self.is_own(to.ip()) {
-                let shared = self.shared.upgrade().ok_or(Failure::Unreachable)?;
-                to.set_ip(self.address);
-                match (Simulated { shared }).dial(Dial { to, from: Some(self.address), protocol }) {
-                    // On the node's own network its node ports are there as well.
-                    Err(DialError::Refused(_)) if self.is_on_node() => {}
-                    dialled => return dialled.map_err(Failure::from),
-                }
-            }
-            let proxy = self.proxy.as_ref().ok_or(Failure::Unreachable)?;
-            proxy.dial(&self.pod, self.address, to, protocol).await
-        })
     }
 }
