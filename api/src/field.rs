@@ -1,7 +1,7 @@
 //! Paths into an object, and what is wrong there, in upstream's words.
 //! Source: `k8s.io/apimachinery/pkg/util/validation/field`.
 
-use std::{collections::HashSet, fmt};
+use std::{collections::HashSet, fmt, panic::Location};
 
 /// A path such as `spec.containers[0].name` or `data[key]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -78,6 +78,18 @@ impl Kind {
     }
 }
 
+/// The place in the code that found an error. Errors are the same whoever finds them.
+#[derive(Clone, Copy, Debug)]
+pub struct Rule(pub &'static Location<'static>);
+
+impl PartialEq for Rule {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Rule {}
+
 /// One thing that is wrong with one field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
@@ -87,6 +99,8 @@ pub struct Error {
     pub path: Path,
     /// What, without the path: `Invalid value: -1: must be greater than or equal to 0`.
     pub message: String,
+    /// Which rule says so: by this, tests tell which rules no case has shown.
+    pub rule: Rule,
 }
 
 impl fmt::Display for Error {
@@ -103,28 +117,33 @@ const MAX_ERRORS: usize = 10_000;
 pub struct Errors(pub Vec<Error>);
 
 impl Errors {
+    #[track_caller]
     fn push(&mut self, kind: Kind, path: &Path, message: String) {
         if self.0.len() < MAX_ERRORS {
-            self.0.push(Error { kind, path: path.clone(), message });
+            self.0.push(Error { kind, path: path.clone(), message, rule: Rule(Location::caller()) });
         }
     }
 
     /// A value must be given. `detail` may be empty.
+    #[track_caller]
     pub fn required(&mut self, path: &Path, detail: &str) {
         self.push(Kind::Required, path, with_detail("Required value".into(), detail));
     }
 
     /// A value is malformed. Text shows in quotes, numbers bare: pass `&json!(value)`.
+    #[track_caller]
     pub fn invalid(&mut self, path: &Path, value: impl Into<serde_json::Value>, detail: &str) {
         self.push(Kind::Invalid, path, with_detail(format!("Invalid value: {}", shown(value.into())), detail));
     }
 
     /// A value is malformed, and too large to be shown. Source: `OmitValueType`.
+    #[track_caller]
     pub fn invalid_unshown(&mut self, path: &Path, detail: &str) {
         self.push(Kind::Invalid, path, with_detail("Invalid value".into(), detail));
     }
 
     /// A value is none of the allowed ones, which are told in this order: upstream sorts some of its lists, not all.
+    #[track_caller]
     pub fn not_supported(&mut self, path: &Path, value: &str, allowed: &[&str]) {
         let allowed: Vec<_> = allowed.iter().map(|value| format!("{value:?}")).collect();
         let message = format!("Unsupported value: {value:?}: supported values: {}", allowed.join(", "));
@@ -132,6 +151,7 @@ impl Errors {
     }
 
     /// As [`Errors::not_supported`], of any value.
+    #[track_caller]
     pub fn not_among<S: fmt::Debug>(&mut self, path: &Path, value: impl Into<serde_json::Value>, allowed: &[S]) {
         let allowed: Vec<_> = allowed.iter().map(|value| format!("{value:?}")).collect();
         let message = format!("Unsupported value: {}: supported values: {}", shown(value.into()), allowed.join(", "));
@@ -139,31 +159,37 @@ impl Errors {
     }
 
     /// A value has the wrong type.
+    #[track_caller]
     pub fn type_invalid(&mut self, path: &Path, value: impl Into<serde_json::Value>, detail: &str) {
         self.push(Kind::TypeInvalid, path, with_detail(format!("Invalid value: {}", shown(value.into())), detail));
     }
 
     /// A value stands twice.
+    #[track_caller]
     pub fn duplicate(&mut self, path: &Path, value: impl Into<serde_json::Value>) {
         self.push(Kind::Duplicate, path, format!("Duplicate value: {}", value.into()));
     }
 
     /// A value may not be set, or not be changed.
+    #[track_caller]
     pub fn forbidden(&mut self, path: &Path, detail: &str) {
         self.push(Kind::Forbidden, path, with_detail("Forbidden".into(), detail));
     }
 
     /// A text is longer than `limit` bytes.
+    #[track_caller]
     pub fn too_long(&mut self, path: &Path, limit: usize) {
         self.push(Kind::TooLong, path, format!("Too long: may not be more than {limit} bytes"));
     }
 
     /// A list has more than `limit` elements.
+    #[track_caller]
     pub fn too_many(&mut self, path: &Path, count: usize, limit: usize) {
         self.push(Kind::TooMany, path, format!("Too many: {count}: must have at most {limit} items"));
     }
 
     /// A value refers to nothing.
+    #[track_caller]
     pub fn not_found(&mut self, path: &Path, value: impl Into<serde_json::Value>) {
         self.push(Kind::NotFound, path, format!("Not found: {}", value.into()));
     }

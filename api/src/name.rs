@@ -1,6 +1,11 @@
 //! What names, labels and keys must look like. Each check returns what is wrong, in upstream's words; nothing when all
 //! is well. Source: `k8s.io/apimachinery/pkg/util/validation` and `pkg/api/validate/content`.
 
+mod random;
+
+pub(crate) use random::ALPHABET;
+pub use random::{generate, suffix};
+
 const SUBDOMAIN_MAX: usize = 253;
 const LABEL_MAX: usize = 63;
 
@@ -261,32 +266,6 @@ pub fn http_header(value: &str) -> Vec<String> {
     vec![not_matching(rule, "[-A-Za-z0-9]+", &["X-Header-Name"])]
 }
 
-/// Letters and digits that seldom make words. Source: `k8s.io/apimachinery/pkg/util/rand`.
-pub(crate) const ALPHABET: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
-
-/// `length` letters and digits out of one random number: 13 at most say something.
-pub fn suffix(mut random: u64, length: usize) -> String {
-    let radix = ALPHABET.len() as u64;
-    (0..length)
-        .map(|_| {
-            let letter = ALPHABET[(random % radix) as usize];
-            random /= radix;
-            char::from(letter)
-        })
-        .collect()
-}
-
-/// A name for `metadata.generateName`: the prefix, cut to fit, and five random letters.
-/// Source: `SimpleNameGenerator` in `k8s.io/apiserver/pkg/storage/names`.
-pub fn generate(prefix: &str, random: u64) -> String {
-    const RANDOM: usize = 5;
-    let mut end = prefix.len().min(LABEL_MAX - RANDOM);
-    while !prefix.is_char_boundary(end) {
-        end -= 1;
-    }
-    format!("{}{}", &prefix[..end], suffix(random, RANDOM))
-}
-
 fn is_label_byte(byte: u8) -> bool {
     byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-'
 }
@@ -408,14 +387,5 @@ mod tests {
         ] {
             assert_eq!(wrong, [text]);
         }
-    }
-
-    #[test]
-    fn generated_names_fit_and_differ() {
-        assert_eq!(generate("web-", 0), "web-bbbbb");
-        assert_eq!(generate("web-", 27 * 27 + 1), "web-cbcbb");
-        let name = generate(&"é".repeat(40), u64::MAX);
-        assert!(name.len() <= LABEL_MAX, "{name}");
-        assert_eq!(suffix(u64::MAX, 10).len(), 10);
     }
 }

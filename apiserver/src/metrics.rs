@@ -1,9 +1,14 @@
 //! What is counted, under upstream's names. Source: `k8s.io/apiserver/pkg/endpoints/metrics`.
 
+mod labels;
 pub mod store;
 mod text;
+mod watchers;
 
-use std::{sync::atomic::Ordering::Relaxed, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
 
 use kubelab_api::resource::{BUILT_IN, Verbs};
 use prometheus_client::{
@@ -12,136 +17,16 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::{
-    corridor::{Request, Verb},
-    fairness::{Fairness, seats::Refused},
-};
+use crate::fairness::{Fairness, seats::Refused};
 
+use labels::{
+    BuildLabels, DeprecatedLabels, FlowLabels, Kind, LevelLabels, RefusedLabels, ResourceLabels, SliLabels,
+    StoredLabels, Total,
+};
+pub use labels::{COMPONENT, Labels, scope, verb};
 pub use text::slis;
 use text::{plain, resident_bytes};
-
-/// What a request was about. Names of objects are no labels: they have no bound.
-#[derive(Clone, Debug, Default, Hash, PartialEq, Eq, EncodeLabelSet)]
-#[allow(missing_docs)]
-pub struct Labels {
-    pub verb: &'static str,
-    pub group: String,
-    pub version: String,
-    pub resource: String,
-    pub subresource: String,
-    pub scope: &'static str,
-    pub component: &'static str,
-    pub dry_run: &'static str,
-}
-
-impl Labels {
-    /// The labels of a request.
-    pub fn of(request: &Request) -> Self {
-        Self {
-            verb: verb(request.verb),
-            group: request.resource.group.to_string(),
-            version: request.resource.version.to_string(),
-            resource: request.resource.plural.to_string(),
-            subresource: request.subresource.clone(),
-            scope: scope(&request.namespace, &request.name),
-            component: COMPONENT,
-            dry_run: if request.options.dry_run { "All" } else { "" },
-        }
-    }
-}
-
-/// The label `component`.
-pub const COMPONENT: &str = "apiserver";
-
-/// The label `verb`.
-pub fn verb(verb: Verb) -> &'static str {
-    match verb {
-        Verb::Get => "GET",
-        Verb::List => "LIST",
-        Verb::Watch => "WATCH",
-        Verb::Create => "POST",
-        Verb::Update => "PUT",
-        Verb::Patch => "PATCH",
-        Verb::Delete => "DELETE",
-        Verb::DeleteCollection => "DELETECOLLECTION",
-    }
-}
-
-/// The label `scope`.
-pub fn scope(namespace: &str, name: &str) -> &'static str {
-    match (name.is_empty(), namespace.is_empty()) {
-        (false, _) => "resource",
-        (true, false) => "namespace",
-        (true, true) => "cluster",
-    }
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Total {
-    verb: &'static str,
-    group: String,
-    version: String,
-    resource: String,
-    subresource: String,
-    scope: &'static str,
-    component: &'static str,
-    dry_run: &'static str,
-    code: u16,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct SliLabels {
-    verb: &'static str,
-    group: String,
-    version: String,
-    resource: String,
-    subresource: String,
-    scope: &'static str,
-    component: &'static str,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Kind {
-    request_kind: &'static str,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct FlowLabels {
-    flow_schema: String,
-    priority_level: String,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct RefusedLabels {
-    flow_schema: String,
-    priority_level: String,
-    reason: &'static str,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct LevelLabels {
-    priority_level: String,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct ResourceLabels {
-    group: String,
-    version: String,
-    resource: String,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct StoredLabels {
-    resource: String,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct BuildLabels {
-    major: &'static str,
-    minor: &'static str,
-    git_version: &'static str,
-    platform: String,
-}
+use watchers::Watchers;
 
 /// Bounds of a request's duration in seconds; fewer than upstream's, for each costs memory.
 const SECONDS: [f64; 11] = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 60.0];
@@ -155,6 +40,8 @@ pub struct Metrics {
     under_way: Family<Kind, Gauge>,
     lasting: Family<Labels, Gauge>,
     watch_events: Family<ResourceLabels, Counter>,
+    watchers: Watchers,
+    deprecated: Family<DeprecatedLabels, Gauge>,
     stored: Family<StoredLabels, Gauge>,
     dispatched: Family<FlowLabels, Counter>,
     refused: Family<RefusedLabels, Counter>,
@@ -196,6 +83,8 @@ impl Default for Metrics {
             under_way: family(r, "apiserver_current_inflight_requests", "Requests under way"),
             lasting: family(r, "apiserver_longrunning_requests", "Watches under way"),
             watch_events: family(r, "apiserver_watch_events", "Events sent to watchers"),
+            watchers: Watchers::default(),
+            deprecated: family(r, "apiserver_requested_deprecated_apis", "Deprecated kinds that were asked for"),
             stored: family(r, "apiserver_storage_objects", "Stored objects"),
             dispatched: family(r, "apiserver_flowcontrol_dispatched_requests", "Requests that got a seat"),
             refused: family(r, "apiserver_flowcontrol_rejected_requests", "Requests that got no seat"),
@@ -258,25 +147,34 @@ pub struct Look<'a> {
 impl Metrics {
     /// One request is answered.
     pub fn answered(&self, labels: Labels, code: u16, took: Duration) {
-        let Labels { verb, group, version, resource, subresource, scope, component, dry_run } = labels.clone();
-        let total = Total { verb, group, version, resource, subresource, scope, component, dry_run, code };
+        let total = Total { labels, code };
         self.total.get_or_create(&total).inc();
-        if verb != "WATCH" {
+        let labels = total.labels;
+        if labels.verb != "WATCH" {
             let seconds = took.as_secs_f64();
             self.duration.get_or_create(&labels).observe(seconds);
-            let Labels { verb, group, version, resource, subresource, scope, component, .. } = labels;
-            let labels = SliLabels { verb, group, version, resource, subresource, scope, component };
-            self.sli.get_or_create(&labels).observe(seconds);
+            self.sli.get_or_create(&SliLabels::from(labels)).observe(seconds);
         }
+    }
+
+    /// Somebody asked for what is deprecated.
+    pub fn deprecated(&self, labels: &Labels) {
+        self.deprecated.get_or_create(&DeprecatedLabels::from(labels)).set(1);
     }
 
     /// A watch begins; it ends with what is returned, which counts its events.
     pub fn watching(&self, labels: &Labels) -> Watching {
         let gauge = self.lasting.get_or_create(labels).clone();
         gauge.inc();
+        let watcher = self.watchers.add(&labels.group, &labels.resource);
         let Labels { group, version, resource, .. } = labels.clone();
         let events = self.watch_events.get_or_create(&ResourceLabels { group, version, resource }).clone();
-        Watching { gauge, events }
+        Watching { gauge, events, _watcher: watcher }
+    }
+
+    /// How many watch a resource, in all its versions.
+    pub fn watchers(&self, group: &str, resource: &str) -> usize {
+        self.watchers.of(group, resource)
     }
 
     /// The text that `/metrics` shows.
@@ -327,6 +225,7 @@ impl Metrics {
 pub struct Watching {
     gauge: Gauge,
     events: Counter,
+    _watcher: Arc<()>,
 }
 
 impl Watching {

@@ -2,6 +2,8 @@
 
 mod applied;
 mod changed;
+mod deprecated;
+mod edited;
 mod generated;
 mod nodes;
 mod removed;

@@ -48,6 +48,7 @@ pub mod runtime_class;
 pub mod service_account;
 pub mod storage_protection;
 pub mod taint_nodes;
+mod trust_bundle_attest;
 
 use std::{cell::RefCell, sync::Arc};
 
@@ -270,6 +271,8 @@ impl Chain {
             plugins.push(row("CertificateApproval", VALIDATES, approval));
             let signing = certificate_signing::CertificateSigning(Arc::clone(decider));
             plugins.push(row("CertificateSigning", VALIDATES, signing));
+            let attest = trust_bundle_attest::ClusterTrustBundleAttest(Arc::clone(decider));
+            plugins.push(row("ClusterTrustBundleAttest", VALIDATES, attest));
         }
         let subject = certificate_subject::CertificateSubjectRestriction;
         plugins.push(row("CertificateSubjectRestriction", VALIDATES, subject));

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::{
+    certificates::v1::PodCertificateRequest,
     coordination::v1::Lease,
     core::v1::{Node, PersistentVolumeClaim, Pod, PodSpec},
     storage::v1::CSINode,
@@ -39,10 +40,27 @@ impl Plugin for NodeRestriction {
             Some(any) if any.downcast_ref::<PersistentVolumeClaim>().is_some() => {
                 check_claim(attributes, node, object.and_then(downcast), old.and_then(downcast))
             }
+            Some(any) if any.downcast_ref::<PodCertificateRequest>().is_some() => {
+                check_certificate_request(attributes, node, any.downcast_ref())
+            }
             _ => None,
         };
         refusal.map_or(Ok(()), |message| Err(attributes.forbidden(object.or(old), &message)))
     }
+}
+
+/// A kubelet asks for certificates of pods on its own node.
+fn check_certificate_request(
+    attributes: &Attributes,
+    node: &str,
+    request: Option<&PodCertificateRequest>,
+) -> Option<String> {
+    if attributes.operation != Operation::Create {
+        return Some(format!("unexpected operation {:?}", attributes.operation.name()));
+    }
+    let asked = request.map_or("", |request| request.spec.node_name.as_str());
+    (asked != node)
+        .then(|| format!("PodCertificateRequest.Spec.NodeName={asked:?}, which is not the requesting node {node:?}"))
 }
 
 /// The node that this user is the kubelet of. Source: `NodeIdentity` in `pkg/auth/nodeidentifier`.

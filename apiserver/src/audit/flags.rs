@@ -26,6 +26,9 @@ pub struct Flags {
     /// How many old audit logs to keep; 0 for all
     #[arg(long, default_value_t = 10)]
     pub audit_log_maxbackup: usize,
+    /// How many days old audit logs are kept; 0 for ever
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=100_000))]
+    pub audit_log_maxage: u32,
 }
 
 impl Flags {
@@ -36,7 +39,8 @@ impl Flags {
         let yaml = yaml.with_context(|| format!("cannot read --audit-policy-file {}", policy.display()))?;
         let policy = Policy::parse(&yaml).with_context(|| format!("--audit-policy-file {}", policy.display()))?;
         let max_bytes = self.audit_log_maxsize * 1024 * 1024;
-        let log = Log::open(Place { path: path.clone(), max_bytes, max_backups: self.audit_log_maxbackup })?;
+        let (max_backups, max_days) = (self.audit_log_maxbackup, self.audit_log_maxage);
+        let log = Log::open(Place { path: path.clone(), max_bytes, max_backups, max_days })?;
         Ok(Some(Arc::new(Audit::new(policy, log))))
     }
 }

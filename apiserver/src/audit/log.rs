@@ -15,7 +15,7 @@ use std::{
 };
 
 use anyhow::Context;
-use jiff::{Timestamp, tz::TimeZone};
+use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 
 /// How many lines may wait. Source: `defaultBatchBufferSize` in `k8s.io/apiserver/pkg/server/options/audit.go`.
 const WAITING: usize = 10_000;
@@ -33,6 +33,8 @@ pub struct Place {
     pub max_bytes: u64,
     /// So many older ones stay beside it; 0 for all.
     pub max_backups: usize,
+    /// So many days they stay; 0 for ever.
+    pub max_days: u32,
 }
 
 enum Message {
@@ -152,12 +154,13 @@ impl Rotated {
         let (out, size) = target(&self.place.path)?;
         self.out = io::BufWriter::with_capacity(64 * 1024, out);
         self.size = size;
-        self.prune()
+        self.prune(now)
     }
 
-    /// The oldest backups go. Their names sort by their time.
-    fn prune(&self) -> io::Result<()> {
-        if self.place.max_backups == 0 {
+    /// The backups that are too many or too old go. Their names sort by their time.
+    fn prune(&self, now: Timestamp) -> io::Result<()> {
+        let Place { max_backups, max_days, .. } = self.place;
+        if max_backups == 0 && max_days == 0 {
             return Ok(());
         }
         let (stem, ending) = parts(&self.place.path);
@@ -172,8 +175,12 @@ impl Rotated {
             }
         }
         old.sort();
-        let many = old.len().saturating_sub(self.place.max_backups);
-        old.iter().take(many).try_for_each(fs::remove_file)
+        let many = if max_backups == 0 { 0 } else { old.len().saturating_sub(max_backups) };
+        let days = SignedDuration::from_hours(24 * i64::from(max_days));
+        let since = (max_days > 0).then(|| aside(&self.place.path, now.saturating_sub(days).unwrap_or(Timestamp::MIN)));
+        let is_old = |path: &PathBuf| since.as_ref().is_some_and(|since| path < since);
+        let gone = old.iter().enumerate().filter(|(i, path)| *i < many || is_old(path));
+        gone.map(|(_, path)| path).try_for_each(fs::remove_file)
     }
 }
 
@@ -216,7 +223,7 @@ mod tests {
     fn a_log_is_rotated_by_its_size_and_keeps_some_of_the_old() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("audit.log");
-        let mut file = Rotated::open(Place { path: path.clone(), max_bytes: 10, max_backups: 2 }).unwrap();
+        let mut file = Rotated::open(Place { path: path.clone(), max_bytes: 10, max_backups: 2, max_days: 0 }).unwrap();
         let mut now: Timestamp = "2026-11-27T10:37:21.123Z".parse().unwrap();
         assert_eq!(aside(&path, now), folder.path().join("audit-2026-11-27T10-37-21.123.log"));
         fs::write(folder.path().join("audit-notes.log"), "not ours").unwrap();
@@ -240,9 +247,25 @@ mod tests {
     }
 
     #[test]
+    fn a_log_forgets_what_is_too_old() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = Place { path: folder.path().join("audit.log"), max_bytes: 10, max_backups: 0, max_days: 2 };
+        let mut file = Rotated::open(place).unwrap();
+        let first: Timestamp = "2026-11-27T10:00:00Z".parse().unwrap();
+        for hours in [0, 24, 49] {
+            file.write(b"line\n").unwrap();
+            file.rotate(first + SignedDuration::from_hours(hours)).unwrap();
+        }
+        let names = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<String> = names.filter(|name| name.contains('T')).collect();
+        names.sort();
+        assert_eq!(names, ["audit-2026-11-28T10-00-00.000.log", "audit-2026-11-29T11-00-00.000.log"]);
+    }
+
+    #[test]
     fn lines_are_in_the_file_after_a_flush_and_a_file_goes_on() {
         let folder = tempfile::tempdir().unwrap();
-        let place = Place { path: folder.path().join("deep/audit.log"), max_bytes: 1000, max_backups: 1 };
+        let place = Place { path: folder.path().join("deep/audit.log"), max_bytes: 1000, max_backups: 1, max_days: 0 };
         for _ in 0..2 {
             let log = Log::open(place.clone()).unwrap();
             log.write(b"a\n".to_vec());
@@ -255,7 +278,7 @@ mod tests {
     #[test]
     fn what_is_too_much_is_lost_and_counted() {
         let folder = tempfile::tempdir().unwrap();
-        let place = Place { path: folder.path().join("audit.log"), max_bytes: 1000, max_backups: 1 };
+        let place = Place { path: folder.path().join("audit.log"), max_bytes: 1000, max_backups: 1, max_days: 0 };
         let log = Log::open(place).unwrap();
         log.write(vec![b'x'; WAITING_BYTES + 1]);
         assert_eq!(log.counts(), (0, 1));

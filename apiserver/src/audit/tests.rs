@@ -22,7 +22,7 @@ struct World {
 fn world(rule: &str) -> World {
     let folder = tempfile::tempdir().unwrap();
     let policy = format!("apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{rule}]");
-    let place = Place { path: folder.path().join("audit.log"), max_bytes: 1 << 20, max_backups: 1 };
+    let place = Place { path: folder.path().join("audit.log"), max_bytes: 1 << 20, max_backups: 1, max_days: 0 };
     let audit = Arc::new(Audit::new(Policy::parse(&policy).unwrap(), Log::open(place).unwrap()));
     let mut headers = HeaderMap::new();
     for (name, value) in [("user-agent", "kubectl/v1.33.1"), ("x-forwarded-for", "10.0.0.1, 10.0.0.2, what")] {

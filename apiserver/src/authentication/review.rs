@@ -5,10 +5,19 @@ use kubelab_api::{Error, Resource};
 use serde_json::{Map, Value};
 
 use super::{AUTHENTICATED, Authenticator, in_group};
-use crate::corridor::User;
+use crate::{
+    corridor::User,
+    registry::decode::{Validation, decode},
+};
 
-/// Answers a review of `authentication.k8s.io` that `user` created with the body `json`.
-pub fn answer(authenticator: &Authenticator, user: &User, resource: &Resource, json: &[u8]) -> Result<Vec<u8>, Error> {
+/// Answers a review of `authentication.k8s.io` that `user` created with the body `json`; and the warnings about it.
+pub fn answer(
+    authenticator: &Authenticator,
+    user: &User,
+    resource: &Resource,
+    json: &[u8],
+    validation: Validation,
+) -> Result<(Vec<u8>, Vec<String>), Error> {
     let malformed = |error: serde_json::Error| Error::bad_request(error.to_string());
     match &*resource.kind {
         "SelfSubjectReview" => {
@@ -19,10 +28,10 @@ pub fn answer(authenticator: &Authenticator, user: &User, resource: &Resource, j
             review.insert("kind".into(), "SelfSubjectReview".into());
             review.entry("metadata").or_insert_with(|| Map::new().into());
             review.insert("status".into(), serde_json::to_value(status).map_err(Error::internal)?);
-            serde_json::to_vec(&review).map_err(Error::internal)
+            Ok((serde_json::to_vec(&review).map_err(Error::internal)?, Vec::new()))
         }
         "TokenReview" => {
-            let mut review: TokenReview = serde_json::from_slice(json).map_err(malformed)?;
+            let (mut review, warnings) = decode::<TokenReview>(resource, json, validation)?;
             let token = review.spec.token.as_str();
             if token.is_empty() {
                 return Err(Error::bad_request("token is required for TokenReview in authentication"));
@@ -41,7 +50,7 @@ pub fn answer(authenticator: &Authenticator, user: &User, resource: &Resource, j
                     ..TokenReviewStatus::default()
                 },
             });
-            serde_json::to_vec(&review).map_err(Error::internal)
+            Ok((serde_json::to_vec(&review).map_err(Error::internal)?, warnings))
         }
         _ => Err(Error::method_not_allowed()),
     }

@@ -10,6 +10,7 @@ use rustls_pki_types::CertificateDer;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::registry::decode::Validation;
 
 /// Objects, as a store would hold them.
 #[derive(Clone, Default)]
@@ -321,8 +322,9 @@ fn reviews_tell_who_somebody_is() {
     let ask = |kind: &str, spec: Value| {
         let jane = User { name: "jane".into(), groups: vec!["dev".into()], ..User::default() };
         let body = json!({"spec": spec}).to_string();
-        let answer = review::answer(&world.authenticator, &jane, resource::named(kind).unwrap(), body.as_bytes());
-        let answer = answer.map_err(|error| error.message)?;
+        let (resource, strict) = (resource::named(kind).unwrap(), Validation::Strict);
+        let answer = review::answer(&world.authenticator, &jane, resource, body.as_bytes(), strict);
+        let (answer, _) = answer.map_err(|error| error.message)?;
         Ok::<_, String>(serde_json::from_slice::<Value>(&answer).unwrap()["status"].clone())
     };
     assert_eq!(ask("SelfSubjectReview", json!({})), Ok(json!({"userInfo": {"username": "jane", "groups": ["dev"]}})));

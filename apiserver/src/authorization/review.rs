@@ -1,55 +1,60 @@
 //! The questions that clients may ask: SubjectAccessReview and its kin. They are answered and never stored.
-//! Source: `pkg/registry/authorization`, `pkg/apis/authorization/validation`.
+//! Source: `pkg/registry/authorization`. What is wrong with a question: `registry::authorization`.
 
 use k8s_openapi::api::authorization::v1::{
     LocalSubjectAccessReview, NonResourceAttributes, NonResourceRule, ResourceAttributes, ResourceRule,
     SelfSubjectAccessReview, SelfSubjectRulesReview, SubjectAccessReview, SubjectAccessReviewSpec,
     SubjectAccessReviewStatus, SubjectRulesReviewStatus,
 };
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kubelab_api::{
-    Error, Resource,
-    field::{Errors, Path},
-};
-use serde::{Serialize, de::DeserializeOwned};
+use kubelab_api::{Error, Resource, field::Errors};
+use serde::Serialize;
 
 use super::{Attributes, Decider, node};
-use crate::corridor::User;
+use crate::{
+    corridor::User,
+    registry::{
+        authorization::{LocalSubjectAccessReviewKind, SelfSubjectAccessReviewKind, SubjectAccessReviewKind},
+        decode::{Validation, decode},
+        kind::Kind,
+    },
+};
 
-/// Answers a review of `authorization.k8s.io` that was created in `namespace` with the body `json`.
+/// Answers a review of `authorization.k8s.io` that was created in `namespace` with the body `json`; and the warnings about it.
 pub fn answer(
     decider: &dyn Decider,
     user: &User,
     resource: &Resource,
     namespace: &str,
     json: &[u8],
-) -> Result<Vec<u8>, Error> {
+    validation: Validation,
+) -> Result<(Vec<u8>, Vec<String>), Error> {
     match &*resource.kind {
         "SelfSubjectAccessReview" => {
-            let mut review: SelfSubjectAccessReview = decode(json)?;
+            let (mut review, warnings) = decode::<SelfSubjectAccessReview>(resource, json, validation)?;
+            validate::<SelfSubjectAccessReviewKind>(resource, &review)?;
             let spec = SubjectAccessReviewSpec {
                 resource_attributes: review.spec.resource_attributes.clone(),
                 non_resource_attributes: review.spec.non_resource_attributes.clone(),
                 ..of_user(user)
             };
-            validate(resource, &review.metadata, &spec, true)?;
             review.status = Some(access(decider, &spec));
-            encode(&review)
+            encode(&review, warnings)
         }
         "SubjectAccessReview" => {
-            let mut review: SubjectAccessReview = decode(json)?;
-            validate(resource, &review.metadata, &review.spec, false)?;
+            let (mut review, warnings) = decode::<SubjectAccessReview>(resource, json, validation)?;
+            validate::<SubjectAccessReviewKind>(resource, &review)?;
             review.status = Some(access(decider, &review.spec));
-            encode(&review)
+            encode(&review, warnings)
         }
         "LocalSubjectAccessReview" => {
-            let mut review: LocalSubjectAccessReview = decode(json)?;
-            validate_local(resource, &review, namespace)?;
+            let (mut review, warnings) = decode::<LocalSubjectAccessReview>(resource, json, validation)?;
+            review.metadata.namespace = Some(namespace.to_owned());
+            validate::<LocalSubjectAccessReviewKind>(resource, &review)?;
             review.status = Some(access(decider, &review.spec));
-            encode(&review)
+            encode(&review, warnings)
         }
         "SelfSubjectRulesReview" => {
-            let mut review: SelfSubjectRulesReview = decode(json)?;
+            let (mut review, warnings) = decode::<SelfSubjectRulesReview>(resource, json, validation)?;
             let namespace = review.spec.namespace.as_deref().unwrap_or_default();
             if namespace.is_empty() {
                 return Err(Error::bad_request("no namespace on request"));
@@ -61,18 +66,14 @@ pub fn answer(
                 status.evaluation_error = Some("node authorizer does not support user rule resolution".into());
             }
             review.status = Some(status);
-            encode(&review)
+            encode(&review, warnings)
         }
         _ => Err(Error::method_not_allowed()),
     }
 }
 
-fn decode<T: DeserializeOwned>(json: &[u8]) -> Result<T, Error> {
-    serde_json::from_slice(json).map_err(|error| Error::bad_request(error.to_string()))
-}
-
-fn encode(review: &impl Serialize) -> Result<Vec<u8>, Error> {
-    serde_json::to_vec(review).map_err(Error::internal)
+fn encode(review: &impl Serialize, warnings: Vec<String>) -> Result<(Vec<u8>, Vec<String>), Error> {
+    Ok((serde_json::to_vec(review).map_err(Error::internal)?, warnings))
 }
 
 fn of_user(user: &User) -> SubjectAccessReviewSpec {
@@ -166,127 +167,11 @@ fn rules(decider: &dyn Decider, user: &User, namespace: &str) -> SubjectRulesRev
     status
 }
 
-fn validate(
-    resource: &Resource,
-    metadata: &ObjectMeta,
-    spec: &SubjectAccessReviewSpec,
-    own: bool,
-) -> Result<(), Error> {
+/// Refuses a question that breaks its kind's rules.
+fn validate<K: Kind>(resource: &Resource, review: &K::Object) -> Result<(), Error> {
     let mut errors = Errors::default();
-    check_spec(spec, own, &mut errors);
-    check_metadata(metadata, &mut errors);
-    finish(resource, &errors)
-}
-
-fn check_spec(spec: &SubjectAccessReviewSpec, own: bool, errors: &mut Errors) {
-    let path = Path::new("spec");
-    if let Some(attributes) = &spec.resource_attributes {
-        check_selectors(attributes, errors);
-    }
-    match (&spec.resource_attributes, &spec.non_resource_attributes) {
-        (Some(_), Some(given)) => {
-            let value = serde_json::to_value(given).unwrap_or_default();
-            let detail = "cannot be specified in combination with resourceAttributes";
-            errors.invalid(&path.child("nonResourceAttributes"), value, detail);
-        }
-        (None, None) => {
-            let detail = "exactly one of nonResourceAttributes or resourceAttributes must be specified";
-            errors.invalid(&path.child("resourceAttributes"), serde_json::Value::Null, detail);
-        }
-        _ => {}
-    }
-    let nobody = spec.user.as_ref().is_none_or(String::is_empty) && spec.groups.as_ref().is_none_or(Vec::is_empty);
-    if nobody && !own {
-        errors.invalid(&path.child("user"), "", "at least one of user or group must be specified");
-    }
-}
-
-fn validate_local(resource: &Resource, review: &LocalSubjectAccessReview, namespace: &str) -> Result<(), Error> {
-    let mut errors = Errors::default();
-    let path = Path::new("spec");
-    check_spec(&review.spec, false, &mut errors);
-    let rest = ObjectMeta { managed_fields: None, namespace: None, ..review.metadata.clone() };
-    if rest != ObjectMeta::default() {
-        let value = serde_json::to_value(&review.metadata).unwrap_or_default();
-        errors.invalid(&Path::new("metadata"), value, "must be empty except for namespace");
-    }
-    if let Some(attributes) = &review.spec.resource_attributes {
-        let asked = attributes.namespace.as_deref().unwrap_or_default();
-        if asked != namespace {
-            let path = path.child("resourceAttributes").child("namespace");
-            errors.invalid(&path, asked, "must match metadata.namespace");
-        }
-    }
-    if let Some(given) = &review.spec.non_resource_attributes {
-        let value = serde_json::to_value(given).unwrap_or_default();
-        errors.invalid(&path.child("nonResourceAttributes"), value, "disallowed on this kind of request");
-    }
-    finish(resource, &errors)
-}
-
-/// A question is no object. Source: `ValidateSubjectAccessReview` and its kin.
-fn check_metadata(metadata: &ObjectMeta, errors: &mut Errors) {
-    let rest = ObjectMeta { managed_fields: None, ..metadata.clone() };
-    if rest != ObjectMeta::default() {
-        let value = serde_json::to_value(metadata).unwrap_or_default();
-        errors.invalid(&Path::new("metadata"), value, "must be empty");
-    }
-}
-
-/// Fields and labels alike: a selector as text, or its requirements.
-fn check_selectors(attributes: &ResourceAttributes, errors: &mut Errors) {
-    let path = Path::new("spec").child("resourceAttributes");
-    let parts = |key: &str, operator: &str, values: &Option<Vec<String>>| {
-        (key.to_owned(), operator.to_owned(), values.clone().unwrap_or_default())
-    };
-    if let Some(selector) = &attributes.field_selector {
-        let requirements = selector.requirements.iter().flatten();
-        let requirements = requirements.map(|one| parts(&one.key, &one.operator, &one.values)).collect();
-        check_selector(&path.child("fieldSelector"), selector.raw_selector.as_deref(), requirements, errors);
-    }
-    if let Some(selector) = &attributes.label_selector {
-        let requirements = selector.requirements.iter().flatten();
-        let requirements = requirements.map(|one| parts(&one.key, &one.operator, &one.values)).collect();
-        check_selector(&path.child("labelSelector"), selector.raw_selector.as_deref(), requirements, errors);
-    }
-}
-
-fn check_selector(
-    path: &Path,
-    raw: Option<&str>,
-    requirements: Vec<(String, String, Vec<String>)>,
-    errors: &mut Errors,
-) {
-    match (raw.unwrap_or_default(), requirements.is_empty()) {
-        ("", true) => {
-            let detail = format!("when {path} is specified, requirements or rawSelector is required");
-            errors.required(&path.child("requirements"), &detail);
-        }
-        ("", false) | (_, true) => {}
-        (raw, false) => {
-            errors.invalid(&path.child("rawSelector"), raw, "may not specified at the same time as requirements");
-        }
-    }
-    for (i, (key, operator, values)) in requirements.iter().enumerate() {
-        let path = path.child("requirements").index(i);
-        if key.is_empty() {
-            errors.required(&path.child("key"), "must be specified");
-        }
-        match operator.as_str() {
-            "In" | "NotIn" if values.is_empty() => {
-                errors.required(&path.child("values"), "must be specified when `operator` is 'In' or 'NotIn'");
-            }
-            "Exists" | "DoesNotExist" if !values.is_empty() => {
-                let detail = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'";
-                errors.forbidden(&path.child("values"), detail);
-            }
-            _ => {}
-        }
-    }
-}
-
-fn finish(resource: &Resource, errors: &Errors) -> Result<(), Error> {
-    if errors.is_empty() { Ok(()) } else { Err(Error::invalid(resource, "", errors)) }
+    K::validate(review, &mut errors);
+    if errors.is_empty() { Ok(()) } else { Err(Error::invalid(resource, "", &errors)) }
 }
 
 #[cfg(test)]
@@ -324,8 +209,9 @@ mod tests {
         let jane = User { name: "jane".into(), ..User::default() };
         let resource = resource::named(kind).unwrap();
         let body = json!({"apiVersion": "authorization.k8s.io/v1", "kind": kind, "spec": spec}).to_string();
-        let answer = answer(&cluster(), &jane, resource, namespace, body.as_bytes()).map_err(|error| error.message)?;
-        Ok(serde_json::from_slice::<Value>(&answer).unwrap()["status"].clone())
+        let answer = answer(&cluster(), &jane, resource, namespace, body.as_bytes(), Validation::Strict)
+            .map_err(|error| error.message)?;
+        Ok(serde_json::from_slice::<Value>(&answer.0).unwrap()["status"].clone())
     }
 
     #[test]
@@ -377,93 +263,20 @@ mod tests {
         let node = User { name: "system:node:n1".into(), groups: vec!["system:nodes".into()], ..User::default() };
         let body = json!({"spec": {"namespace": "dev"}}).to_string();
         let resource = resource::named("SelfSubjectRulesReview").unwrap();
-        let answer = answer(&cluster(), &node, resource, "", body.as_bytes()).unwrap();
+        let (answer, _) = answer(&cluster(), &node, resource, "", body.as_bytes(), Validation::Strict).unwrap();
         let status = &serde_json::from_slice::<Value>(&answer).unwrap()["status"];
         assert_eq!(status["incomplete"], true);
         assert_eq!(status["evaluationError"], "node authorizer does not support user rule resolution");
     }
 
     #[test]
-    fn malformed_reviews_are_refused() {
-        let both = json!({"user": "x", "resourceAttributes": {}, "nonResourceAttributes": {"path": "/x"}});
-        for (kind, spec, why) in [
-            (
-                "SelfSubjectAccessReview",
-                json!({}),
-                "SelfSubjectAccessReview.authorization.k8s.io \"\" is invalid: spec.resourceAttributes: Invalid value: \
-                 \"null\": exactly one of nonResourceAttributes or resourceAttributes must be specified",
-            ),
-            (
-                "SubjectAccessReview",
-                both,
-                "SubjectAccessReview.authorization.k8s.io \"\" is invalid: spec.nonResourceAttributes: Invalid value: \
-                 {\"path\":\"/x\"}: cannot be specified in combination with resourceAttributes",
-            ),
-            (
-                "SubjectAccessReview",
-                json!({"resourceAttributes": {}}),
-                "SubjectAccessReview.authorization.k8s.io \"\" is invalid: spec.user: Invalid value: \"\": at least \
-                 one of user or group must be specified",
-            ),
-            (
-                "LocalSubjectAccessReview",
-                json!({"user": "x", "resourceAttributes": {"namespace": "prod"}}),
-                "LocalSubjectAccessReview.authorization.k8s.io \"\" is invalid: spec.resourceAttributes.namespace: \
-                 Invalid value: \"prod\": must match metadata.namespace",
-            ),
-        ] {
-            assert_eq!(ask(kind, "dev", &spec), Err(why.to_owned()));
-        }
-    }
-
-    #[test]
-    fn selectors_are_text_or_requirements() {
-        let of = |part: &str, selector: Value| {
-            let mut attributes = json!({"verb": "list", "resource": "pods"});
-            attributes[part] = selector;
-            let asked = ask("SelfSubjectAccessReview", "", &json!({"resourceAttributes": attributes}));
-            asked.map(|status| status["allowed"] == true)
-        };
-        let refused = |why: &str| {
-            let subject = "SelfSubjectAccessReview.authorization.k8s.io \"\" is invalid: spec.resourceAttributes.";
-            Err(format!("{subject}{why}"))
-        };
-        let requirement =
-            |operator: &str, values: &[&str]| json!([{"key": "a", "operator": operator, "values": values}]);
-        assert_eq!(of("fieldSelector", json!({"rawSelector": "a=b"})), Ok(false));
-        assert_eq!(of("labelSelector", json!({"requirements": requirement("Exists", &[])})), Ok(false));
-        for (part, selector, why) in [
-            (
-                "fieldSelector",
-                json!({}),
-                "fieldSelector.requirements: Required value: when spec.resourceAttributes.fieldSelector is specified, \
-                 requirements or rawSelector is required",
-            ),
-            (
-                "labelSelector",
-                json!({"rawSelector": "a=b", "requirements": requirement("In", &["b"])}),
-                "labelSelector.rawSelector: Invalid value: \"a=b\": may not specified at the same time as requirements",
-            ),
-            (
-                "labelSelector",
-                json!({"requirements": requirement("In", &[])}),
-                "labelSelector.requirements[0].values: Required value: must be specified when `operator` is 'In' or \
-                 'NotIn'",
-            ),
-            (
-                "fieldSelector",
-                json!({"requirements": requirement("Exists", &["b"])}),
-                "fieldSelector.requirements[0].values: Forbidden: may not be specified when `operator` is 'Exists' or \
-                 'DoesNotExist'",
-            ),
-            (
-                "fieldSelector",
-                json!({"requirements": [{"key": "", "operator": "Exists"}]}),
-                "fieldSelector.requirements[0].key: Required value: must be specified",
-            ),
-        ] {
-            assert_eq!(of(part, selector), refused(why));
-        }
+    fn questions_are_read_as_strictly_as_objects() {
+        let spec = json!({"resourceAttributes": {"verb": "get", "resource": "pods", "sort": "x"}});
+        let refused = ask("SelfSubjectAccessReview", "", &spec).unwrap_err();
+        assert!(
+            refused.ends_with(r#"strict decoding error: unknown field "spec.resourceAttributes.sort""#),
+            "{refused}"
+        );
     }
 
     #[test]
@@ -471,7 +284,7 @@ mod tests {
         let jane = User { name: "jane".into(), ..User::default() };
         let body = json!({"metadata": {"name": "x"}, "spec": {"resourceAttributes": {}}}).to_string();
         let resource = resource::named("SelfSubjectAccessReview").unwrap();
-        let error = answer(&cluster(), &jane, resource, "", body.as_bytes()).unwrap_err();
+        let error = answer(&cluster(), &jane, resource, "", body.as_bytes(), Validation::Strict).unwrap_err();
         assert!(error.message.ends_with("metadata: Invalid value: {\"name\":\"x\"}: must be empty"), "{error}");
     }
 }

@@ -45,6 +45,7 @@ pub(super) const CLUSTER_BINDINGS: &[(&str, &[Subject])] = &[
     ("system:kube-dns", &[Account("kube-dns")]),
     ("system:kube-scheduler", &[User("system:kube-scheduler")]),
     ("system:volume-scheduler", &[User("system:kube-scheduler")]),
+    ("system:cluster-trust-bundle-discovery", &[Group("system:serviceaccounts")]),
     ("system:service-account-issuer-discovery", &[Group("system:serviceaccounts")]),
     // The node authorizer speaks for nodes.
     ("system:node", &[]),

@@ -265,7 +265,7 @@ mod tests {
         for (namespace, _, role, _) in BINDINGS {
             assert!(namespaced.iter().any(|known| known.name == *role && known.namespace == Some(namespace)), "{role}");
         }
-        assert_eq!((cluster.len(), controllers.len(), namespaced.len()), (31, 38, 8));
+        assert_eq!((cluster.len(), controllers.len(), namespaced.len()), (32, 38, 8));
         for role in cluster.iter().chain(&controllers).chain(&namespaced) {
             assert!(role.aggregates.is_some() || !role.rules.is_empty(), "{} can do nothing", role.name);
         }

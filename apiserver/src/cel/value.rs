@@ -1,11 +1,15 @@
 //! Values, and how they come from JSON and go back to it.
 
+mod key;
+
 use std::{cmp::Ordering, collections::BTreeMap, sync::Arc};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use jiff::{SignedDuration, Timestamp};
 use kube_cel::cel::objects::Opaque;
 use serde_json::{Number, Value as Json};
+
+pub use key::Key;
 
 use super::{List, authority::Check, grouped::Grouping, kinds::Type, time};
 
@@ -37,57 +41,6 @@ pub enum Value {
     Library(Arc<dyn Opaque>),
     /// `authorizer`, and what is asked of it.
     Authority(Arc<Check>),
-}
-
-/// What a map can be looked up by.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[allow(missing_docs)]
-pub enum Key {
-    Bool(bool),
-    Int(i64),
-    Uint(u64),
-    String(Arc<str>),
-}
-
-impl Key {
-    /// The key that a value is, if it can be one. Whole numbers are one key, whatever their type.
-    pub fn of(value: &Value) -> Option<Self> {
-        match value {
-            Value::Bool(value) => Some(Key::Bool(*value)),
-            Value::Int(value) => Some(Key::Int(*value)),
-            Value::Uint(value) => Some(i64::try_from(*value).map_or(Key::Uint(*value), Key::Int)),
-            Value::Double(value) if value.fract() == 0.0 && value.abs() < 9.0e15 => Some(Key::Int(*value as i64)),
-            Value::String(value) => Some(Key::String(Arc::clone(value))),
-            _ => None,
-        }
-    }
-
-    /// The value that it is.
-    pub fn value(&self) -> Value {
-        match self {
-            Key::Bool(value) => Value::Bool(*value),
-            Key::Int(value) => Value::Int(*value),
-            Key::Uint(value) => Value::Uint(*value),
-            Key::String(value) => Value::String(Arc::clone(value)),
-        }
-    }
-}
-
-impl From<&str> for Key {
-    fn from(text: &str) -> Self {
-        Key::String(text.into())
-    }
-}
-
-impl std::fmt::Display for Key {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Key::Bool(value) => write!(f, "{value}"),
-            Key::Int(value) => write!(f, "{value}"),
-            Key::Uint(value) => write!(f, "{value}"),
-            Key::String(value) => f.write_str(value),
-        }
-    }
 }
 
 impl std::fmt::Debug for Value {

@@ -127,12 +127,14 @@ impl Corridor {
 
     fn review(&self, request: &Request) -> Result<Answer, Error> {
         let (resource, json) = (&*request.resource, body(request)?);
-        let json = if resource.group == "authentication.k8s.io" {
-            authentication::review::answer(&self.authenticator, &request.user, resource, json)?
+        let (user, namespace) = (&request.user, request.namespace.as_str());
+        let validation = Validation::parse(&request.options.field_validation)?;
+        let (json, warnings) = if resource.group == "authentication.k8s.io" {
+            authentication::review::answer(&self.authenticator, user, resource, json, validation)?
         } else {
-            authorization::review::answer(&*self.authorizer, &request.user, resource, &request.namespace, json)?
+            authorization::review::answer(&*self.authorizer, user, resource, namespace, json, validation)?
         };
-        Ok(created(json))
+        Ok(Answer { warnings, ..created(json) })
     }
 
     async fn token(&self, request: &Request) -> Result<Answer, Error> {

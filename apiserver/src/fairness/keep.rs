@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Fairness,
     objects::{self, AUTO_UPDATE, MANDATORY},
+    width::stored,
 };
 use crate::{
     bootstrap::{
@@ -61,6 +62,7 @@ pub async fn keep(store: &Store, fairness: &Fairness, now: fn() -> Timestamp, st
 /// Writes what is missing, and puts in force what is there.
 pub async fn put_in_force(store: &Store, fairness: &Fairness, now: Timestamp) -> Result<std::sync::Arc<State>, Error> {
     let state = look_after(store, now).await?;
+    fairness.measure(stored(&state));
     fairness.configure(read(&state, SCHEMAS), read(&state, LEVELS));
     Ok(state)
 }

@@ -5,6 +5,7 @@
 //! | --- | --- |
 //! | [`objects`] | the mandatory and the suggested configuration |
 //! | [`schema`] | which FlowSchema a request falls under; pure |
+//! | [`width`] | how many seats a request takes; pure |
 //! | [`seats`] | the priority levels: seats, queues, who is next; no I/O |
 //! | [`keep`] | keeps the configuration in the store, and reads it |
 //!
@@ -23,14 +24,19 @@ pub mod keep;
 pub mod objects;
 pub mod schema;
 pub mod seats;
+pub mod width;
 
-use std::sync::{Arc, atomic::Ordering::Relaxed};
+use std::{
+    collections::HashMap,
+    sync::{Arc, atomic::Ordering::Relaxed},
+};
 
 use arc_swap::ArcSwap;
 use http::{HeaderMap, HeaderName};
 
 use schema::{Digest, Schema};
 use seats::{Levels, Refused, Seat};
+use width::{Stored, Width};
 
 /// Seats of all levels together. Source: `--max-requests-inflight` plus `--max-mutating-requests-inflight`.
 pub const SEATS: usize = 600;
@@ -68,6 +74,8 @@ struct Config {
 /// Sorts requests, and gives them seats.
 pub struct Fairness {
     config: ArcSwap<Config>,
+    /// By topic, as it was when somebody last looked.
+    stored: ArcSwap<HashMap<String, Stored>>,
     /// The priority levels.
     pub levels: Levels,
 }
@@ -75,7 +83,7 @@ pub struct Fairness {
 impl Default for Fairness {
     /// With upstream's configuration, until another one is read.
     fn default() -> Self {
-        let fairness = Self { config: ArcSwap::default(), levels: Levels::new(SEATS) };
+        let fairness = Self { config: ArcSwap::default(), stored: ArcSwap::default(), levels: Levels::new(SEATS) };
         let (schemas, levels) = objects::typed();
         fairness.configure(schemas, levels);
         fairness
@@ -108,9 +116,29 @@ impl Fairness {
         self.config.store(Arc::new(Config { schemas }));
     }
 
-    /// A seat for a request, at once or after a wait.
-    pub async fn enter(&self, flow: &Flow) -> Result<Seat, Refused> {
-        let entered = self.levels.enter(flow).await;
+    /// Takes note of what is stored, by topic.
+    pub fn measure(&self, stored: HashMap<String, Stored>) {
+        self.stored.store(Arc::new(stored));
+    }
+
+    /// What a list of a resource takes: of no more than `limit` objects, where that is not 0.
+    pub fn list(&self, flow: &Flow, group: &str, resource: &str, limit: u64) -> Width {
+        let topic = format!("{}/{resource}", if group.is_empty() { "core" } else { group });
+        let stored = self.stored.load().get(&topic).copied().unwrap_or_default();
+        width::of_list(stored, limit, self.levels.widest(&flow.schema.level))
+    }
+
+    /// What a write takes of which so many watchers are told.
+    pub fn write(&self, flow: &Flow, watchers: usize) -> Width {
+        match watchers {
+            0 => Width::ONE,
+            some => width::of_write(some, self.levels.widest(&flow.schema.level)),
+        }
+    }
+
+    /// Seats for a request, at once or after a wait.
+    pub async fn enter(&self, flow: &Flow, width: Width) -> Result<Seat, Refused> {
+        let entered = self.levels.enter(flow, width).await;
         let counts = &flow.schema.counts;
         match &entered {
             Ok(_) => counts.dispatched.fetch_add(1, Relaxed),

@@ -12,7 +12,7 @@ use std::{
 use k8s_openapi::api::flowcontrol::v1::PriorityLevelConfiguration;
 use tokio::{sync::oneshot, time::timeout};
 
-use super::Flow;
+use super::{Flow, width::Width};
 
 /// How long a request waits for a seat. Source: a quarter of `--request-timeout`.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -42,9 +42,18 @@ impl Refused {
     }
 }
 
+/// No request takes more of its level's own seats than this part. Source: `getMaxSeats` in `apf_controller.go`.
+const WIDEST_PERCENT: usize = 15;
+
+/// Somebody in a queue, and how many seats he wants.
+struct Caller {
+    call: oneshot::Sender<()>,
+    seats: usize,
+}
+
 #[derive(Default)]
 struct Queue {
-    waiting: VecDeque<oneshot::Sender<()>>,
+    waiting: VecDeque<Caller>,
 }
 
 /// One priority level.
@@ -103,20 +112,31 @@ impl Level {
         best.map_or(0, |(_, card)| card)
     }
 
-    /// Takes the one whose turn it is. Those who have gone are passed over.
-    fn call(&mut self) -> bool {
+    /// The queue whose turn it is, and how many seats its first wants. Those who have gone are passed over.
+    fn next(&mut self) -> Option<(usize, usize)> {
         let count = self.queues.len();
-        for step in 0..count {
-            let at = (self.next + step) % count;
-            while let Some(waiter) = self.queues[at].waiting.pop_front() {
+        for at in (0..count).map(|step| (self.next + step) % count) {
+            let queue = &mut self.queues[at].waiting;
+            while queue.front().is_some_and(|first| first.call.is_closed()) {
+                queue.pop_front();
                 self.waiting -= 1;
-                if waiter.send(()).is_ok() {
-                    self.next = (at + 1) % count;
-                    return true;
-                }
+            }
+            if let Some(first) = queue.front() {
+                return Some((at, first.seats));
             }
         }
-        false
+        None
+    }
+
+    /// Takes the first of this queue. `false` if he went in this moment.
+    fn call(&mut self, at: usize) -> bool {
+        let Some(first) = self.queues[at].waiting.pop_front() else { return false };
+        self.waiting -= 1;
+        let came = first.call.send(()).is_ok();
+        if came {
+            self.next = (at + 1) % self.queues.len();
+        }
+        came
     }
 }
 
@@ -136,12 +156,12 @@ struct Inner {
 }
 
 impl Inner {
-    /// A request of this level may be served: the level has a seat of its own free, or there is one that no other level
-    /// is entitled to.
-    fn has_seat(&self, name: &str, seats: usize) -> bool {
+    /// A request of this level may be served: the level has seats of its own free, or there are some that no other level is
+    /// entitled to.
+    fn has_seats(&self, name: &str, wanted: usize, seats: usize) -> bool {
         let Some(level) = self.levels.get(name) else { return true };
-        if level.executing < level.kept {
-            return self.executing < seats;
+        if level.executing + wanted <= level.kept {
+            return self.executing + wanted <= seats;
         }
         let entitled = |(other, level): (&String, &Level)| {
             if other == name || level.exempt {
@@ -151,24 +171,30 @@ impl Inner {
             let own = if level.waiting > 0 { level.nominal } else { level.kept };
             own.saturating_sub(level.executing)
         };
-        self.executing + self.levels.iter().map(entitled).sum::<usize>() < seats
+        self.executing + wanted + self.levels.iter().map(entitled).sum::<usize>() <= seats
     }
-}
 
-impl Inner {
-    /// Gives free seats to those who wait: to this level's first, then to others'.
+    fn seat(&mut self, name: &str, taken: usize) {
+        let Some(level) = self.levels.get_mut(name) else { return };
+        level.executing += taken;
+        if !level.exempt {
+            self.executing += taken;
+        }
+    }
+
+    /// Gives free seats to those who wait: to this level's first, then to others'. Who wants many is waited for, so that he
+    /// is not overtaken for ever.
     fn dispatch(&mut self, first: &str, seats: usize) {
         let others = self.levels.iter().filter(|(name, level)| level.waiting > 0 && *name != first);
         let names: Vec<String> =
             std::iter::once(first.to_owned()).chain(others.map(|(name, _)| name.clone())).collect();
         for name in names {
-            while self.levels.get(&name).is_some_and(|level| level.waiting > 0) && self.has_seat(&name, seats) {
-                let Some(level) = self.levels.get_mut(&name) else { break };
-                if !level.call() {
-                    break;
+            while let Some((at, wanted)) = self.levels.get_mut(&name).and_then(Level::next)
+                && self.has_seats(&name, wanted, seats)
+            {
+                if self.levels.get_mut(&name).is_some_and(|level| level.call(at)) {
+                    self.seat(&name, wanted);
                 }
-                level.executing += 1;
-                self.executing += 1;
             }
         }
     }
@@ -233,25 +259,33 @@ impl Levels {
         self.lock().levels.iter().map(standing).collect()
     }
 
-    /// A seat for a request, at once or after a wait.
-    pub async fn enter(&self, flow: &Flow) -> Result<Seat, Refused> {
-        self.enter_as(&flow.schema.level, (&flow.schema.name, &flow.distinguisher), PATIENCE).await
+    /// So many seats of this level one request may take.
+    pub fn widest(&self, level: &str) -> usize {
+        let nominal = self.lock().levels.get(level).map_or(0, |level| level.nominal);
+        (nominal * WIDEST_PERCENT).div_ceil(100).max(1)
     }
 
-    pub(super) async fn enter_as(&self, level: &str, flow: (&str, &str), patience: Duration) -> Result<Seat, Refused> {
+    /// Seats for a request, at once or after a wait.
+    pub async fn enter(&self, flow: &Flow, width: Width) -> Result<Seat, Refused> {
+        self.enter_as(&flow.schema.level, (&flow.schema.name, &flow.distinguisher), width, PATIENCE).await
+    }
+
+    pub(super) async fn enter_as(
+        &self,
+        level: &str,
+        flow: (&str, &str),
+        width: Width,
+        patience: Duration,
+    ) -> Result<Seat, Refused> {
+        let seat = || Ok(Seat { levels: Some((self.clone(), level.to_owned())), width });
         let called = {
             let mut inner = self.lock();
-            let free = inner.has_seat(level, self.seats);
+            let free = inner.has_seats(level, width.seats, self.seats);
             let inner = &mut *inner;
-            let Some(known) = inner.levels.get_mut(level) else { return Ok(Seat { levels: None }) };
-            if known.exempt {
-                known.executing += 1;
-                return Ok(Seat { levels: Some((self.clone(), level.to_owned())) });
-            }
-            if free && known.waiting == 0 {
-                known.executing += 1;
-                inner.executing += 1;
-                return Ok(Seat { levels: Some((self.clone(), level.to_owned())) });
+            let Some(known) = inner.levels.get_mut(level) else { return Ok(Seat { levels: None, width }) };
+            if known.exempt || free && known.waiting == 0 {
+                inner.seat(level, width.seats);
+                return seat();
             }
             if known.queues.is_empty() {
                 return Err(Refused::ConcurrencyLimit);
@@ -263,40 +297,40 @@ impl Levels {
                 return Err(Refused::QueueFull);
             }
             let (caller, called) = oneshot::channel();
-            known.queues[queue].waiting.push_back(caller);
+            known.queues[queue].waiting.push_back(Caller { call: caller, seats: width.seats });
             known.waiting += 1;
             called
         };
-        let mut waiting = Waiting { levels: self, level, called: Some(called) };
+        let mut waiting = Waiting { levels: self, level, seats: width.seats, called: Some(called) };
         let Some(called) = waiting.called.as_mut() else { return Err(Refused::TimeOut) };
         match timeout(patience, called).await {
             Ok(Ok(())) => {
                 waiting.called = None;
-                Ok(Seat { levels: Some((self.clone(), level.to_owned())) })
+                seat()
             }
             _ => Err(Refused::TimeOut),
         }
     }
 
-    fn leave(&self, name: &str) {
+    fn leave(&self, name: &str, seats: usize) {
         let mut inner = self.lock();
         let Some(level) = inner.levels.get_mut(name) else { return };
-        level.executing = level.executing.saturating_sub(1);
+        level.executing = level.executing.saturating_sub(seats);
         if !level.exempt {
-            inner.executing = inner.executing.saturating_sub(1);
+            inner.executing = inner.executing.saturating_sub(seats);
             inner.dispatch(name, self.seats);
         }
     }
 
-    /// Somebody gave up. If he was called in that moment, his seat goes on to the next.
-    fn give_up(&self, name: &str, was_called: bool) {
+    /// Somebody gave up. If he was called in that moment, his seats go on to the next.
+    fn give_up(&self, name: &str, seats: usize, was_called: bool) {
         if was_called {
-            return self.leave(name);
+            return self.leave(name, seats);
         }
         let mut inner = self.lock();
         let Some(level) = inner.levels.get_mut(name) else { return };
         for queue in &mut level.queues {
-            queue.waiting.retain(|caller| !caller.is_closed());
+            queue.waiting.retain(|caller| !caller.call.is_closed());
         }
         level.waiting = level.queues.iter().map(|queue| queue.waiting.len()).sum();
         inner.dispatch(name, self.seats);
@@ -307,6 +341,7 @@ impl Levels {
 struct Waiting<'l> {
     levels: &'l Levels,
     level: &'l str,
+    seats: usize,
     called: Option<oneshot::Receiver<()>>,
 }
 
@@ -314,20 +349,27 @@ impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         if let Some(mut called) = self.called.take() {
             called.close();
-            self.levels.give_up(self.level, called.try_recv().is_ok());
+            self.levels.give_up(self.level, self.seats, called.try_recv().is_ok());
         }
     }
 }
 
-/// A seat, which is given back when dropped.
+/// Seats, which are given back when dropped, or a while later.
 pub struct Seat {
     levels: Option<(Levels, String)>,
+    width: Width,
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        if let Some((levels, level)) = self.levels.take() {
-            levels.leave(&level);
+        let Some((levels, level)) = self.levels.take() else { return };
+        let Width { seats, after } = self.width;
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) if !after.is_zero() => drop(runtime.spawn(async move {
+                tokio::time::sleep(after).await;
+                levels.leave(&level, seats);
+            })),
+            _ => levels.leave(&level, seats),
         }
     }
 }

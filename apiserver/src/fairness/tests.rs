@@ -108,7 +108,7 @@ async fn a_level_without_queues_refuses_and_an_exempt_one_never_does() {
     let levels = Fairness::default().levels;
     let mut seats = Vec::new();
     let refused = loop {
-        match levels.enter_as("catch-all", ("catch-all", "x"), Duration::ZERO).await {
+        match levels.enter_as("catch-all", ("catch-all", "x"), Width::ONE, Duration::ZERO).await {
             Ok(seat) => seats.push(seat),
             Err(refused) => break refused,
         }
@@ -116,11 +116,11 @@ async fn a_level_without_queues_refuses_and_an_exempt_one_never_does() {
     assert_eq!(refused, Refused::ConcurrencyLimit);
     assert!(seats.len() >= 13 && seats.len() < SEATS, "{} seats", seats.len());
     for _ in 0..2 * SEATS {
-        seats.push(levels.enter_as("exempt", ("exempt", ""), Duration::ZERO).await.unwrap());
+        seats.push(levels.enter_as("exempt", ("exempt", ""), Width::ONE, Duration::ZERO).await.unwrap());
     }
     // What others never lend is theirs at once, however much was borrowed.
     for _ in 0..25 {
-        seats.push(levels.enter_as("leader-election", ("e", ""), Duration::ZERO).await.unwrap());
+        seats.push(levels.enter_as("leader-election", ("e", ""), Width::ONE, Duration::ZERO).await.unwrap());
     }
     drop(seats);
     assert!(levels.standing().iter().all(|level| level.executing == 0), "{:?}", levels.standing());
@@ -138,7 +138,7 @@ async fn who_waits_is_served_in_turn_or_gives_up() {
     }))
     .unwrap();
     levels.configure(&[level]);
-    let enter = async |flow: &str, patience| levels.enter_as("l", ("s", flow), patience).await;
+    let enter = async |flow: &str, patience| levels.enter_as("l", ("s", flow), Width::ONE, patience).await;
     let first = enter("greedy", Duration::ZERO).await.unwrap();
     let second = enter("greedy", Duration::ZERO).await.unwrap();
     assert_eq!(enter("greedy", Duration::from_millis(5)).await.err(), Some(Refused::TimeOut));
@@ -146,7 +146,7 @@ async fn who_waits_is_served_in_turn_or_gives_up() {
 
     let wait = |flow: &str| {
         let (levels, flow) = (levels.clone(), flow.to_owned());
-        tokio::spawn(async move { levels.enter_as("l", ("s", &flow), Duration::from_secs(20)).await })
+        tokio::spawn(async move { levels.enter_as("l", ("s", &flow), Width::ONE, Duration::from_secs(20)).await })
     };
     let greedy: Vec<_> = (0..3).map(|_| wait("greedy")).collect();
     let settled = async |count| {
@@ -178,6 +178,60 @@ async fn who_waits_is_served_in_turn_or_gives_up() {
     assert_eq!((levels.standing()[0].executing, levels.standing()[0].waiting), (0, 0));
 }
 
+/// One level with queues, and so many seats.
+fn one_level(seats: usize) -> Levels {
+    let levels = Levels::new(seats);
+    let level: k8s_openapi::api::flowcontrol::v1::PriorityLevelConfiguration = serde_json::from_value(json!({
+        "metadata": { "name": "l" },
+        "spec": { "type": "Limited", "limited": {
+            "nominalConcurrencyShares": 1,
+            "limitResponse": { "type": "Queue", "queuing": { "queues": 1, "handSize": 1, "queueLengthLimit": 9 } },
+        } },
+    }))
+    .unwrap();
+    levels.configure(&[level]);
+    levels
+}
+
+#[tokio::test]
+async fn who_wants_many_seats_waits_until_they_are_free_and_is_not_overtaken() {
+    let levels = one_level(4);
+    let wide = |seats| Width { seats, ..Width::ONE };
+    let one = levels.enter_as("l", ("s", "a"), wide(2), Duration::ZERO).await.unwrap();
+    let wait = |seats| {
+        let levels = levels.clone();
+        tokio::spawn(async move { levels.enter_as("l", ("s", "b"), wide(seats), Duration::from_secs(20)).await })
+    };
+    let settled = async |executing, waiting| loop {
+        let now = levels.standing().remove(0);
+        if (now.executing, now.waiting) == (executing, waiting) {
+            break;
+        }
+        tokio::task::yield_now().await;
+    };
+    let three = wait(3);
+    settled(2, 1).await;
+    let small = wait(1);
+    settled(2, 2).await;
+    drop(one);
+    settled(4, 0).await;
+    drop((three.await.unwrap().unwrap(), small.await.unwrap().unwrap()));
+    settled(0, 0).await;
+}
+
+#[tokio::test]
+async fn a_write_that_many_watch_keeps_its_seats_for_a_while() {
+    let levels = one_level(4);
+    let width = width::of_write(20, 4);
+    assert_eq!(width, Width { seats: 2, after: Duration::from_millis(5) });
+    drop(levels.enter_as("l", ("s", "a"), width, Duration::ZERO).await.unwrap());
+    // Nothing else runs before this test waits.
+    assert_eq!(levels.standing()[0].executing, 2);
+    while levels.standing()[0].executing > 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
 #[tokio::test]
 async fn it_costs_next_to_nothing() {
     let fairness = Fairness::default();
@@ -186,7 +240,7 @@ async fn it_costs_next_to_nothing() {
     let rounds = 10_000;
     for _ in 0..rounds {
         let flow = fairness.classify(&digest(&alice, "list", "pods", "a")).unwrap();
-        drop(fairness.enter(&flow).await.unwrap());
+        drop(fairness.enter(&flow, Width::ONE).await.unwrap());
     }
     let each = begin.elapsed() / rounds;
     // Not optimized, and on a busy machine; optimized it is below a microsecond.

@@ -90,14 +90,19 @@ fn add(
     let collection = format!("{root}{below}");
     let in_path: &[(&str, &str)] = if resource.namespaced { &[NAMESPACE] } else { &[] };
     let here = place(scope, "");
-    let lists = resource.verbs == Verbs::All;
+    let lists = resource.verbs != Verbs::Create;
+    let writes = resource.verbs != Verbs::Read;
     let index = place("", "").resources();
     paths.entry(format!("{root}/")).or_insert_with(|| json!({ "get": index }));
 
     let mut operations = Map::new();
-    operations.insert("post".into(), here.write("create", "post", &resource.kind, parameters));
+    if writes {
+        operations.insert("post".into(), here.write("create", "post", &resource.kind, parameters));
+    }
     if lists {
         operations.insert("get".into(), here.read("list", "list", &list, Takes::Selection, parameters));
+    }
+    if lists && writes {
         operations.insert("delete".into(), here.delete("Collection", "deletecollection", parameters));
     }
     operations.insert("parameters".into(), parameters.above(in_path, false).into());
@@ -116,19 +121,23 @@ fn add(
     let meaning = format!("The name of the {}.", resource.kind);
     let named: Vec<(&str, &str)> = std::iter::once(("name", &*meaning)).chain(in_path.iter().copied()).collect();
     let item = format!("{collection}/{{name}}");
-    let watches = [
-        (format!("{root}/watch{below}"), place(scope, "List").watch("watchlist"), in_path),
-        (format!("{root}/watch{below}/{{name}}"), here.watch("watch"), &named[..]),
-    ];
-    for (path, operation, in_path) in watches {
-        let above = parameters.above(in_path, true);
-        paths.insert(path, json!({ "get": operation, "parameters": above }));
+    if writes {
+        let watches = [
+            (format!("{root}/watch{below}"), place(scope, "List").watch("watchlist"), in_path),
+            (format!("{root}/watch{below}/{{name}}"), here.watch("watch"), &named[..]),
+        ];
+        for (path, operation, in_path) in watches {
+            let above = parameters.above(in_path, true);
+            paths.insert(path, json!({ "get": operation, "parameters": above }));
+        }
     }
     let mut operations = Map::new();
     operations.insert("get".into(), here.read("read", "get", &resource.kind, Takes::Nothing, parameters));
-    operations.insert("put".into(), here.write("replace", "put", &resource.kind, parameters));
-    operations.insert("patch".into(), here.patch(&resource.kind, parameters));
-    operations.insert("delete".into(), here.delete("", "delete", parameters));
+    if writes {
+        operations.insert("put".into(), here.write("replace", "put", &resource.kind, parameters));
+        operations.insert("patch".into(), here.patch(&resource.kind, parameters));
+        operations.insert("delete".into(), here.delete("", "delete", parameters));
+    }
     operations.insert("parameters".into(), parameters.above(&named, false).into());
     paths.insert(item.clone(), operations.into());
 

@@ -76,7 +76,7 @@ impl Schemas {
             named.push((of_kind.clone(), gvk(&resource.group, &resource.version, &resource.kind)));
             let place = |kind: &str| [&resource.group, &resource.version, kind].map(|part: &str| part.to_owned());
             kinds.insert(place(&resource.kind), of_kind.clone());
-            if resource.verbs == kubelab_api::resource::Verbs::All {
+            if resource.verbs != kubelab_api::resource::Verbs::Create {
                 let list = of_kind.replace(&*resource.kind, &resource.list_kind());
                 lists.push((list.clone(), list_schema(&of_kind, resource, &list_meta, dialect)));
                 let kind = resource.list_kind();

@@ -34,6 +34,7 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 use tower::Service;
 
 use super::{Address, Aside, Call, Destination, service, trust};
+use crate::registry::custom::conversion_answers::Answers;
 
 /// So many servers' connections are kept. Source: `defaultCacheSize` in `k8s.io/apiserver/pkg/util/webhook/client.go`.
 const CLIENTS: usize = 200;
@@ -51,12 +52,14 @@ const ROUNDS: usize = 200;
 pub struct Outside {
     store: Store,
     clients: Arc<Mutex<HashMap<Destination, Client<Connector, Full<Bytes>>>>>,
+    /// What conversion webhooks made of stored objects.
+    pub conversions: Arc<Answers>,
 }
 
 impl Outside {
     /// No connections yet. Services are looked up in this store.
     pub fn new(store: Store) -> Self {
-        Self { store, clients: Arc::default() }
+        Self { store, clients: Arc::default(), conversions: Arc::default() }
     }
 
     /// Makes all calls that the last plan wanted, at once. `false` if there were none.

@@ -240,7 +240,7 @@ async fn page(
     last: Option<&str>,
     limit: u64,
 ) -> Result<List, Error> {
-    let selected = conversion::run(outside, handler, || select(handler, selection, state, last, limit)).await?;
+    let selected = conversion::run_many(outside, handler, || select(handler, selection, state, last, limit)).await?;
     let (stored, mut list) = selected;
     list.items = conversion::present(outside, handler, &stored).await?;
     Ok(list)

@@ -38,6 +38,7 @@ pub mod batch;
 pub mod cells;
 pub mod certificates;
 pub mod claims;
+mod conditions;
 pub mod coordination;
 pub mod core;
 pub mod create;
@@ -45,6 +46,7 @@ pub mod custom;
 pub mod decode;
 pub mod defaults;
 pub mod delete;
+pub mod deprecation;
 pub mod discovery;
 pub mod events;
 pub mod flowcontrol;
@@ -68,6 +70,7 @@ pub mod scheduling;
 pub mod selection;
 pub mod status;
 pub mod storage;
+pub mod storagemigration;
 pub mod subresource;
 pub mod syntax;
 pub mod table;
@@ -82,8 +85,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, Preconditions};
-use kubelab_api::{Error, Reason, Resource, resource as resources};
+use k8s_openapi::{
+    api::core::v1::ComponentStatus,
+    apimachinery::pkg::apis::meta::v1::{DeleteOptions, Preconditions},
+};
+use kubelab_api::{
+    Error, Reason, Resource,
+    resource::{self as resources, Verbs},
+};
 use kubelab_store::Store;
 use schemars::{Schema, SchemaGenerator};
 use serde_json::Value;
@@ -205,6 +214,9 @@ impl Registry {
             let pods = table.find("", "v1", "pods").ok_or_else(Error::no_such_page)?;
             return self.write(pods, request, may, subresource::binding::plan).await;
         }
+        if request.resource.verbs == Verbs::Read {
+            return self.component_statuses(request).await;
+        }
         let table = self.table();
         let handler = table.get(&request.resource)?;
         let mut answer = self.answer(handler, request, may).await?;
@@ -264,6 +276,20 @@ impl Registry {
             Some(entry) => self.present(handler, &entry.value).await,
             None => Err(Error::not_found(&handler.resource, &request.name)),
         }
+    }
+
+    async fn component_statuses(&self, request: &Request) -> Result<Answer, Error> {
+        let state = self.store.latest().await.map_err(unavailable)?;
+        let all = core::component_status::all(&state, (self.now)());
+        let json = |one: &ComponentStatus| serde_json::to_vec(one).map(Bytes::from).map_err(Error::internal);
+        if request.verb == Verb::List {
+            let items = all.iter().map(json).collect::<Result<_, _>>()?;
+            let (revision, continue_token) = (state.revision(), String::new());
+            return Ok(answer(Response::List(List { items, revision, continue_token, remaining: None })));
+        }
+        let found = all.iter().find(|one| one.metadata.name.as_deref() == Some(&request.name));
+        let found = found.ok_or_else(|| Error::internal(format!("Component not found: {}", request.name)))?;
+        json(found).map(object)
     }
 
     async fn present(&self, handler: &Handler, stored: &Bytes) -> Result<Bytes, Error> {

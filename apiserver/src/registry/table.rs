@@ -29,7 +29,8 @@ impl FromIterator<Handler> for Table {
     }
 }
 
-struct Rows(Vec<Handler>);
+/// Gathers the rows of the table of kinds.
+pub(super) struct Rows(pub Vec<Handler>);
 
 impl Visitor for Rows {
     fn row<K: Kind>(&mut self, group: &'static str, version: &'static str, plural: &'static str) {

@@ -26,6 +26,7 @@ pub fn json(value: &impl Serialize) -> Value {
 }
 
 /// A number must not be negative. A missing one is not.
+#[track_caller]
 pub fn nonnegative(value: Option<impl Into<i64>>, path: &Path, errors: &mut Errors) {
     if let Some(value) = value.map(Into::into)
         && value < 0
@@ -35,6 +36,7 @@ pub fn nonnegative(value: Option<impl Into<i64>>, path: &Path, errors: &mut Erro
 }
 
 /// A value must keep the form that `rule` (of [`kubelab_api::name`]) knows.
+#[track_caller]
 pub fn form(value: &str, rule: fn(&str) -> Vec<String>, path: &Path, errors: &mut Errors) {
     for wrong in rule(value) {
         errors.invalid(path, value, &wrong);
@@ -42,6 +44,7 @@ pub fn form(value: &str, rule: fn(&str) -> Vec<String>, path: &Path, errors: &mu
 }
 
 /// A value must be given, and keep its form.
+#[track_caller]
 pub fn required_form(value: &str, rule: fn(&str) -> Vec<String>, path: &Path, errors: &mut Errors) {
     match value {
         "" => errors.required(path, ""),
@@ -50,6 +53,7 @@ pub fn required_form(value: &str, rule: fn(&str) -> Vec<String>, path: &Path, er
 }
 
 /// A value must be given.
+#[track_caller]
 pub fn required(value: &str, path: &Path, errors: &mut Errors) {
     if value.is_empty() {
         errors.required(path, "");
@@ -57,6 +61,7 @@ pub fn required(value: &str, path: &Path, errors: &mut Errors) {
 }
 
 /// A value must be given, and be one of those allowed.
+#[track_caller]
 pub fn required_choice(value: &str, allowed: &[&str], path: &Path, errors: &mut Errors) {
     match value {
         "" => errors.required(path, ""),
@@ -65,6 +70,7 @@ pub fn required_choice(value: &str, allowed: &[&str], path: &Path, errors: &mut 
 }
 
 /// A value must be one of those allowed.
+#[track_caller]
 pub fn choice(value: &str, allowed: &[&str], path: &Path, errors: &mut Errors) {
     if !allowed.contains(&value) {
         errors.not_supported(path, value, allowed);
@@ -72,6 +78,7 @@ pub fn choice(value: &str, allowed: &[&str], path: &Path, errors: &mut Errors) {
 }
 
 /// A number must be a port's.
+#[track_caller]
 pub fn port(value: i32, path: &Path, errors: &mut Errors) {
     for wrong in name::port_number(value.into()) {
         errors.invalid(path, value, &wrong);
@@ -79,6 +86,7 @@ pub fn port(value: i32, path: &Path, errors: &mut Errors) {
 }
 
 /// A port by its number or its name.
+#[track_caller]
 pub fn port_or_name(value: &IntOrString, path: &Path, errors: &mut Errors) {
     match value {
         IntOrString::Int(number) => port(*number, path, errors),
@@ -87,6 +95,7 @@ pub fn port_or_name(value: &IntOrString, path: &Path, errors: &mut Errors) {
 }
 
 /// A number that is not negative, or a percentage.
+#[track_caller]
 pub fn int_or_percent(value: &IntOrString, path: &Path, errors: &mut Errors) {
     match value {
         IntOrString::Int(number) => nonnegative(Some(*number), path, errors),
@@ -95,6 +104,7 @@ pub fn int_or_percent(value: &IntOrString, path: &Path, errors: &mut Errors) {
 }
 
 /// A percentage must be at most 100.
+#[track_caller]
 pub fn at_most_100_percent(value: &IntOrString, path: &Path, errors: &mut Errors) {
     if kubelab_api::intstr::percent(value).is_some_and(|percent| percent > 100) {
         errors.invalid(path, json(value), "must not be greater than 100%");
@@ -102,6 +112,7 @@ pub fn at_most_100_percent(value: &IntOrString, path: &Path, errors: &mut Errors
 }
 
 /// A value must be as it was.
+#[track_caller]
 pub fn immutable<T: Serialize + PartialEq>(new: &T, old: &T, path: &Path, errors: &mut Errors) {
     if new != old {
         errors.invalid(path, json(new), IMMUTABLE);

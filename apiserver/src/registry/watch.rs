@@ -156,7 +156,7 @@ impl Watch {
         cursor: Cursor,
     ) -> Result<WatchBatch, Error> {
         let chunk = || self.chunk(&state, last.as_deref());
-        let (events, told) = conversion::run(&self.outside, &self.handler, chunk).await?;
+        let (events, told) = conversion::run_many(&self.outside, &self.handler, chunk).await?;
         match told {
             Some(told) => {
                 self.stage = Stage::Initial { state, last: Some(told), cursor };
@@ -216,7 +216,7 @@ impl Watch {
                 Err(error) => return Some(Err(refusal(error))),
             };
             let tell = || conversion::all(batch.events.iter().map(|event| self.tell(event)));
-            let events: Vec<WatchEvent> = match conversion::run(&self.outside, &self.handler, tell).await {
+            let events: Vec<WatchEvent> = match conversion::run_many(&self.outside, &self.handler, tell).await {
                 Ok(told) => told.into_iter().flatten().collect(),
                 Err(error) => return Some(Err(error)),
             };

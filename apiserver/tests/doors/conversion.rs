@@ -127,6 +127,10 @@ async fn every_version_reads_and_writes_the_same_objects() {
     let sizes: Vec<_> = list["items"].as_array().unwrap().iter().map(|item| &item["spec"]["shirt"]["size"]).collect();
     assert_eq!((json!(sizes), &list["apiVersion"]), (json!(["S", "M"]), &json!("example.com/v2")));
     assert_eq!(lengths(&server.take()), [2], "a list is one review");
+    good(&lab.get("admin", &path("v2", "")).await);
+    assert_eq!(lengths(&server.take()), [0; 0], "what did not change is not asked again for a list");
+    good(&lab.get("admin", &path("v2", "/a")).await);
+    assert_eq!(lengths(&server.take()), [1], "but for one by its name");
 
     let patch = json!({"spec": {"shirt": {"size": "L"}}}).to_string();
     let patched = good(&lab.send("admin", Method::PATCH, &path("v2", "/a"), &MERGE, patch).await);
@@ -135,6 +139,9 @@ async fn every_version_reads_and_writes_the_same_objects() {
     b["spec"]["shirt"]["size"] = "XL".into();
     let body = b.to_string();
     good(&lab.send("admin", Method::PUT, &path("v2", "/b"), &[("content-type", "application/json")], body).await);
+    server.take();
+    good(&lab.get("admin", &path("v2", "")).await);
+    assert_eq!(lengths(&server.take()), [2], "both were changed");
     assert_eq!(good(&lab.get("admin", &path("v1", "/b")).await)["spec"]["size"], "XL");
 
     let applied = widget("v2", "c", json!({"shirt": {"size": "S"}})).to_string();

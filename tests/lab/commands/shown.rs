@@ -107,7 +107,10 @@ const FORMS: &[(&str, &str)] = &[
     ),
     ("get pod pod -o jsonpath={.status.phase},{.spec.nodeName}", "Running,node-1"),
     ("get pod pod --subresource=status -o jsonpath={.status.phase}", "Running"),
-    ("get endpoints svc -o jsonpath={.subsets[0].ports[0].port}", "80"),
+    (
+        "get endpoints svc -o jsonpath={.subsets[0].ports[0].port}",
+        "80Warning: v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
+    ),
 ];
 
 fn tables(kubectl: &Kubectl, namespace: &str) {

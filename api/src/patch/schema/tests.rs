@@ -10,6 +10,7 @@ use k8s_openapi::{
         coordination::v1 as coordination, core::v1 as core, discovery::v1 as discovery, events::v1 as events,
         flowcontrol::v1 as flowcontrol, networking::v1 as networking, node::v1 as node, policy::v1 as policy,
         rbac::v1 as rbac, resource::v1 as devices, scheduling::v1 as scheduling, storage::v1 as storage,
+        storagemigration::v1 as storagemigration,
     },
     apiextensions_apiserver::pkg::apis::apiextensions::v1 as apiextensions,
     kube_aggregator::pkg::apis::apiregistration::v1 as apiregistration,
@@ -44,11 +45,11 @@ fn fields_table() -> String {
         autoscaling_v1 { HorizontalPodAutoscaler, Scale }
         autoscaling_v2 { HorizontalPodAutoscaler }
         batch { CronJob, Job }
-        certificates { CertificateSigningRequest }
+        certificates { CertificateSigningRequest, ClusterTrustBundle, PodCertificateRequest }
         coordination { Lease }
-        core { ConfigMap, Endpoints, Event, LimitRange, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod,
+        core { ComponentStatus, ConfigMap, Endpoints, Event, LimitRange, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod,
             PodTemplate, ReplicationController, ResourceQuota, Secret, Service, ServiceAccount }
-        devices { DeviceClass, ResourceClaim, ResourceClaimTemplate, ResourceSlice }
+        devices { DeviceClass, DeviceTaintRule, ResourceClaim, ResourceClaimTemplate, ResourceSlice }
         discovery { EndpointSlice }
         events { Event }
         flowcontrol { FlowSchema, PriorityLevelConfiguration }
@@ -58,6 +59,7 @@ fn fields_table() -> String {
         rbac { ClusterRole, ClusterRoleBinding, Role, RoleBinding }
         scheduling { PriorityClass }
         storage { CSIDriver, CSINode, CSIStorageCapacity, StorageClass, VolumeAttachment, VolumeAttributesClass }
+        storagemigration { StorageVersionMigration }
     }
     let definitions = generator.definitions();
     let object_behind = |schema: &Value| -> Option<String> {
@@ -136,7 +138,7 @@ fn every_field_that_is_always_written_exists() {
 
 #[test]
 fn every_stored_kind_has_a_schema() {
-    for resource in BUILT_IN.iter().filter(|resource| resource.verbs == Verbs::All) {
+    for resource in BUILT_IN.iter().filter(|resource| resource.verbs != Verbs::Create) {
         let schema = Schema::of(resource).unwrap_or_else(|| panic!("{} has none", resource.group_resource()));
         assert!(schema.field("metadata").is_some(), "{}", schema.name());
     }

@@ -34,7 +34,7 @@ use super::{Body, Connection, Doors, bearer};
 use crate::{
     audit::within,
     corridor::{User, Verb},
-    fairness::{Flow, schema::Digest},
+    fairness::{Flow, schema::Digest, width::Width},
 };
 use answer::Wrapping;
 use path::Target;
@@ -110,7 +110,8 @@ async fn pass(
         };
         *flow = doors.fairness.classify(&digest);
         if let Some(flow) = flow {
-            match doors.fairness.enter(flow).await {
+            let width = verb.map_or(Width::ONE, |verb| width(doors, flow, verb, named, &query));
+            match doors.fairness.enter(flow, width).await {
                 Ok(place) => seat = Some(place),
                 Err(_) => return Ok(answer::too_many()),
             }
@@ -126,6 +127,29 @@ async fn pass(
     };
     drop(seat);
     answered
+}
+
+/// How many seats a request takes. Source: `estimate` in `k8s.io/apiserver/pkg/util/flowcontrol/request/width.go`.
+fn width(doors: &Doors, flow: &Flow, verb: Verb, target: &Target, query: &Query) -> Width {
+    let (group, resource) = (target.group.as_str(), target.resource.as_str());
+    match verb {
+        // Of one object by its name there is no more than one.
+        Verb::List | Verb::Watch if !target.name.is_empty() => Width::ONE,
+        Verb::List => {
+            let limit = query.get("limit").and_then(|limit| limit.parse().ok()).unwrap_or(0);
+            doors.fairness.list(flow, group, resource, limit)
+        }
+        // A watch has its seat while it tells what is there already.
+        Verb::Watch => match (query.flag("sendInitialEvents"), query.get("resourceVersion")) {
+            (Some(true), _) | (_, None | Some("" | "0")) => doors.fairness.list(flow, group, resource, 0),
+            _ => Width::ONE,
+        },
+        Verb::Create if target.subresource == "token" => Width::ONE,
+        Verb::Create | Verb::Update | Verb::Patch | Verb::Delete => {
+            doors.fairness.write(flow, doors.metrics.watchers(group, resource))
+        }
+        Verb::Get | Verb::DeleteCollection => Width::ONE,
+    }
 }
 
 fn new_audit_id() -> HeaderValue {

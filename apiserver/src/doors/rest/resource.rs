@@ -30,6 +30,7 @@ use crate::{
     discovery::subresource,
     doors::{self, Doors, TIMEOUT, origin::Caller, within_time},
     metrics::{self, Labels},
+    registry::deprecation,
 };
 
 /// The most bytes of a warning that are sent. Source: `k8s.io/apiserver/pkg/endpoints/filters/warning.go`.
@@ -112,6 +113,7 @@ fn allowed(resource: &Resource, target: &Target, verb: Verb) -> Result<(), Error
         None => match verb {
             Verb::Create => target.name.is_empty() && !everywhere,
             Verb::DeleteCollection => resource.verbs == Verbs::All && !everywhere,
+            Verb::Get | Verb::List => resource.verbs != Verbs::Create,
             _ => resource.verbs == Verbs::All,
         },
     };
@@ -182,7 +184,12 @@ async fn pass(
     })
     .await?;
 
-    let Answer { response: outcome, warnings } = answer;
+    let Answer { response: outcome, mut warnings } = answer;
+    if let Some(warning) = deprecation::warning(&shape.resource) {
+        warnings.insert(0, warning.to_owned());
+        audit::annotate("k8s.io/deprecated", || "true".into());
+        doors.metrics.deprecated(labels);
+    }
     let wrapping = Wrapping { encoding: accepted.encoding, pretty: accepted.pretty, gzip: accepts_gzip(&headers) };
     let mut response = match outcome {
         Outcome::Object { json, created } => {
@@ -293,6 +300,9 @@ mod tests {
             ("DELETE", "/apis/apps/v1/namespaces/a/deployments/b/scale", Err(405)),
             ("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", Ok(Verb::Create)),
             ("GET", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", Err(405)),
+            ("GET", "/api/v1/componentstatuses", Ok(Verb::List)),
+            ("GET", "/api/v1/componentstatuses?watch=1", Err(405)),
+            ("DELETE", "/api/v1/componentstatuses/etcd-0", Err(405)),
             ("TRACE", "/api/v1/pods", Err(405)),
         ];
         for (method, url, expected) in cases {

@@ -1,15 +1,20 @@
-//! Which requests a policy looks at. Source: `pkg/apis/admissionregistration/v1/defaults.go`.
+//! Which requests a policy looks at. Source: `pkg/apis/admissionregistration/v1/defaults.go`,
+//! `validateNamedRuleWithOperations`.
 
-use k8s_openapi::api::admissionregistration::v1::MatchResources;
+use std::collections::BTreeSet;
+
+use k8s_openapi::api::admissionregistration::v1::{MatchResources, RuleWithOperations};
 use kubelab_api::{
     field::{Errors, Path},
+    name,
     selector::label,
 };
 
+use super::webhook;
 use crate::registry::{
     cells::list,
     defaults::{each, missing},
-    validation::choice,
+    validation::{choice, form},
 };
 
 pub(super) fn default(resources: &mut MatchResources) {
@@ -37,21 +42,21 @@ pub(super) fn validate(resources: &MatchResources, path: &Path, errors: &mut Err
     let excluded = list(&resources.exclude_resource_rules).iter().enumerate();
     let excluded = excluded.map(|(i, rule)| (path.child("excludeResourceRules").index(i), rule));
     for (path, rule) in rules.chain(excluded) {
-        let lists = [
-            ("operations", list(&rule.operations)),
-            ("apiGroups", list(&rule.api_groups)),
-            ("apiVersions", list(&rule.api_versions)),
-            ("resources", list(&rule.resources)),
-        ];
-        for (field, _) in lists.iter().filter(|(_, values)| values.is_empty()) {
-            errors.required(&path.child(field), "");
+        let mut names = BTreeSet::new();
+        for (i, given) in list(&rule.resource_names).iter().enumerate() {
+            let path = path.child("resourceNames").index(i);
+            form(given, name::path_segment, &path, errors);
+            if !names.insert(given) {
+                errors.duplicate(&path, given.as_str());
+            }
         }
-        for (i, operation) in list(&rule.operations).iter().enumerate() {
-            let operations = ["*", "CONNECT", "CREATE", "DELETE", "UPDATE"];
-            choice(operation, &operations, &path.child("operations").index(i), errors);
-        }
-        if let Some(scope) = &rule.scope {
-            choice(scope, &["*", "Cluster", "Namespaced"], &path.child("scope"), errors);
-        }
+        let rule = RuleWithOperations {
+            api_groups: rule.api_groups.clone(),
+            api_versions: rule.api_versions.clone(),
+            operations: rule.operations.clone(),
+            resources: rule.resources.clone(),
+            scope: rule.scope.clone(),
+        };
+        webhook::validate_rule(&rule, &path, errors);
     }
 }

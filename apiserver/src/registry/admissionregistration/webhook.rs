@@ -163,7 +163,7 @@ fn validate_review_versions(versions: &[String], path: &Path, errors: &mut Error
 }
 
 /// Source: `validateRuleWithOperations`.
-fn validate_rule(rule: &RuleWithOperations, path: &Path, errors: &mut Errors) {
+pub(super) fn validate_rule(rule: &RuleWithOperations, path: &Path, errors: &mut Errors) {
     let lists = [
         ("operations", list(&rule.operations), "operations"),
         ("apiGroups", list(&rule.api_groups), "API groups"),

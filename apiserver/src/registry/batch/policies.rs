@@ -24,7 +24,7 @@ fn quoted(values: &[&str]) -> String {
     format!("valid values: [{}]", values.join(" "))
 }
 
-fn required_choice(value: &str, allowed: &[&str], path: &Path, errors: &mut Errors) {
+fn one_of(value: &str, allowed: &[&str], path: &Path, errors: &mut Errors) {
     if value.is_empty() {
         errors.required(path, &quoted(allowed));
     } else if !allowed.contains(&value) {
@@ -51,7 +51,7 @@ fn failure_rule(rule: &PodFailurePolicyRule, spec: &JobSpec, path: &Path, errors
             errors.invalid(&at, "FailIndex", "requires the backoffLimitPerIndex to be set");
         }
     } else {
-        required_choice(&rule.action, &["Count", "FailIndex", "FailJob", "Ignore"], &at, errors);
+        one_of(&rule.action, &["Count", "FailIndex", "FailJob", "Ignore"], &at, errors);
     }
     let conditions = list(&rule.on_pod_conditions);
     if let Some(codes) = &rule.on_exit_codes {
@@ -65,7 +65,7 @@ fn failure_rule(rule: &PodFailurePolicyRule, spec: &JobSpec, path: &Path, errors
         let path = at.index(i);
         label_key(&pattern.type_, &path.child("type"), errors);
         let status = text(&pattern.status);
-        required_choice(status, &["False", "True", "Unknown"], &path.child("status"), errors);
+        one_of(status, &["False", "True", "Unknown"], &path.child("status"), errors);
     }
     match (&rule.on_exit_codes, conditions.is_empty()) {
         (Some(_), false) => {
@@ -79,7 +79,7 @@ fn failure_rule(rule: &PodFailurePolicyRule, spec: &JobSpec, path: &Path, errors
 }
 
 fn exit_codes(codes: &PodFailurePolicyOnExitCodesRequirement, spec: &JobSpec, path: &Path, errors: &mut Errors) {
-    required_choice(&codes.operator, &["In", "NotIn"], &path.child("operator"), errors);
+    one_of(&codes.operator, &["In", "NotIn"], &path.child("operator"), errors);
     if let Some(name) = &codes.container_name {
         let pod = spec.template.spec.as_ref();
         let all = pod.into_iter().flat_map(|pod| pod.containers.iter().chain(list(&pod.init_containers)));

@@ -7,17 +7,15 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::certificates::v1::{
     CertificateSigningRequest, CertificateSigningRequestCondition, CertificateSigningRequestStatus,
 };
-use kubelab_api::{
-    field::{Errors, Path},
-    name,
-};
+use kubelab_api::field::{Errors, Path};
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 use serde_json::Value;
 
+use super::signer;
 use crate::registry::{
     cells::{self, AGE, NAME, NONE, cells, list, text},
     kind::{Column, Kind, age, column, human_duration},
-    validation::{json, required, required_choice},
+    validation::{json, required_choice},
 };
 
 /// CertificateSigningRequest.
@@ -192,17 +190,7 @@ impl Kind for CertificateSigningRequestKind {
                 errors.duplicate(&path.child("usages").index(i), usage.as_str());
             }
         }
-        let signer = &path.child("signerName");
-        required(&spec.signer_name, signer, errors);
-        if let Some((domain, rest)) = spec.signer_name.split_once('/') {
-            for wrong in name::dns1123_subdomain(domain) {
-                errors.invalid(signer, spec.signer_name.as_str(), &wrong);
-            }
-            required(rest, signer, errors);
-        } else if !spec.signer_name.is_empty() {
-            let detail = "must be a fully qualified domain and path of the form 'example.com/signer-name'";
-            errors.invalid(signer, spec.signer_name.as_str(), detail);
-        }
+        signer::validate(&spec.signer_name, &path.child("signerName"), errors);
         if let Some(seconds) = spec.expiration_seconds.filter(|seconds| *seconds < LEAST_SECONDS) {
             let detail = format!("may not specify a duration less than {LEAST_SECONDS} seconds (10 minutes)");
             errors.invalid(&path.child("expirationSeconds"), seconds, &detail);

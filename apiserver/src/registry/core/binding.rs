@@ -1,4 +1,4 @@
-//! Binding: an order to put a pod on a node; carried out and never stored.
+//! Binding: an order to put a pod on a node; carried out and never stored. Source: `ValidatePodBinding`.
 
 use k8s_openapi::api::core::v1::Binding;
 use kubelab_api::field::{Errors, Path};

@@ -67,11 +67,6 @@ impl Kind for EndpointsKind {
         }
     }
 
-    // Source: `endpointsWarnings` in `pkg/registry/core/endpoint/strategy.go`.
-    fn warnings(_endpoints: &Endpoints) -> Vec<String> {
-        vec!["v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice".into()]
-    }
-
     const COLUMNS: &'static [Column] = &[NAME, column("Endpoints", "string"), AGE];
 
     fn cells(endpoints: &Endpoints, now: Timestamp) -> Vec<Value> {

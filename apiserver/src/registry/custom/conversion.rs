@@ -22,17 +22,15 @@ use std::{
 
 use bytes::Bytes;
 use futures::future::join_all;
-use k8s_openapi::{
-    api::admissionregistration::v1::{ServiceReference, WebhookClientConfig},
-    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceConversion,
-};
 use kubelab_api::{Error, Reason};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{conversion_review as review, object::CustomObject};
+use super::{
+    conversion_answers::Answers, conversion_review as review, conversion_webhook::Webhook, object::CustomObject,
+};
 use crate::{
-    outside::{Call, Destination, Outside},
+    outside::{Call, Outside},
     registry::{handler::Handler, object::AnyObject},
 };
 
@@ -51,47 +49,13 @@ tokio::task_local! {
     static CURRENT: Arc<Conversions>;
 }
 
-/// The webhook that converts a kind's objects.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Webhook {
-    /// The kind.
-    pub kind: String,
-    /// Where it is.
-    pub destination: Destination,
-    /// The version of ConversionReview that it is sent; `None` if it understands none of ours.
-    pub review: Option<&'static str>,
-}
-
-impl Webhook {
-    /// What a definition says; `None` if no webhook is needed.
-    pub fn of(kind: &str, conversion: Option<&CustomResourceConversion>) -> Option<Arc<Self>> {
-        let webhook = conversion.filter(|conversion| conversion.strategy == "Webhook")?.webhook.as_ref()?;
-        let client = webhook.client_config.clone().unwrap_or_default();
-        let service = client.service.map(|service| ServiceReference {
-            name: service.name,
-            namespace: service.namespace,
-            path: service.path,
-            port: service.port,
-        });
-        // A bundle of white space is none.
-        let bundle = client.ca_bundle.filter(|bundle| !bundle.0.trim_ascii().is_empty());
-        let client = WebhookClientConfig { ca_bundle: bundle, service, url: client.url };
-        let review = webhook.conversion_review_versions.iter().find_map(|version| match version.as_str() {
-            "v1" => Some("v1"),
-            "v1beta1" => Some("v1beta1"),
-            _ => None,
-        });
-        Some(Arc::new(Self { kind: kind.to_owned(), destination: Destination::of(&client), review }))
-    }
-}
-
 /// One object that is wanted in another version.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Question {
-    object: Bytes,
-    from: String,
-    to: String,
-    webhook: Arc<Webhook>,
+pub(super) struct Question {
+    pub(super) object: Bytes,
+    pub(super) from: String,
+    pub(super) to: String,
+    pub(super) webhook: Arc<Webhook>,
 }
 
 impl Question {
@@ -103,7 +67,11 @@ impl Question {
 
 /// What one run of a function asks, and what is known.
 #[derive(Debug, Default)]
-pub struct Conversions(Mutex<Inner>);
+pub struct Conversions {
+    inner: Mutex<Inner>,
+    /// What others asked before; `None` where that does not count.
+    before: Option<Arc<Answers>>,
+}
 
 #[derive(Debug, Default)]
 struct Inner {
@@ -139,7 +107,7 @@ pub fn part<T>(make: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
 
 impl Conversions {
     fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn ask(&self, question: &Question) -> Result<CustomObject, Error> {
@@ -151,13 +119,21 @@ impl Conversions {
                 inner.failed.get_or_insert_with(|| error.clone());
                 return Err(error);
             }
-            None if inner.bytes < ROUND_BYTES => {
-                inner.bytes += question.object.len();
-                inner.known.insert(question.clone(), None);
-                inner.wanted.push(question.clone());
-            }
-            // It is asked, or has its turn in the next round.
-            Some(None) | None => {}
+            // It is asked.
+            Some(None) => {}
+            None => match self.before.as_ref().and_then(|before| before.to(question)) {
+                Some(answer) => {
+                    inner.known.insert(question.clone(), Some(Ok(answer.clone())));
+                    return Ok(answer);
+                }
+                None if inner.bytes < ROUND_BYTES => {
+                    inner.bytes += question.object.len();
+                    inner.known.insert(question.clone(), None);
+                    inner.wanted.push(question.clone());
+                }
+                // It has its turn in the next round.
+                None => {}
+            },
         }
         Err(Error::new(Reason::InternalError, "an object is being converted"))
     }
@@ -181,7 +157,12 @@ impl Conversions {
         });
         let answers = join_all(answers).await;
         let mut inner = self.inner();
-        inner.known.extend(answers.into_iter().flatten().map(|(question, answer)| (question, Some(answer))));
+        for (question, answer) in answers.into_iter().flatten() {
+            if let (Some(before), Ok(answer)) = (&self.before, &answer) {
+                before.remember(&question, answer);
+            }
+            inner.known.insert(question, Some(answer));
+        }
         Ok(true)
     }
 
@@ -259,16 +240,34 @@ fn is_needed(handler: &Handler) -> bool {
     handler.definition.as_ref().is_some_and(|definition| definition.webhook.is_some())
 }
 
-/// Makes a function about a kind's objects, as often as it takes until all that it asks is answered.
-pub async fn run<T>(
+/// Makes a function about one object of a kind, as often as it takes until all that it asks is answered.
+pub async fn run<T>(outside: &Outside, handler: &Handler, make: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
+    if !is_needed(handler) { once(make) } else { repeat(outside, Conversions::default(), make).await }
+}
+
+/// The same about many stored objects: what was answered before is not asked again.
+pub async fn run_many<T>(
     outside: &Outside,
     handler: &Handler,
-    mut make: impl FnMut() -> Result<T, Error>,
+    make: impl FnMut() -> Result<T, Error>,
 ) -> Result<T, Error> {
     if !is_needed(handler) {
-        return make();
+        return once(make);
     }
-    let conversions = Arc::new(Conversions::default());
+    let before = Some(Arc::clone(&outside.conversions));
+    repeat(outside, Conversions { before, ..Conversions::default() }, make).await
+}
+
+fn once<T>(mut make: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
+    make()
+}
+
+async fn repeat<T>(
+    outside: &Outside,
+    conversions: Conversions,
+    mut make: impl FnMut() -> Result<T, Error>,
+) -> Result<T, Error> {
+    let conversions = Arc::new(conversions);
     loop {
         let made = conversions.within(&mut make);
         if !conversions.answer(outside).await? {
@@ -283,7 +282,7 @@ pub async fn present(outside: &Outside, handler: &Handler, stored: &[Bytes]) -> 
     let mut shown = Vec::with_capacity(stored.len());
     for chunk in stored.chunks(at_once) {
         let present = || all(chunk.iter().map(|value| handler.present(value)));
-        shown.append(&mut run(outside, handler, present).await?);
+        shown.append(&mut run_many(outside, handler, present).await?);
     }
     Ok(shown)
 }
@@ -308,37 +307,16 @@ mod tests {
 
     use super::*;
 
-    fn conversion(webhook: Value) -> CustomResourceConversion {
-        serde_json::from_value(json!({"strategy": "Webhook", "webhook": webhook})).unwrap()
-    }
-
-    fn webhook(versions: Value) -> Arc<Webhook> {
-        let conversion =
-            conversion(json!({"clientConfig": {"url": "https://x"}, "conversionReviewVersions": versions}));
-        Webhook::of("Widget", Some(&conversion)).unwrap()
-    }
-
-    #[test]
-    fn the_first_known_version_of_the_review_is_sent() {
-        for (spoken, version) in [
-            (json!(["v1", "v1beta1"]), Some("v1")),
-            (json!(["v2", "v1beta1", "v1"]), Some("v1beta1")),
-            (json!(["v2"]), None),
-        ] {
-            assert_eq!(webhook(spoken).review, version);
-        }
-        assert!(Webhook::of("Widget", None).is_none());
-        let service = json!({"namespace": "n", "name": "s", "port": 8443, "path": "/c"});
-        let spec =
-            json!({"clientConfig": {"service": service, "caBundle": "IAo="}, "conversionReviewVersions": ["v1"]});
-        let webhook = Webhook::of("Widget", Some(&conversion(spec))).unwrap();
-        assert_eq!(webhook.destination.url(), "https://s.n.svc:8443/c");
-        assert!(webhook.destination.authorities.is_empty(), "white space is no authority");
+    fn webhook() -> Arc<Webhook> {
+        let conversion = json!({"strategy": "Webhook", "webhook": {
+            "clientConfig": {"url": "https://x"}, "conversionReviewVersions": ["v1"],
+        }});
+        Webhook::of("Widget", serde_json::from_value(conversion).ok().as_ref()).unwrap()
     }
 
     #[test]
     fn reviews_are_bounded_and_about_one_version() {
-        let one = webhook(json!(["v1"]));
+        let one = webhook();
         let question = |to: &str, length: usize| Question {
             object: vec![b' '; length].into(),
             from: "x/v1".into(),
@@ -357,7 +335,7 @@ mod tests {
     #[test]
     fn what_cannot_be_waited_for_is_refused() {
         let object = CustomObject { api_version: "x/v1".into(), kind: "Widget".into(), ..Default::default() };
-        let error = ask(&webhook(json!(["v1"])), &object, "x/v2").unwrap_err();
+        let error = ask(&webhook(), &object, "x/v2").unwrap_err();
         assert_eq!(error.message, "conversion webhook for x/v1, Kind=Widget failed: it cannot be waited for here");
     }
 
@@ -365,7 +343,7 @@ mod tests {
     fn a_failed_conversion_fails_what_swallowed_its_error() {
         let conversions = Arc::new(Conversions::default());
         let object = CustomObject { api_version: "x/v1".into(), kind: "Widget".into(), ..Default::default() };
-        let webhook = webhook(json!(["v1"]));
+        let webhook = webhook();
         let swallow = || Ok(ask(&webhook, &object, "x/v2").is_ok());
         assert!(!conversions.within(swallow).unwrap());
         let asked = std::mem::take(&mut conversions.inner().wanted);

@@ -18,7 +18,9 @@ use kubelab_api::{
 };
 use kubelab_store::{Key, Revision};
 
-use super::{columns::Columns, conversion::Webhook, expressions::Expressions, rules::CustomRules, scale::ScalePaths};
+use super::{
+    columns::Columns, conversion_webhook::Webhook, expressions::Expressions, rules::CustomRules, scale::ScalePaths,
+};
 use crate::registry::handler::Handler;
 
 /// What is known of a kind.

@@ -21,7 +21,9 @@
 
 pub mod columns;
 pub mod conversion;
+pub mod conversion_answers;
 pub mod conversion_review;
+pub mod conversion_webhook;
 pub mod declared;
 pub mod decode;
 pub mod definition;

@@ -124,6 +124,11 @@ impl Kind for ResourceSliceKind {
     }
 
     fn fields(slice: &ResourceSlice) -> Vec<(&'static str, String)> {
-        vec![("spec.driver", slice.spec.driver.clone()), ("spec.nodeName", text(&slice.spec.node_name).to_owned())]
+        let spec = &slice.spec;
+        vec![
+            ("spec.driver", spec.driver.clone()),
+            ("spec.nodeName", text(&spec.node_name).to_owned()),
+            ("spec.pool.name", spec.pool.name.clone()),
+        ]
     }
 }

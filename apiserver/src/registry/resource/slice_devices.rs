@@ -95,7 +95,7 @@ fn validate_attribute(attribute: &DeviceAttribute, path: &Path, errors: &mut Err
     }
 }
 
-fn validate_taint(taint: &DeviceTaint, path: &Path, errors: &mut Errors) {
+pub(super) fn validate_taint(taint: &DeviceTaint, path: &Path, errors: &mut Errors) {
     required_form(&taint.key, name::label_key, &path.child("key"), errors);
     let value = text(&taint.value);
     if !value.is_empty() {

@@ -1,18 +1,16 @@
 //! Gives a pod to a node, once. Source: `pkg/registry/core/pod/storage/storage.go`, `assignPod`.
 
 use k8s_openapi::api::core::v1::{Binding, Pod, PodCondition};
-use kubelab_api::{
-    Error, Resource,
-    field::{Errors, Path},
-    pod::set_condition,
-};
+use kubelab_api::{Error, Resource, field::Errors, pod::set_condition};
 use kubelab_store::Precondition;
 
 use super::success;
 use crate::{
     admission::{Operation, pod_topology_labels},
     registry::{
+        core::binding::BindingKind,
         decode::{self, Expected},
+        kind::Kind,
         plan::{Context, Plan, encode},
     },
 };
@@ -54,17 +52,9 @@ pub fn plan(context: &Context) -> Result<Plan, Error> {
     })
 }
 
-/// Source: `ValidatePodBinding`.
 fn validate(binding: &Binding, name: &str) -> Result<(), Error> {
     let mut errors = Errors::default();
-    let path = Path::new("target");
-    let kind = binding.target.kind.as_deref().unwrap_or_default();
-    if !matches!(kind, "" | "Node") {
-        errors.not_supported(&path.child("kind"), kind, &["Node", "<empty>"]);
-    }
-    if binding.target.name.as_deref().unwrap_or_default().is_empty() {
-        errors.required(&path.child("name"), "");
-    }
+    BindingKind::validate(binding, &mut errors);
     if errors.is_empty() { Ok(()) } else { Err(Error::invalid(&binding_resource("Binding"), name, &errors)) }
 }
 

@@ -1,0 +1,3 @@
+//! The group `storagemigration.k8s.io`.
+
+pub mod storage_version_migration;
