@@ -85,12 +85,19 @@ fn http_probes_send_requests() {
     assert!(kubectl.run("logs web").contains(r#""kube-probe/1.37""#));
 
     // Redirects: here they are followed, elsewhere they are told of.
-    kubectl.run_with("create -f -", &pod("here", readiness(json!({"port": 8080, "path": "/redirect?location=/hostname"}))));
+    kubectl.run_with(
+        "create -f -",
+        &pod("here", readiness(json!({"port": 8080, "path": "/redirect?location=/hostname"}))),
+    );
     ready("here");
     let elsewhere = "/redirect?location=http%3A%2F%2Fexample.com%2F";
     kubectl.run_with("create -f -", &pod("elsewhere", readiness(json!({"port": 8080, "path": elsewhere}))));
     ready("elsewhere");
-    until_event(&kubectl, "elsewhere", "ProbeWarning: Readiness probe warning: Probe terminated redirects, Response body: ");
+    until_event(
+        &kubectl,
+        "elsewhere",
+        "ProbeWarning: Readiness probe warning: Probe terminated redirects, Response body: ",
+    );
     let away = "/redirect?location=/echo%3Fcode%3D418";
     kubectl.run_with("create -f -", &pod("away", readiness(json!({"port": 8080, "path": away}))));
     until_event(&kubectl, "away", "Unhealthy: Readiness probe failed: HTTP probe failed with statuscode: 418");
@@ -110,13 +117,19 @@ fn http_probes_send_requests() {
     let ip = address(&kubectl, "closed");
     let refused = format!("dial tcp {ip}:81: connect: connection refused");
     until_event(&kubectl, "closed", &format!("Readiness probe failed: Get \"http://{ip}:81/healthz\": {refused}"));
-    let slow = asked(AGNHOST, &["liveness"], "readinessProbe", json!({"httpGet": {"port": 8080, "path": "/sleep-headers?time=9"}}));
+    let slow = asked(
+        AGNHOST,
+        &["liveness"],
+        "readinessProbe",
+        json!({"httpGet": {"port": 8080, "path": "/sleep-headers?time=9"}}),
+    );
     kubectl.run_with("create -f -", &pod("slow", slow));
     let ip = address(&kubectl, "slow");
     let late = "context deadline exceeded (Client.Timeout exceeded while awaiting headers)";
     until_event(&kubectl, "slow", &format!("failed: Get \"http://{ip}:8080/sleep-headers?time=9\": {late}"));
     kubectl.run_with("create -f -", &pod("unnamed", readiness(json!({"port": "http"}))));
-    let unknown = "Readiness probe errored and resulted in unknown state: strconv.Atoi: parsing \"http\": invalid syntax";
+    let unknown =
+        "Readiness probe errored and resulted in unknown state: strconv.Atoi: parsing \"http\": invalid syntax";
     until_event(&kubectl, "unnamed", unknown);
 
     // TCP.
@@ -139,17 +152,30 @@ fn grpc_probes_ask_the_health_service() {
     };
 
     // The example of the documentation.
-    let command = json!(["/usr/local/bin/etcd", "--data-dir", "/var/lib/etcd", "--listen-client-urls",
-        "http://0.0.0.0:2379", "--advertise-client-urls", "http://127.0.0.1:2379", "--log-level", "debug"]);
+    let command = json!([
+        "/usr/local/bin/etcd",
+        "--data-dir",
+        "/var/lib/etcd",
+        "--listen-client-urls",
+        "http://0.0.0.0:2379",
+        "--advertise-client-urls",
+        "http://127.0.0.1:2379",
+        "--log-level",
+        "debug"
+    ]);
     let probe = json!({"grpc": {"port": 2379}, "initialDelaySeconds": 1, "periodSeconds": 1});
     let etcd = json!({"name": "etcd", "image": "registry.k8s.io/etcd:3.5.1-0", "command": command,
         "ports": [{"containerPort": 2379}], "livenessProbe": probe, "readinessProbe": probe});
     kubectl.run_with("create -f -", &pod("etcd-with-grpc", etcd));
     ready("etcd-with-grpc");
 
-    kubectl.run_with("create -f -", &pod("named", checks(&["--service", "live"], json!({"port": 5000, "service": "live"}))));
+    kubectl.run_with(
+        "create -f -",
+        &pod("named", checks(&["--service", "live"], json!({"port": 5000, "service": "live"}))),
+    );
     ready("named");
-    kubectl.run_with("create -f -", &pod("other", checks(&["--service", "live"], json!({"port": 5000, "service": "x"}))));
+    kubectl
+        .run_with("create -f -", &pod("other", checks(&["--service", "live"], json!({"port": 5000, "service": "x"}))));
     let unknown = "error: health rpc probe failed: rpc error: code = NotFound desc = unknown service";
     until_event(&kubectl, "other", &format!("Unhealthy: Readiness probe failed: {unknown}"));
 

@@ -73,6 +73,9 @@ fn an_annotation_that_makes_no_sense_is_told_of() {
     web["metadata"]["annotations"] = json!({"kubelab.dev/colour": "blue", "kubelab.dev/exit-code": "many"});
     create(&kubectl, &web);
     kubectl.run("wait pod/web --for=condition=Ready --timeout=60s");
-    let events = "get events --field-selector reason=InvalidBehavior,involvedObject.name=web -o jsonpath={.items[*].message}";
-    kubectl.wait_until(events, |text| text.contains("\"kubelab.dev/colour\"") && text.contains("\"kubelab.dev/exit-code\""));
+    let events =
+        "get events --field-selector reason=InvalidBehavior,involvedObject.name=web -o jsonpath={.items[*].message}";
+    kubectl.wait_until(events, |text| {
+        text.contains("\"kubelab.dev/colour\"") && text.contains("\"kubelab.dev/exit-code\"")
+    });
 }

@@ -286,5 +286,6 @@ fn a_collector_reads_the_logs_of_its_node() {
 
     // The next node that becomes a worker gets one, too.
     kubectl.run("label node node-2 node-type=worker");
-    kubectl.wait_until("get daemonset log-collector -n kube-system -o jsonpath={.status.numberReady}", |text| text == "2");
+    kubectl
+        .wait_until("get daemonset log-collector -n kube-system -o jsonpath={.status.numberReady}", |text| text == "2");
 }

@@ -29,7 +29,8 @@ fn images_drivers_and_devices_are_volumes() {
     let mounts = |path: &str| json!({"volumeMounts": [{"name": "v", "mountPath": path}]});
 
     // https://kubernetes.io/docs/tasks/configure-pod-container/image-volumes/
-    let image = |reference: &str| json!([{"name": "v", "image": {"reference": reference, "pullPolicy": "IfNotPresent"}}]);
+    let image =
+        |reference: &str| json!([{"name": "v", "image": {"reference": reference, "pullPolicy": "IfNotPresent"}}]);
     kubectl.run_with("create -f -", &pod("image-volume", mounts("/volume"), image("quay.io/crio/artifact:v2")));
     ready(&kubectl, "image-volume");
     assert_eq!(kubectl.run("exec image-volume -- cat /volume/dir/file"), "1\n");

@@ -113,8 +113,9 @@ fn updated(
     let leaves_spec = std::ptr::eq(ignored(handler, &context.request.subresource), &*SPEC)
         && handler.is_stored_version()
         && managers.iter().all(|manager| manager.identity.api_version == api_version);
-    let value =
-        |object: &dyn AnyObject| if leaves_spec { handler.value_without(object, "spec") } else { handler.value(object) };
+    let value = |object: &dyn AnyObject| {
+        if leaves_spec { handler.value_without(object, "spec") } else { handler.value(object) }
+    };
     let new = value(new)?;
     let old = old.map(value).transpose()?;
     let ground = ground(context, &api_version, &versions);

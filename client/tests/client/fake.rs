@@ -368,8 +368,9 @@ impl Objects for Fake {
             // Short-lived, so that somebody can see the next one.
             let token = format!("token-{}", self.lock().writes.len());
             remember(&mut self.lock(), &request, &message.cause);
-            let ends = jiff::Timestamp::now() + Duration::from_secs(3);
-            object["status"] = json!({"token": token, "expirationTimestamp": ends.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()});
+            let ends = kubelab_client::clock::now().0 + Duration::from_secs(3);
+            object["status"] =
+                json!({"token": token, "expirationTimestamp": ends.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()});
             return self.written(object).await;
         }
         let created = {

@@ -62,11 +62,9 @@ pub fn apply(behavior: &mut Behavior, arguments: &[String]) {
 
 /// The value of an option: `--name=value`, `--name value`.
 fn option<'a>(words: &'a [String], name: &str) -> Option<&'a str> {
-    words.iter().enumerate().find_map(|(at, word)| {
-        match word.strip_prefix("--")?.split_once('=') {
-            Some((own, value)) => (own == name).then_some(value),
-            None => (word.trim_start_matches('-') == name).then(|| words.get(at + 1)).flatten().map(String::as_str),
-        }
+    words.iter().enumerate().find_map(|(at, word)| match word.strip_prefix("--")?.split_once('=') {
+        Some((own, value)) => (own == name).then_some(value),
+        None => (word.trim_start_matches('-') == name).then(|| words.get(at + 1)).flatten().map(String::as_str),
     })
 }
 

@@ -65,8 +65,10 @@ mod tests {
 
     #[test]
     fn the_examples_of_the_documentation_use_what_they_say() {
-        let stress = |bytes: &str| json!({"name": "c", "image": "polinux/stress", "command": ["stress"],
-            "args": ["--vm", "1", "--vm-bytes", bytes, "--vm-hang", "1"], "resources": {"limits": {"memory": "200Mi"}}});
+        let stress = |bytes: &str| {
+            json!({"name": "c", "image": "polinux/stress", "command": ["stress"],
+            "args": ["--vm", "1", "--vm-bytes", bytes, "--vm-hang", "1"], "resources": {"limits": {"memory": "200Mi"}}})
+        };
         let used = |container: Value| {
             let container: Container = serde_json::from_value(container).unwrap();
             let usage = usage(&container, &Usage::of(&container, 1_000_000, 1 << 20))?;

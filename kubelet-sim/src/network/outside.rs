@@ -41,7 +41,8 @@ async fn serve(mut stream: DuplexStream) {
         }
     }
     let length = PAGE.len();
-    let head = format!("HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
+    let head =
+        format!("HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
     stream.write_all((head + PAGE).as_bytes()).await.ok();
 }
 
@@ -52,7 +53,9 @@ mod tests {
 
     #[tokio::test]
     async fn the_example_of_all_examples_is_there() {
-        for (name, is_known) in [("example.com", true), ("WWW.Example.org.", true), ("db.example.com", false), ("x", false)] {
+        for (name, is_known) in
+            [("example.com", true), ("WWW.Example.org.", true), ("db.example.com", false), ("x", false)]
+        {
             assert_eq!(address(name).is_some(), is_known, "{name}");
         }
         let mut stream = connect();

@@ -44,7 +44,9 @@ impl Node {
                     attached.extend(self.to_attach(&claimed.volume).await);
                     let folder = self.config.places.persistent(&claimed.volume);
                     let source = match claimed.device {
-                        true => Source { device: true, ..Source::folder(folder.join(DEVICE), 0o660, claimed.read_only) },
+                        true => {
+                            Source { device: true, ..Source::folder(folder.join(DEVICE), 0o660, claimed.read_only) }
+                        }
                         false => Source::folder(folder, 0o755, claimed.read_only),
                     };
                     sources.insert(volume.name.clone(), source);

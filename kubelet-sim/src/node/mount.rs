@@ -142,7 +142,9 @@ impl Node {
         let modes = match found {
             Ok(found) => found.spec.volume_lifecycle_modes.unwrap_or_else(|| vec!["Persistent".to_owned()]),
             Err(error) if error.reason == Reason::NotFound => {
-                return Err(format!("volume mode \"Ephemeral\" not supported by driver {driver} (no CSIDriver object)"));
+                return Err(format!(
+                    "volume mode \"Ephemeral\" not supported by driver {driver} (no CSIDriver object)"
+                ));
             }
             Err(error) => return Err(error.message),
         };

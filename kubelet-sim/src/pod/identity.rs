@@ -63,7 +63,8 @@ mod tests {
             ),
             (json!({"runAsUser": 1000}), json!({"runAsUser": 2000}), "uid=2000 gid=0(root) groups=0(root)"),
         ] {
-            let pod = json!({"spec": {"securityContext": of_pod, "containers": [{"name": "c", "securityContext": own}]}});
+            let pod =
+                json!({"spec": {"securityContext": of_pod, "containers": [{"name": "c", "securityContext": own}]}});
             let pod: Pod = serde_json::from_value(pod).unwrap();
             let identity = Identity::of(&pod, &pod.spec.as_ref().unwrap().containers[0]);
             assert_eq!(identity.to_string(), expected, "{of_pod} {own}");

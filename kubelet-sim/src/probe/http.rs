@@ -54,7 +54,8 @@ impl Get {
         let path = format!("/{}", escaped(get.path.as_deref().unwrap_or_default().trim_start_matches('/')));
         let mut headers: Vec<(String, String)> =
             get.http_headers.iter().flatten().map(|header| (header.name.clone(), header.value.clone())).collect();
-        let has = |headers: &[(String, String)], name: &str| headers.iter().any(|(own, _)| own.eq_ignore_ascii_case(name));
+        let has =
+            |headers: &[(String, String)], name: &str| headers.iter().any(|(own, _)| own.eq_ignore_ascii_case(name));
         if !has(&headers, "User-Agent") {
             headers.push(("User-Agent".to_owned(), format!("kube-{purpose}/1.37")));
         }
@@ -258,9 +259,7 @@ mod tests {
             (vec!["nonsense"], failure(&format!("{at} EOF"))),
             (
                 vec![""],
-                failure(&format!(
-                    "{at} context deadline exceeded (Client.Timeout exceeded while awaiting headers)"
-                )),
+                failure(&format!("{at} context deadline exceeded (Client.Timeout exceeded while awaiting headers)")),
             ),
             (
                 vec!["HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx"],

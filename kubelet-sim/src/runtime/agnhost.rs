@@ -83,7 +83,8 @@ pub fn answer(page: &Page, asked: &Asked<'_>) -> Option<Reply> {
         let value = query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
         decoded(value.unwrap_or_default())
     };
-    let code = |default: u16| parameter("code").parse().ok().filter(|code| (200..600).contains(code)).unwrap_or(default);
+    let code =
+        |default: u16| parameter("code").parse().ok().filter(|code| (200..600).contains(code)).unwrap_or(default);
     let own = Reply::new(asked.health.status(asked.uptime), "");
     let not_found = || Reply::new(404, "404 page not found\n");
     Some(match (page, path) {
@@ -96,9 +97,7 @@ pub fn answer(page: &Page, asked: &Asked<'_>) -> Option<Reply> {
             Reply::new(own.status, format!("NOW: {}", asked.now.strftime("%Y-%m-%d %H:%M:%S.%f +0000 UTC")))
         }
         (Page::Liveness, "/healthz") if own.status == 200 => Reply::new(200, "ok"),
-        (Page::Liveness, "/healthz") => {
-            Reply::new(own.status, format!("error: {}", asked.uptime.as_secs_f64()))
-        }
+        (Page::Liveness, "/healthz") => Reply::new(own.status, format!("error: {}", asked.uptime.as_secs_f64())),
         (Page::Liveness, "/started") => Reply::new(200, duration::format(asked.uptime)),
         (Page::Liveness, "/redirect") => Reply::redirect(302, parameter("loc")),
         (Page::Liveness, "/sleep-headers") => {

@@ -122,16 +122,16 @@ impl Server {
         let service = service_fn(move |request: Request<Incoming>| {
             let (server, grpc) = (server.clone(), grpc.clone());
             async move {
-                let is_grpc =
-                    request.headers().get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
+                let is_grpc = request
+                    .headers()
+                    .get(CONTENT_TYPE)
+                    .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
                 if is_grpc {
                     let answered = hyper::service::Service::call(&grpc, request).await;
                     return answered.map(|response| response.map(|body| body.boxed_unsync()));
                 }
                 let answered = server.respond(request).await;
-                answered.map(|response| {
-                    response.map(|body| body.map_err(|never| match never {}).boxed_unsync())
-                })
+                answered.map(|response| response.map(|body| body.map_err(|never| match never {}).boxed_unsync()))
             }
         });
         let builder = auto::Builder::new(TokioExecutor::new());

@@ -36,7 +36,8 @@ use self::{
 };
 use super::{
     Attached, Container, Dial, DialError, Image, Launch, NoContainer, PodRef, Runtime, Sandbox, StartError, Usage,
-    agnhost::Told, checkpoint::Checkpoint, console::Console, datagrams, http::Server, log, mount::Refresh, redis, site::Site,
+    agnhost::Told, checkpoint::Checkpoint, console::Console, datagrams, http::Server, log, mount::Refresh, redis,
+    site::Site,
 };
 use crate::{
     behavior::{Behavior, OnTerminate, Protocol, annotations, file::Rules, images},

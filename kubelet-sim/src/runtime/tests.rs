@@ -307,12 +307,7 @@ async fn probes_find_what_the_container_does() {
             http(81),
             bad("Get \"http://10.244.1.7:81/health\": dial tcp 10.244.1.7:81: connect: connection refused"),
         ),
-        (
-            json!({}),
-            Kind::Liveness,
-            tcp(81),
-            bad("dial tcp 10.244.1.7:81: connect: connection refused"),
-        ),
+        (json!({}), Kind::Liveness, tcp(81), bad("dial tcp 10.244.1.7:81: connect: connection refused")),
         (
             json!({"kubelab.dev/ready-after": "1h"}),
             Kind::Readiness,
@@ -323,12 +318,7 @@ async fn probes_find_what_the_container_does() {
         (forced("readiness", "fail"), Kind::Liveness, http(80), well()),
         (forced("liveness", "fail"), Kind::Liveness, http(80), bad("HTTP probe failed with statuscode: 500")),
         (forced("startup", "pass"), Kind::Startup, http(81), well()),
-        (
-            forced("liveness", "timeout"),
-            Kind::Liveness,
-            tcp(80),
-            bad("dial tcp 10.244.1.7:80: i/o timeout"),
-        ),
+        (forced("liveness", "timeout"), Kind::Liveness, tcp(80), bad("dial tcp 10.244.1.7:80: i/o timeout")),
         (
             forced("liveness", "timeout"),
             Kind::Liveness,

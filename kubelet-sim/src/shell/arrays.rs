@@ -32,7 +32,8 @@ impl Shell {
             (AssignmentName::ArrayElementName(name, index), AssignmentValue::Scalar(word)) => {
                 let value = self.text(word, streams).await;
                 let Some(index) = self.index(index, streams).await.filter(|index| *index < MAX_ELEMENTS) else {
-                    let _ = streams.stderr.print(format!("{}: {name}[{index}]: bad array subscript\n", self.name)).await;
+                    let _ =
+                        streams.stderr.print(format!("{}: {name}[{index}]: bad array subscript\n", self.name)).await;
                     self.status = 1;
                     return;
                 };

@@ -8,7 +8,11 @@ async fn scripts_of_the_documentation_run() {
     let rig = Rig::new();
     for (script, expected, status) in [
         // Probes: the file is there, then it is not.
-        ("touch /tmp/healthy; sleep 30; rm -f /tmp/healthy; cat /tmp/healthy", "cat: can't open '/tmp/healthy': No such file or directory\n", 1),
+        (
+            "touch /tmp/healthy; sleep 30; rm -f /tmp/healthy; cat /tmp/healthy",
+            "cat: can't open '/tmp/healthy': No such file or directory\n",
+            1,
+        ),
         // Logs of a counter, and of one that writes to files which sidecars stream.
         ("i=0; while [ $i -lt 2 ]; do echo \"$i: $(date +%Y | wc -c)\"; i=$((i+1)); sleep 1; done", "0: 5\n1: 5\n", 0),
         (
@@ -17,7 +21,11 @@ async fn scripts_of_the_documentation_run() {
             124,
         ),
         // Sidecars.
-        ("while true; do echo \"logging\" >> /tmp/logs.txt; sleep 1; done & sleep 2.5; wc -l < /tmp/logs.txt; kill $!", "3\n", 0),
+        (
+            "while true; do echo \"logging\" >> /tmp/logs.txt; sleep 1; done & sleep 2.5; wc -l < /tmp/logs.txt; kill $!",
+            "3\n",
+            0,
+        ),
         // Termination messages, jobs, expansions.
         ("sleep 10 && echo Sleep expired > /tmp/termination-log; cat /tmp/termination-log", "Sleep expired\n", 0),
         ("date > /dev/null; echo Hello from the Kubernetes cluster", "Hello from the Kubernetes cluster\n", 0),
@@ -30,11 +38,19 @@ async fn scripts_of_the_documentation_run() {
             0,
         ),
         ("echo -en '\\n'; printenv COLOR NONE; env | grep COLOR", "\nblue\nCOLOR=blue\n", 0),
-        ("for f in a b; do echo $f > /tmp/$f.conf; done; ls /tmp/*.conf; cat /tmp/a.conf /tmp/b.conf", "/tmp/a.conf\n/tmp/b.conf\na\nb\n", 0),
+        (
+            "for f in a b; do echo $f > /tmp/$f.conf; done; ls /tmp/*.conf; cat /tmp/a.conf /tmp/b.conf",
+            "/tmp/a.conf\n/tmp/b.conf\na\nb\n",
+            0,
+        ),
         // Users.
         ("id; whoami", "uid=0(root) gid=0(root) groups=0(root)\nroot\n", 0),
         // Hooks.
-        ("mkdir -p /usr/share; echo Hello from the postStart handler > /usr/share/message; cat /usr/share/message", "Hello from the postStart handler\n", 0),
+        (
+            "mkdir -p /usr/share; echo Hello from the postStart handler > /usr/share/message; cat /usr/share/message",
+            "Hello from the postStart handler\n",
+            0,
+        ),
         ("while killall -0 nginx; do sleep 1; done; echo gone", "sh: killall: not found\ngone\n", 0),
         // Debugging.
         ("printf 'web 1\\ndb 2\\n' | grep -E '^(db|cache)' | cut -d' ' -f2", "2\n", 0),
@@ -49,8 +65,16 @@ async fn scripts_for_bash_run() {
     let rig = Rig::gnu();
     for (script, expected, status) in [
         // Static work of an indexed Job.
-        ("items=(foo bar baz qux xyz); JOB_COMPLETION_INDEX=3; echo ${items[$JOB_COMPLETION_INDEX]} > /tmp/data.txt; cat /tmp/data.txt", "qux\n", 0),
-        ("a=(1 '2 3'); a+=(4); a[4]=x; for i in \"${a[@]}\"; do echo \"<$i>\"; done; echo ${#a[@]} ${a[1]} ${a[*]}", "<1>\n<2 3>\n<4>\n<>\n<x>\n5 2 3 1 2 3 4 x\n", 0),
+        (
+            "items=(foo bar baz qux xyz); JOB_COMPLETION_INDEX=3; echo ${items[$JOB_COMPLETION_INDEX]} > /tmp/data.txt; cat /tmp/data.txt",
+            "qux\n",
+            0,
+        ),
+        (
+            "a=(1 '2 3'); a+=(4); a[4]=x; for i in \"${a[@]}\"; do echo \"<$i>\"; done; echo ${#a[@]} ${a[1]} ${a[*]}",
+            "<1>\n<2 3>\n<4>\n<>\n<x>\n5 2 3 1 2 3 4 x\n",
+            0,
+        ),
         ("a=(x y); i=1; echo ${a[i]} ${a[i-1]} ${#a[0]} $a", "y x 1 x\n", 0),
         // A replicated database.
         (
@@ -60,7 +84,11 @@ async fn scripts_for_bash_run() {
         ),
         ("[[ web =~ ^[0-9]+$ ]] || exit 1", "", 1),
         // A pod failure policy.
-        ("echo \"Hello world! I'm going to exit with 42 to simulate a software bug.\" && sleep 30 && exit 42", "Hello world! I'm going to exit with 42 to simulate a software bug.\n", 42),
+        (
+            "echo \"Hello world! I'm going to exit with 42 to simulate a software bug.\" && sleep 30 && exit 42",
+            "Hello world! I'm going to exit with 42 to simulate a software bug.\n",
+            42,
+        ),
     ] {
         assert_eq!(rig.bash(script).await, (expected.to_owned(), status), "{script}");
     }

@@ -233,9 +233,7 @@ impl Shell {
                 SpecialParameter::LastBackgroundProcessId => self.jobs.last()?.to_string(),
                 SpecialParameter::ShellName => self.name.clone(),
             },
-            Parameter::NamedWithIndex { name, index } => {
-                self.elements(name).into_iter().nth(index.parse().ok()?)?
-            }
+            Parameter::NamedWithIndex { name, index } => self.elements(name).into_iter().nth(index.parse().ok()?)?,
             Parameter::NamedWithAllIndices { name, .. } => {
                 self.variables.contains_key(name).then(|| self.elements(name).join(" "))?
             }

@@ -112,8 +112,7 @@ mod tests {
 
     #[test]
     fn a_container_sees_what_it_mounts() {
-        let source =
-            |path: &str, written| Source { written, ..Source::folder(path.into(), 0o777, written) };
+        let source = |path: &str, written| Source { written, ..Source::folder(path.into(), 0o777, written) };
         let sources = [("data".to_owned(), source("/v/data", false)), ("config".to_owned(), source("/v/config", true))];
         let sources = sources.into();
         let env = [("POD".to_owned(), "web-0".to_owned()), ("UP".to_owned(), "../x".to_owned())];

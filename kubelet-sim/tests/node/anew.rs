@@ -52,7 +52,8 @@ async fn one_container_has_all_begin_anew() {
     let rule = json!({"action": "RestartAllContainers", "exitCodes": {"operator": "In", "values": [88]}});
     watcher["restartPolicyRules"] = json!([rule]);
     let volumes = json!([{"name": "data", "emptyDir": {}}]);
-    let spec = json!({"restartPolicy": "Never", "initContainers": [init], "containers": [main, watcher], "volumes": volumes});
+    let spec =
+        json!({"restartPolicy": "Never", "initContainers": [init], "containers": [main, watcher], "volumes": volumes});
     rig.run("web", json!({}), spec);
     let pod = rig.until("web", &format!("{STATUS}/ready"), json!(true)).await;
     assert_eq!(condition(&pod, "AllContainersRestarting"), "False");
@@ -64,7 +65,9 @@ async fn one_container_has_all_begin_anew() {
     assert_eq!(pod["status"]["podIP"], address);
     let restarting = |api: &Fake| {
         let versions = api.versions("pods", "web");
-        versions.iter().any(|pod| condition(pod, "AllContainersRestarting") == "True" && pod["status"]["phase"] == "Running")
+        versions
+            .iter()
+            .any(|pod| condition(pod, "AllContainersRestarting") == "True" && pod["status"]["phase"] == "Running")
     };
     assert!(restarting(&rig.api), "the pod says so meanwhile");
     let pod = rig.until("web", "/status/initContainerStatuses/0/restartCount", json!(1)).await;

@@ -3,10 +3,10 @@
 #![allow(clippy::disallowed_methods)] // see clippy.toml
 #![allow(missing_docs, clippy::unwrap_used)]
 
+mod anew;
 #[allow(dead_code)]
 #[path = "../../../client/tests/client/fake.rs"]
 mod fake;
-mod anew;
 mod life;
 mod pods;
 mod registration;

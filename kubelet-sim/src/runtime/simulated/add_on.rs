@@ -13,9 +13,9 @@ use k8s_openapi::api::{
     authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec},
     core::v1::ServiceAccount,
 };
-use kubelab_add_ons::{AddOn, Connection as Incoming, Container as Place, Dialer, Program};
+use kubelab_add_ons::{AddOn, Connection as Incoming, Container as Place, Dialer, Program, Protocol};
 use kubelab_client::{Client, Token, clock, process::Connection};
-use tokio::sync::watch;
+use tokio::{io::DuplexStream, sync::watch};
 
 use super::{Container, PodRef, Process, Shared, Timer};
 use crate::{

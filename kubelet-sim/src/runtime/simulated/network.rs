@@ -89,7 +89,9 @@ impl Dialer for Network {
             };
             match proxy.dial(pod, self.address, to, protocol).await {
                 // No policy forbids it, and no route in the lab leads there.
-                Err(Failure::NoRoute) if to == SocketAddr::new(outside::ADDRESS, outside::PORT) => Ok(outside::connect()),
+                Err(Failure::NoRoute) if to == SocketAddr::new(outside::ADDRESS, outside::PORT) => {
+                    Ok(outside::connect())
+                }
                 dialled => dialled,
             }
         })

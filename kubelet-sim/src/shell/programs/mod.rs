@@ -155,9 +155,9 @@ pub fn is_program_name(name: &str) -> bool {
 const PROGRAMS: &[&str] = &[
     "base64", "basename", "cat", "chmod", "chown", "clear", "cp", "cut", "date", "df", "dirname", "du", "echo", "env",
     "false", "find", "free", "grep", "head", "hostname", "id", "ls", "mkdir", "mktemp", "mv", "nproc", "printenv",
-    "printf", "ps", "pwd", "rev", "rm", "rmdir", "sed", "seq", "sleep", "sort", "stat", "sync", "tail", "tar", "tee", "test",
-    "[", "time", "timeout", "touch", "tr", "true", "tty", "uname", "uniq", "uptime", "wc", "which", "whoami", "xargs",
-    "yes", "kill", "nohup",
+    "printf", "ps", "pwd", "rev", "rm", "rmdir", "sed", "seq", "sleep", "sort", "stat", "sync", "tail", "tar", "tee",
+    "test", "[", "time", "timeout", "touch", "tr", "true", "tty", "uname", "uniq", "uptime", "wc", "which", "whoami",
+    "xargs", "yes", "kill", "nohup",
 ];
 
 /// Runs a builtin or a program.
