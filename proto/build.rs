@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-const CONTRACTS: [&str; 4] = ["objects.proto", "flow.proto", "raft.proto", "node.proto"];
+const CONTRACTS: [&str; 5] = ["objects.proto", "flow.proto", "raft.proto", "node.proto", "health.proto"];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder = Path::new("proto");

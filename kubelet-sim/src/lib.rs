@@ -14,7 +14,7 @@
 //! | --- | --- |
 //! | [`node`] | a node: its object, its Lease, the workers that keep its pods as they should be |
 //! | [`pod`] | what a pod needs next and how it looks (pure) |
-//! | [`probe`] | what is asked of containers, and what the answers amount to (pure) |
+//! | [`probe`] | what is asked of containers, and what the answers amount to |
 //! | [`behavior`] | what a simulated container does (pure) |
 //! | [`volumes`] | what of the node's and the API's they see as files |
 //! | [`runtime`] | where containers live |
@@ -101,6 +101,7 @@ async fn start(
         client: client.with_agent("kubelet"),
         connection: host.connection.clone(),
         proxy: Proxy::new(SocketAddr::new(host.ip, options.proxy_port), &host.connection)?,
+        address: host.ip,
     };
     let runtime = Simulated::open_with(&host.name, &host.data_dir, options.delays, rules, Some(outside))
         .with_context(|| format!("cannot use {folder} for the node's state: give another --data-dir"))?;

@@ -7,6 +7,7 @@
 //! | [`raft`] | apiserver (peer port) | its peers |
 //! | [`node`]: `Node` | kubelet-sim | kube-proxy-sim, apiserver |
 //! | [`node`]: `Proxy` | kube-proxy-sim | kubelet-sim |
+//! | [`health`] | servers in containers | their probes |
 
 #![allow(missing_docs, clippy::all, clippy::unwrap_used)]
 
@@ -28,4 +29,9 @@ pub mod raft {
 /// What a node serves to the rest of the lab.
 pub mod node {
     tonic::include_proto!("kubelab.node.v1");
+}
+
+/// How servers say that they are well.
+pub mod health {
+    tonic::include_proto!("grpc.health.v1");
 }

@@ -169,6 +169,25 @@ fn what_cannot_go_well_is_told_of() {
     assert_eq!(String::from_utf8_lossy(&said), "started\nstopping\n");
 }
 
+#[test]
+fn a_script_listens_by_nc() {
+    let lab = small_lab(&[]);
+    let kubectl = lab.kubectl();
+    kubectl.run("run once --image=busybox -- sh -c 'while true; do echo hello | nc -l -p 8080; done'");
+    kubectl.run("run always --image=busybox -- nc -lk -p 9000 -e echo served");
+    kubectl.run("run client --image=busybox -- sleep infinity");
+    kubectl.run("wait pod/once pod/always pod/client --for=condition=Ready --timeout=60s");
+    let address = |name: &str| kubectl.run(&format!("get pod {name} -o jsonpath={{.status.podIP}}"));
+    let (once, always) = (address("once"), address("always"));
+    for said in ["first", "second"] {
+        let talk = format!("exec client -- sh -c 'echo {said} | nc -w 2 {once} 8080; nc -w 2 {always} 9000'");
+        kubectl.wait_until(&talk, |text| text == "hello\nserved\n");
+        kubectl.wait_until("logs once", |text| text.contains(said));
+    }
+    let taken = kubectl.fail("exec always -- nc -l -p 9000", "");
+    assert!(taken.contains("nc: bind: Address already in use"), "{taken}");
+}
+
 const BEHAVIORS: &str = r#"
 apiVersion: kubelab.dev/v1alpha1
 kind: Behaviors

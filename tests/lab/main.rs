@@ -30,14 +30,18 @@
 //! | [`network`] | the network of pods: Services, names, policies |
 //! | [`node_failure`] | a node falls silent, and its pods go elsewhere |
 //! | [`policies`] | admission policies and webhooks, as kubectl meets them |
+//! | [`probes`] | what probes and hooks ask over the network, and what comes of the answers |
 //! | [`python`] | the Python client, and an operator that is written with kopf |
 //! | [`reading`] | pages and watches, as raw requests see them |
+//! | [`restarts`] | what a container's restart keeps, and containers of which nothing is left |
 //! | [`scheduling`] | where pods go, and why; preemption; configuration |
+//! | [`seeds`] | examples of the texts that kubelab is made after |
 //! | [`served`] | what the apiservers tell of themselves, to kubectl, old and new |
 //! | [`services`] | node ports, load balancers, policies, affinity and IPVS, as clients outside meet them |
 //! | [`stateful_sets`] | pods in order, partitions, claims, history |
 //! | [`streams`] | logs, exec, attach, port-forward, proxy |
 //! | [`survival`] | processes are killed under load and nothing that was acknowledged is lost |
+//! | [`volume_kinds`] | images, drivers' own volumes and block devices as volumes of pods |
 //! | [`volumes`] | claims and volumes, and how they come together and part |
 
 #![allow(clippy::disallowed_methods)] // see clippy.toml
@@ -69,13 +73,17 @@ mod mounted;
 mod network;
 mod node_failure;
 mod policies;
+mod probes;
 mod python;
 mod reading;
+mod restarts;
 mod scheduling;
+mod seeds;
 mod served;
 mod services;
 mod stateful_sets;
 mod story;
 mod streams;
 mod survival;
+mod volume_kinds;
 mod volumes;

@@ -364,6 +364,15 @@ impl Objects for Fake {
         let message = request.get_ref();
         let mut object: Value = serde_json::from_slice(&message.json).unwrap();
         let target = message.target.clone().unwrap();
+        if target.subresource == "token" {
+            // Short-lived, so that somebody can see the next one.
+            let token = format!("token-{}", self.lock().writes.len());
+            remember(&mut self.lock(), &request, &message.cause);
+            let ends = jiff::Timestamp::now() + Duration::from_secs(3);
+            object["status"] =
+                json!({"token": token, "expirationTimestamp": ends.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()});
+            return self.written(object).await;
+        }
         let created = {
             let mut data = self.lock();
             remember(&mut data, &request, &message.cause);

@@ -44,7 +44,6 @@ const INTERPRETERS: &[(&str, &[&str])] = &[
 /// Programs that real images have and that are not played here.
 const NOT_PLAYED: &[&str] = &[
     "awk",
-    "sed",
     "vi",
     "vim",
     "nano",

@@ -12,14 +12,16 @@ enum Program {
     Server(&'static [(u16, Protocol)]),
     /// A shell or an interpreter: without a command it ends at once.
     Shell,
+    /// A shell that waits without a command, for somebody to come in.
+    Toolbox,
     /// Runs until it is stopped and listens on nothing.
     Daemon,
     /// Does its work and ends.
     Batch,
 }
 
-use Program::{Batch, Daemon, Server, Shell};
-use Protocol::{AddOn, Http, Redis, Tcp};
+use Program::{Batch, Daemon, Server, Shell, Toolbox};
+use Protocol::{AddOn, Grpc, Http, Redis, Tcp};
 
 const MB: u64 = 1_000_000;
 
@@ -41,7 +43,7 @@ const KNOWN: &[(&[&str], Program, u64)] = &[
     (&["mongo", "mongodb"], Server(&[(27017, Tcp)]), 250 * MB),
     (&["memcached"], Server(&[(11211, Tcp)]), 30 * MB),
     (&["rabbitmq"], Server(&[(5672, Tcp), (15672, Http)]), 100 * MB),
-    (&["etcd"], Server(&[(2379, Http), (2380, Tcp)]), 55 * MB),
+    (&["etcd"], Server(&[(2379, Grpc), (2380, Tcp)]), 55 * MB),
     (&["zookeeper"], Server(&[(2181, Tcp)]), 110 * MB),
     (&["kafka"], Server(&[(9092, Tcp)]), 200 * MB),
     (&["coredns"], Server(&[(53, AddOn), (8080, Http), (8181, Http)]), 21 * MB),
@@ -52,7 +54,8 @@ const KNOWN: &[(&[&str], Program, u64)] = &[
     (&["hello-world"], Batch, MB / 100),
     (&["busybox"], Shell, 2 * MB),
     (&["alpine", "bash", "curl", "curlimages/curl", "netshoot", "kubectl"], Shell, 8 * MB),
-    (&["debian", "ubuntu", "centos", "fedora", "rockylinux", "doraemon", "dnsutils"], Shell, 50 * MB),
+    (&["debian", "ubuntu", "centos", "fedora", "rockylinux", "dnsutils"], Shell, 50 * MB),
+    (&["doraemon"], Toolbox, 50 * MB),
     (&["perl", "python", "ruby", "node", "golang", "openjdk"], Shell, 300 * MB),
 ];
 
@@ -123,7 +126,7 @@ pub fn is_known(image: &str) -> bool {
 
 /// Whether this image's own program is a shell.
 pub fn is_shell(image: &str) -> bool {
-    matches!(known(image), Some((_, Shell, _)))
+    matches!(known(image), Some((_, Shell | Toolbox, _)))
 }
 
 /// The programs that an image brings with it.
@@ -205,6 +208,7 @@ pub fn behavior(image: &str, role: Role) -> Behavior {
         (Some(Server(ports)), _) => (Run::UntilStopped, OnTerminate::AT_ONCE, *ports),
         (Some(Daemon), _) | (None, Role::Service) => (Run::UntilStopped, OnTerminate::AT_ONCE, &[][..]),
         (Some(Shell), _) => (Run::For { time: Duration::ZERO, exit_code: 0 }, OnTerminate::Ignore, &[][..]),
+        (Some(Toolbox), _) => (Run::UntilStopped, OnTerminate::Ignore, &[][..]),
         (Some(Batch), _) => (Run::For { time: Duration::ZERO, exit_code: 0 }, OnTerminate::AT_ONCE, &[][..]),
         (None, Role::Batch) => (Run::For { time: BATCH_TIME, exit_code: 0 }, OnTerminate::AT_ONCE, &[][..]),
     };
@@ -226,7 +230,7 @@ pub fn behavior(image: &str, role: Role) -> Behavior {
 pub fn usage(image: &str, container: &Container) -> Usage {
     let hash = hash(image);
     let (millicores, bytes) = match known(image).map(|(_, program, _)| program) {
-        Some(Shell | Batch) => (0, MB),
+        Some(Shell | Toolbox | Batch) => (0, MB),
         _ => (1 + hash % 4, 8 * MB + hash % 32 * MB),
     };
     Usage::of(container, millicores * 1_000_000, bytes)

@@ -10,7 +10,8 @@
 //! | [`file`] | the behaviour file: rules by image and labels |
 //! | [`annotations`] | the pod's annotations, which override everything |
 //! | [`greeting`] | what it says when it starts |
-//! | [`usage`] | what it uses of CPU and memory, and when that is too much |
+//! | [`usage`], [`stress`] | what it uses of CPU and memory, and when that is too much |
+//! | [`pi`] | π |
 //!
 //! To teach kubelab an image, add a row to [`images`]. Nothing here does I/O.
 
@@ -21,15 +22,14 @@ pub mod file;
 pub mod foreign;
 pub mod greeting;
 pub mod images;
+pub mod pi;
 pub mod plain;
+pub mod stress;
 pub mod usage;
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
-use k8s_openapi::{
-    api::core::v1::{Container, Pod, Probe},
-    apimachinery::pkg::util::intstr::IntOrString,
-};
+use k8s_openapi::api::core::v1::{Container, Pod, Probe};
 use serde::{Deserialize, Serialize};
 
 use self::{file::Rules, foreign::Foreign, usage::Usage};
@@ -114,6 +114,10 @@ impl OnTerminate {
 pub enum Protocol {
     /// HTTP/1.1, answering who the container is.
     Http,
+    /// The same over TLS, with a certificate of its own.
+    Https,
+    /// gRPC, of which the health service is played; to who speaks HTTP/1.1, that.
+    Grpc,
     /// Connections are accepted and what they send is read.
     Tcp,
     /// Redis' own protocol, as far as PING and a few others go.
@@ -134,6 +138,13 @@ pub enum Page {
     Hostname,
     /// What `agnhost netexec` does.
     Netexec,
+    /// What `agnhost liveness` does.
+    Liveness,
+    /// What `agnhost grpc-health-checking` does.
+    Health {
+        /// The service that it knows.
+        service: String,
+    },
 }
 
 /// A port that a container listens on.
@@ -226,6 +237,9 @@ impl Behavior {
             behavior.listens.clone_from(&foreign.ports);
         }
         behavior.usage = images::usage(image, container);
+        if let Some(usage) = stress::usage(container, &behavior.usage) {
+            behavior.usage = usage;
+        }
         command::apply(&mut behavior, container, &foreign);
         rules.apply(&mut behavior, pod, container);
         annotations::apply(&mut behavior, pod, &container.name);
@@ -241,27 +255,38 @@ impl Foreign {
     }
 }
 
-/// The ports that a container says it listens on, or is probed at.
+/// The ports that a container says it listens on, or is probed at; how it is probed tells what it speaks there.
 fn declared_ports(container: &Container) -> Vec<Listener> {
     let declared = container.ports.iter().flatten();
     let declared = declared
         .filter(|port| port.protocol.as_deref().unwrap_or("TCP") == "TCP")
-        .filter_map(|port| u16::try_from(port.container_port).ok());
+        .filter_map(|port| u16::try_from(port.container_port).ok())
+        .map(|port| (port, Protocol::Http));
     let probes = [&container.readiness_probe, &container.liveness_probe, &container.startup_probe];
-    let mut ports: Vec<u16> = declared.chain(probes.into_iter().flatten().filter_map(probed_port)).collect();
-    ports.sort_unstable();
-    ports.dedup();
-    ports.into_iter().map(|port| Listener { port, protocol: Protocol::Http }).collect()
+    let probed = probes.into_iter().flatten().filter_map(|probe| probed_port(probe, container));
+    let mut ports: BTreeMap<u16, Protocol> = BTreeMap::new();
+    for (port, protocol) in declared.chain(probed) {
+        let spoken = ports.entry(port).or_insert(protocol);
+        if protocol != Protocol::Http {
+            *spoken = protocol;
+        }
+    }
+    ports.into_iter().map(|(port, protocol)| Listener { port, protocol }).collect()
 }
 
-fn probed_port(probe: &Probe) -> Option<u16> {
-    let http = probe.http_get.as_ref().map(|action| &action.port);
-    let tcp = probe.tcp_socket.as_ref().map(|action| &action.port);
-    match (http.or(tcp), &probe.grpc) {
-        (Some(IntOrString::Int(port)), _) => u16::try_from(*port).ok(),
-        (None, Some(action)) => u16::try_from(action.port).ok(),
-        _ => None,
+fn probed_port(probe: &Probe, container: &Container) -> Option<(u16, Protocol)> {
+    if let Some(grpc) = &probe.grpc {
+        return Some((u16::try_from(grpc.port).ok()?, Protocol::Grpc));
     }
+    // What is probed elsewhere says nothing of this container.
+    let here = |host: &Option<String>| host.as_ref().is_none_or(String::is_empty);
+    if let Some(get) = probe.http_get.as_ref().filter(|get| here(&get.host)) {
+        let secure = get.scheme.as_deref().is_some_and(|scheme| scheme.eq_ignore_ascii_case("https"));
+        let protocol = if secure { Protocol::Https } else { Protocol::Http };
+        return Some((probe::port(&get.port, container).ok()?, protocol));
+    }
+    let tcp = probe.tcp_socket.as_ref().filter(|tcp| here(&tcp.host))?;
+    Some((probe::port(&tcp.port, container).ok()?, Protocol::Http))
 }
 
 #[cfg(test)]
@@ -293,6 +318,17 @@ mod tests {
             "ports": [{"containerPort": 8080}, {"containerPort": 53, "protocol": "UDP"}],
             "livenessProbe": {"httpGet": {"port": 8081}}}]}});
         assert_eq!(ports(&behavior(webapp)), [8080, 8081]);
+    }
+
+    #[test]
+    fn how_a_port_is_probed_tells_what_is_spoken_there() {
+        let spoken = json!({"spec": {"containers": [{"name": "web", "image": "example.com/team/app:2",
+            "ports": [{"containerPort": 8443, "name": "https"}, {"containerPort": 9000}],
+            "livenessProbe": {"httpGet": {"port": "https", "scheme": "HTTPS"}}, "readinessProbe": {"grpc": {"port": 9000}},
+            "startupProbe": {"tcpSocket": {"port": 5432, "host": "db"}}}]}});
+        let listens = behavior(spoken).listens;
+        let listens: Vec<(u16, Protocol)> = listens.iter().map(|listener| (listener.port, listener.protocol)).collect();
+        assert_eq!(listens, [(8443, Protocol::Https), (9000, Protocol::Grpc)]);
     }
 
     #[test]

@@ -42,6 +42,11 @@ impl Curve {
         Self(vec![(Duration::ZERO, amount)])
     }
 
+    /// From one amount to another, and then no more.
+    pub fn rising(from: u64, to: u64, within: Duration) -> Self {
+        Self(vec![(Duration::ZERO, from), (within, to)])
+    }
+
     /// Reads a constant or a curve whose times do not go back.
     pub fn parse(text: &str, unit: Unit) -> Option<Self> {
         let amount = |text: &str| unit.amount(text.trim().parse().ok()?);

@@ -145,18 +145,30 @@ impl Sender<'_> {
 
     /// Sends a request to an address.
     pub async fn send(&self, url: &Url, to: SocketAddr, request: Request<Full<Bytes>>) -> Result<Answer, Error> {
-        let dialled = connect(self.network, to, Protocol::Tcp, self.patience).await;
-        let stream = dialled.map_err(|failure| Error::Connect(to.ip(), failure))?;
-        let response = if url.secure {
-            let name = ServerName::try_from(url.host.clone()).map_err(|error| Error::Tls(error.to_string()))?;
-            let connector = TlsConnector::from(Arc::new(client_config(&self.trust)?));
-            let stream = connector.connect(name, stream).await.map_err(|error| Error::Tls(tls_error(&error)))?;
-            exchange(stream, request).await
-        } else {
-            exchange(stream, request).await
-        };
-        Ok(Answer { response: response.map_err(|_| Error::Broken)?, from: to })
+        send(self.network, &self.trust, self.patience, url, to, request).await
     }
+}
+
+/// Sends a request to an address; `patience` is how long the connection may take.
+pub async fn send(
+    network: &dyn Dialer,
+    trust: &Trust,
+    patience: Option<Duration>,
+    url: &Url,
+    to: SocketAddr,
+    request: Request<Full<Bytes>>,
+) -> Result<Answer, Error> {
+    let dialled = connect(network, to, Protocol::Tcp, patience).await;
+    let stream = dialled.map_err(|failure| Error::Connect(to.ip(), failure))?;
+    let response = if url.secure {
+        let name = ServerName::try_from(url.host.clone()).map_err(|error| Error::Tls(error.to_string()))?;
+        let connector = TlsConnector::from(Arc::new(client_config(trust)?));
+        let stream = connector.connect(name, stream).await.map_err(|error| Error::Tls(tls_error(&error)))?;
+        exchange(stream, request).await
+    } else {
+        exchange(stream, request).await
+    };
+    Ok(Answer { response: response.map_err(|_| Error::Broken)?, from: to })
 }
 
 async fn exchange(

@@ -13,11 +13,13 @@
 //! | [`files`] | `/etc/hosts` and `/etc/resolv.conf` of a pod (pure) |
 //! | [`resolver`] | names to addresses, as those files say |
 //! | [`http`] | requests |
+//! | [`outside`] | a little of the world outside the cluster |
 //!
 //! Invariant: a program of a pod reaches nothing but through [`Dialer`]; it never opens a socket of the machine.
 
 pub mod files;
 pub mod http;
+pub mod outside;
 pub mod proxy;
 pub mod resolver;
 

@@ -52,10 +52,10 @@ impl Proxy {
         Ok(Self(endpoint.connect_lazy()))
     }
 
-    /// A connection of a pod.
+    /// A connection of a pod, or of the node itself.
     pub async fn dial(
         &self,
-        pod: &PodRef,
+        pod: Option<&PodRef>,
         from: IpAddr,
         to: SocketAddr,
         protocol: Protocol,
@@ -64,7 +64,7 @@ impl Proxy {
         let first = DialRequest {
             address: to.to_string(),
             source: from.to_string(),
-            source_pod: format!("{}/{}", pod.namespace, pod.name),
+            source_pod: pod.map(|pod| format!("{}/{}", pod.namespace, pod.name)).unwrap_or_default(),
             protocol: protocol.name().to_owned(),
             ..Default::default()
         };

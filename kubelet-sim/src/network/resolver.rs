@@ -14,7 +14,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Dialer, Protocol, connect};
+use super::{Dialer, Protocol, connect, outside};
 
 /// How long a server may take. Source: resolv.conf(5), which says 5 s and two tries; one tries less long here.
 pub const TIMEOUT: Duration = Duration::from_secs(5);
@@ -103,6 +103,15 @@ impl<'a> Resolver<'a> {
             let v4: Vec<IpAddr> = known.iter().copied().filter(IpAddr::is_ipv4).collect();
             return Ok(if v4.is_empty() { known } else { v4 });
         }
+        match (self.look_up(name).await, outside::address(name)) {
+            // Upstream's cluster DNS passes on what is not the cluster's.
+            (Err(_), Some(address)) => Ok(vec![address]),
+            (found, _) => found,
+        }
+    }
+
+    /// What DNS says of a name.
+    async fn look_up(&self, name: &str) -> Result<Vec<IpAddr>, Error> {
         for candidate in self.config.candidates(name) {
             let answer = self.ask_any(&candidate, RecordType::A).await?;
             let found: Vec<IpAddr> = answer.answers.iter().filter_map(|record| record.data.ip_addr()).collect();

@@ -20,10 +20,15 @@ use crate::volumes::{
 /// How long a pod waits for its volumes before it begins anew. Source: `podAttachAndMountTimeout`.
 const LONGEST_WAIT: Duration = Duration::from_secs(123);
 
+/// The file of a volume that is a block device.
+const DEVICE: &str = "device";
+
 /// A volume that a pod claims.
 struct Claimed {
     volume: PersistentVolume,
     read_only: bool,
+    /// A block device.
+    device: bool,
 }
 
 impl Node {
@@ -37,8 +42,13 @@ impl Node {
             match self.resolve(pod, volume, &name, own).await {
                 Ok(claimed) => {
                     attached.extend(self.to_attach(&claimed.volume).await);
-                    let path = self.config.places.persistent(&claimed.volume);
-                    let source = Source { path, mode: 0o755, read_only: claimed.read_only, written: false };
+                    let folder = self.config.places.persistent(&claimed.volume);
+                    let source = match claimed.device {
+                        true => {
+                            Source { device: true, ..Source::folder(folder.join(DEVICE), 0o660, claimed.read_only) }
+                        }
+                        false => Source::folder(folder, 0o755, claimed.read_only),
+                    };
                     sources.insert(volume.name.clone(), source);
                 }
                 Err(error) => failed.push((volume.name.clone(), name, error)),
@@ -79,9 +89,10 @@ impl Node {
         let bound: PersistentVolume =
             self.client.get("", &bound_to).await.map_err(|error| Error::NoVolume(bound_to, error.message))?;
         claim::check(&bound, &found)?;
+        let device = claim::is_block(pod, &volume.name, &found)?;
         let by_pod = volume.persistent_volume_claim.as_ref().and_then(|source| source.read_only);
         let by_driver = bound.spec.as_ref().and_then(|spec| spec.csi.as_ref()).and_then(|csi| csi.read_only);
-        Ok(Claimed { volume: bound, read_only: by_pod == Some(true) || by_driver == Some(true) })
+        Ok(Claimed { volume: bound, read_only: by_pod == Some(true) || by_driver == Some(true), device })
     }
 
     /// The name under which a volume is attached, if it has to be.

@@ -1,28 +1,23 @@
 //! What containers do after their start and before their end. Source: `pkg/kubelet/lifecycle/handlers.go` of Kubernetes.
 
 use std::{
-    net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use k8s_openapi::{
-    api::core::v1::{Container as ContainerSpec, HTTPGetAction, LifecycleHandler, Pod},
-    apimachinery::pkg::util::intstr::IntOrString,
-};
+use k8s_openapi::api::core::v1::{Container as ContainerSpec, HTTPGetAction, LifecycleHandler, Pod};
 use kubelab_client::{Cause, clock, recorder::Kind};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::Node;
 use crate::{
     pod::plan::{self, Kill},
-    probe,
+    probe::{Target, http::Get},
     runtime::PodRef,
     shell::{session::Session, streams::Output},
 };
 
-/// The most of an answer that is read.
-const MAX_ANSWER: u64 = 10 << 10;
+/// For how long a hook's server may keep silent. Upstream waits as long as the pod lives.
+const LONGEST_CALL: Duration = Duration::from_secs(3600);
 
 impl Node {
     /// Runs a hook to its end; or why it failed.
@@ -52,7 +47,7 @@ impl Node {
             };
         }
         if let Some(http) = &hook.http_get {
-            return self.get(&key, container, http).await;
+            return self.get(pod, container, http).await;
         }
         if let Some(sleep) = &hook.sleep {
             clock::sleep(Duration::from_secs(u64::try_from(sleep.seconds).unwrap_or(0))).await;
@@ -62,29 +57,16 @@ impl Node {
     }
 
     /// Any answer is a good one.
-    async fn get(&self, key: &PodRef, container: &ContainerSpec, http: &HTTPGetAction) -> Result<(), String> {
-        let sandbox = self.runtime.sandbox(&key.uid).ok_or("failed to find networking container")?;
-        let host = http.host.as_deref().filter(|host| !host.is_empty());
-        let address: IpAddr = match host {
-            Some(host) => host.parse().map_err(|_| format!("dial tcp: lookup {host}: no such host"))?,
-            None => sandbox.address,
-        };
-        let port = match &http.port {
-            IntOrString::String(name) if name.is_empty() => 80,
-            port => probe::port(port, container)?,
-        };
-        let path = http.path.as_deref().unwrap_or_default().trim_start_matches('/');
-        let address = SocketAddr::new(address, port);
-        let mut connection = self.runtime.dial(address.into()).map_err(|error| error.to_string())?;
-        let mut request = format!("GET /{path} HTTP/1.1\r\nHost: {address}\r\nUser-Agent: kube-lifecycle/1.37\r\n");
-        for header in http.http_headers.iter().flatten() {
-            request.push_str(&format!("{}: {}\r\n", header.name, header.value));
+    async fn get(&self, pod: &Pod, container: &ContainerSpec, http: &HTTPGetAction) -> Result<(), String> {
+        let sandbox = self.runtime.sandbox(&PodRef::of(pod).uid).ok_or("failed to find networking container")?;
+        let get = Get::new(http, container, sandbox.address, "lifecycle")?;
+        if get.call(&*self.runtime.network(), LONGEST_CALL).await? {
+            let target = Target { host: get.url.host, port: get.url.port };
+            let message =
+                format!("request to HTTPS lifecycle hook {target} got HTTP response, retry with HTTP succeeded");
+            self.recorder.event(pod, Kind::Warning, "LifecycleHTTPFallback", message);
         }
-        request.push_str("Connection: close\r\n\r\n");
-        connection.write_all(request.as_bytes()).await.map_err(|error| error.to_string())?;
-        let mut answer = Vec::new();
-        connection.take(MAX_ANSWER).read_to_end(&mut answer).await.map_err(|error| error.to_string())?;
-        if answer.starts_with(b"HTTP/") { Ok(()) } else { Err(format!("Get \"http://{address}/{path}\": EOF")) }
+        Ok(())
     }
 
     /// Lets a container's preStop hook run before it is asked to end, if it has one. The hook's time is part of the

@@ -12,7 +12,11 @@ use std::{
 };
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Container, Pod, Volume};
+use k8s_openapi::api::{
+    core::v1::{Container, Pod, Volume},
+    storage::v1::CSIDriver,
+};
+use kubelab_api::error::Reason;
 use kubelab_client::{
     clock::{self, Instant},
     recorder::Kind,
@@ -97,22 +101,30 @@ impl Node {
         let mut failed = self.check_written(pod).await;
         let mut sources = BTreeMap::new();
         for volume in pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten()) {
-            let own = |mode, read_only, written| Source { path: folder.join(&volume.name), mode, read_only, written };
+            let own = |mode, read_only| Source::folder(folder.join(&volume.name), mode, read_only);
             let source = if let Some(host) = &volume.host_path {
                 match self.host_path(&host.path, host.type_.as_deref().unwrap_or_default()) {
-                    Ok(path) => Source { path, mode: 0o755, read_only: false, written: false },
+                    Ok(path) => Source::folder(path, 0o755, false),
                     Err(why) => {
                         failed.push(format!("MountVolume.SetUp failed for volume {:?} : {why}", volume.name));
                         continue;
                     }
                 }
             } else if let Some(nfs) = &volume.nfs {
-                let path = self.config.places.nfs(nfs);
-                Source { path, mode: 0o755, read_only: nfs.read_only == Some(true), written: false }
+                Source::folder(self.config.places.nfs(nfs), 0o755, nfs.read_only == Some(true))
+            } else if let Some(csi) = &volume.csi {
+                if let Err(why) = self.inline_driver(&csi.driver).await {
+                    failed.push(format!(
+                        "MountVolume.NewMounter initialization failed for volume {:?} : {why}",
+                        volume.name
+                    ));
+                    continue;
+                }
+                own(0o755, csi.read_only == Some(true))
             } else if is_written(volume) {
-                own(0o755, true, true)
+                Source { written: true, ..own(0o755, true) }
             } else {
-                own(if volume.empty_dir.is_some() { 0o777 } else { 0o755 }, volume.image.is_some(), false)
+                own(if volume.empty_dir.is_some() { 0o777 } else { 0o755 }, volume.image.is_some())
             };
             sources.insert(volume.name.clone(), source);
         }
@@ -121,6 +133,27 @@ impl Node {
         }
         sources.extend(self.claimed(pod).await.map_err(|why| vec![why])?);
         Ok(sources)
+    }
+
+    /// Whether a driver makes volumes for single pods; or why not. A driver is there if its CSIDriver is. Source of the
+    /// wording: `supportsVolumeLifecycleMode` in `pkg/volume/csi` of Kubernetes.
+    async fn inline_driver(&self, driver: &str) -> Result<(), String> {
+        let found: Result<CSIDriver, _> = self.client.get("", driver).await;
+        let modes = match found {
+            Ok(found) => found.spec.volume_lifecycle_modes.unwrap_or_else(|| vec!["Persistent".to_owned()]),
+            Err(error) if error.reason == Reason::NotFound => {
+                return Err(format!(
+                    "volume mode \"Ephemeral\" not supported by driver {driver} (no CSIDriver object)"
+                ));
+            }
+            Err(error) => return Err(error.message),
+        };
+        if modes.iter().any(|mode| mode == "Ephemeral") {
+            return Ok(());
+        }
+        let modes: Vec<String> = modes.iter().map(|mode| format!("{mode:?}")).collect();
+        let modes = modes.join(" ");
+        Err(format!("volume mode \"Ephemeral\" not supported by driver {driver} (only supports [{modes}])"))
     }
 
     fn host_path(&self, path: &str, type_: &str) -> Result<std::path::PathBuf, String> {

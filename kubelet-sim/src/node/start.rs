@@ -20,7 +20,7 @@ use crate::{
         security, services,
     },
     runtime::{Launch, PodRef},
-    volumes::mounts::Source,
+    volumes::{image, mounts::Source},
 };
 
 /// How soon a failed start is tried again. Source: the pod workers' `backOffPeriod`.
@@ -60,7 +60,11 @@ impl Node {
         let Some(container) = own.or_else(added) else { return Ok(()) };
         let container = &container;
         let name = &container.name;
-        self.ensure_image(worker, pod, container).await?;
+        self.ensure_volumes(worker, pod, container).await?;
+        let image = container.image.as_deref().unwrap_or_default();
+        let policy = container.image_pull_policy.as_deref().unwrap_or("IfNotPresent");
+        let tell = |kind, reason: &str, message: String| self.tell(pod, name, kind, reason, message);
+        self.ensure_image(worker, pod, container, image, policy, &tell).await?;
         let misconfigured = |why: String| {
             self.tell(pod, name, Kind::Warning, "Failed", format!("Error: {why}"));
             failure("CreateContainerConfigError", why)
@@ -94,10 +98,39 @@ impl Node {
         Err(Failure { retry_at, ..failure("PostStartHookError", why) })
     }
 
-    /// Makes sure that a container's image is on the node, as its pull policy says.
-    async fn ensure_image(&self, worker: &Worker, pod: &Pod, container: &ContainerSpec) -> Result<(), Failure> {
-        let (name, image) = (&container.name, container.image.as_deref().unwrap_or_default());
-        let tell = |kind, reason, message: String| self.tell(pod, name, kind, reason, message);
+    /// Makes sure that the images are on the node that a container mounts as volumes. What is told of them is told of the
+    /// pod. Source: `getImageVolumes` in `pkg/kubelet/kuberuntime` of Kubernetes.
+    async fn ensure_volumes(&self, worker: &Worker, pod: &Pod, container: &ContainerSpec) -> Result<(), Failure> {
+        let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+        let mounted = |name: &str| container.volume_mounts.iter().flatten().any(|mount| mount.name == name);
+        for volume in volumes.filter(|volume| mounted(&volume.name)) {
+            let Some(source) = &volume.image else { continue };
+            let image = source.reference.as_deref().unwrap_or_default();
+            let policy = source.pull_policy.as_deref().unwrap_or("IfNotPresent");
+            let puller =
+                ContainerSpec { name: container.name.clone(), image: source.reference.clone(), ..Default::default() };
+            let tell = |kind, reason: &str, message: String| self.recorder.event(pod, kind, reason, message);
+            self.ensure_image(worker, pod, &puller, image, policy, &tell).await?;
+            let folder = self.runtime.volumes(pod.metadata.uid.as_deref().unwrap_or_default()).join(&volume.name);
+            if let Err(error) = image::write(image, &folder) {
+                let message = format!("Error: {error}");
+                tell(Kind::Warning, "Failed", message.clone());
+                return Err(failure("CreateContainerError", message));
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes sure that an image is on the node, as the pull policy says.
+    async fn ensure_image(
+        &self,
+        worker: &Worker,
+        pod: &Pod,
+        container: &ContainerSpec,
+        image: &str,
+        policy: &str,
+        tell: &(dyn Fn(Kind, &str, String) + Sync),
+    ) -> Result<(), Failure> {
         if !images::is_valid(image) {
             let message = format!(
                 "Failed to apply default image tag {image:?}: couldn't parse image name {image:?}: invalid reference format"
@@ -106,7 +139,6 @@ impl Node {
             tell(Kind::Warning, "Failed", "Error: InvalidImageName".to_owned());
             return Err(failure("InvalidImageName", message));
         }
-        let policy = container.image_pull_policy.as_deref().unwrap_or("IfNotPresent");
         let is_here = self.runtime.image(image).is_some();
         if is_here && policy != "Always" {
             let message =
@@ -145,11 +177,9 @@ impl Node {
     }
 
     /// Tells that a failed pull waits for its next try.
-    pub(super) fn tell_of_back_off(&self, pod: &Pod, name: &str, failure: &Failure) {
-        let container = kubelab_api::pod::containers(pod).find(|container| container.name == name);
-        let image = container.and_then(|container| container.image.as_deref()).unwrap_or_default();
-        self.tell(pod, name, Kind::Normal, "BackOff", format!("Back-off pulling image {image:?}"));
-        self.tell(pod, name, Kind::Warning, "Failed", format!("Error: {}", failure.reason));
+    pub(super) fn tell_of_back_off(&self, pod: &Pod, name: &str, waits: &Later) {
+        self.tell(pod, name, Kind::Normal, "BackOff", format!("Back-off pulling image {:?}", waits.image));
+        self.tell(pod, name, Kind::Warning, "Failed", format!("Error: {}", waits.reason));
     }
 
     async fn environment(&self, pod: &Pod, container: &ContainerSpec) -> Result<Vec<(String, String)>, String> {
@@ -198,6 +228,7 @@ fn failed_pull(worker: &Worker, image: &str, error: String) -> Failure {
         at: now + PULL_ERROR_SHOWN,
         reason: "ImagePullBackOff".to_owned(),
         message: format!("Back-off pulling image {image:?}: ErrImagePull: {error}"),
+        image: image.to_owned(),
     };
     Failure {
         reason: "ErrImagePull".to_owned(),

@@ -1,7 +1,7 @@
 //! One look at one pod: decide, act, report. It never waits for anything that takes simulated time; whatever it begins
 //! makes the pod be looked at again when it is done.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container as ContainerSpec, Node as NodeObject, NodeStatus, Pod, PodSpec};
@@ -97,6 +97,11 @@ impl Node {
             state.memory.start_time = Some(known.unwrap_or_else(clock::now));
             state.memory.allocated =
                 if self.runtime.sandbox(uid).is_some() { resize::known(pod) } else { resize::wanted(pod) };
+            state.memory.actuated = state.memory.allocated.clone();
+            if self.runtime.sandbox(uid).is_none() {
+                // What was in a sandbox has ended with it.
+                state.memory.past = status::past(pod, clock::now_micro().0);
+            }
         }
         if self.runtime.sandbox(uid).is_some() || pod.metadata.deletion_timestamp.is_some() {
             return;
@@ -144,12 +149,15 @@ impl Node {
         if !ending {
             self.ensure_sandbox(key, pod, state);
         }
+        if state.memory.has_resized() {
+            self.recorder.event(&**pod, Kind::Normal, "ResizeCompleted", resize::message(pod, "completed", None));
+        }
         let deferred = self.resize(pod, state, now);
         self.take_in(pod, state);
         let sandbox = self.runtime.sandbox(&key.uid);
         state.memory.forget_run_errors(now);
-        for (name, failure) in state.memory.rename_failures(now) {
-            self.tell_of_back_off(pod, &name, &failure);
+        for (name, waits) in state.memory.rename_failures(now) {
+            self.tell_of_back_off(pod, &name, &waits);
         }
         let mut plan = Plan::default();
         let mut wake = [deadline, deferred, measure].into_iter().flatten().min();
@@ -180,6 +188,9 @@ impl Node {
             };
             wake = [wake, next_question, plan.wake].into_iter().flatten().min();
         }
+        if plan.restarts_all {
+            state.stop_starting();
+        }
         for kill in &plan.kill {
             self.kill(key, pod, state, kill, now);
         }
@@ -191,6 +202,12 @@ impl Node {
             let task = tokio::spawn(Cause::current().scope(starting));
             state.starting = Some(task.abort_handle());
         }
+        if plan.restarts_all && plan.kill.is_empty() {
+            let names: Vec<String> = pods::containers(pod).map(|container| container.name.clone()).collect();
+            self.runtime.retire(&key.uid, &names);
+            // The status tells of it once; the next look goes on.
+            wake = Some(now);
+        }
         self.tell_of_crashes(pod, state, &plan);
         let over = ending && !sandbox.as_ref().is_some_and(|sandbox| sandbox.is_running());
         let input = Input {
@@ -198,6 +215,7 @@ impl Node {
             sandbox: sandbox.as_deref(),
             memory: &state.memory,
             backing_off: &plan.backing_off,
+            restarts_all: plan.restarts_all,
             host_ip: self.config.ip,
             over,
             now: clock::now(),
@@ -227,7 +245,7 @@ impl Node {
             return;
         }
         if pod.spec.as_ref().and_then(|spec| spec.host_network) == Some(true) {
-            return self.runtime.create(key.clone(), self.config.ip);
+            return self.make_sandbox(key, state, self.config.ip);
         }
         let taken = match &mut *lock(&self.addresses) {
             None => Err((
@@ -244,7 +262,7 @@ impl Node {
         };
         match taken {
             Ok(address) => {
-                self.runtime.create(key.clone(), address);
+                self.make_sandbox(key, state, address);
                 state.memory.waits_for_network = false;
             }
             Err((reason, message)) => {
@@ -254,6 +272,14 @@ impl Node {
                 // The pool tells nobody that an address came free.
                 self.queue.add_after(key.clone(), super::RETRY);
             }
+        }
+    }
+
+    /// Makes a sandbox, for what was in another one, too.
+    fn make_sandbox(&self, key: &PodRef, state: &mut State, address: IpAddr) {
+        self.runtime.create(key.clone(), address);
+        for run in std::mem::take(&mut state.memory.past) {
+            self.runtime.remember(&key.uid, run);
         }
     }
 
@@ -269,17 +295,18 @@ impl Node {
         let others = here.iter().filter(|other| other.metadata.uid != pod.metadata.uid && self.is_admitted(other));
         match resize::fits(pod, others.map(|pod| &**pod), &self.config.capacity) {
             Ok(()) => {
-                memory.resized.extend(resize::restarted(pod, &memory.allocated, &wanted));
-                memory.allocated = wanted;
-                memory.resize = None;
+                let restarted = resize::restarted(pod, &memory.allocated, &wanted);
+                memory.allocate(wanted, restarted);
                 state.taken_in = None;
-                self.recorder.event(pod, Kind::Normal, "ResizeCompleted", "Pod resize completed".to_owned());
-                None
+                self.recorder.event(pod, Kind::Normal, "ResizeStarted", resize::message(pod, "started", None));
+                // The next look finds it done.
+                Some(now)
             }
             Err(pending) => {
                 if memory.resize.as_ref() != Some(&pending) {
                     let reason = format!("Resize{}", pending.reason);
-                    self.recorder.event(pod, Kind::Warning, &reason, pending.message.clone());
+                    let message = resize::message(pod, pending.reason, Some(&pending.message));
+                    self.recorder.event(pod, Kind::Warning, &reason, message);
                 }
                 memory.resize = Some(pending);
                 Some(now + RESIZE_RETRY)
@@ -305,11 +332,10 @@ impl Node {
         let ask = async move {
             let answer = match &question.check {
                 Ok(check) => node.runtime.probe(&key.uid, &question.id, check).await,
-                Err(why) => Answer::Failure(why.clone()),
+                Err(why) => Answer::unknown(why),
             };
-            if let Answer::Failure(why) = &answer {
-                let message = format!("{} probe failed: {why}", question.kind);
-                node.tell(&pod, &question.name, Kind::Warning, "Unhealthy", message);
+            if let Some((reason, message)) = answer.event(question.kind) {
+                node.tell(&pod, &question.name, Kind::Warning, reason, message);
             }
             let next = worker.state().memory.answer(&question.id, question.kind, &answer);
             match next {

@@ -39,6 +39,8 @@ pub struct Memory {
     pub told: BTreeMap<String, Duration>,
     /// It has no address yet, and an event has told of that.
     pub waits_for_network: bool,
+    /// The runs that the API tells of and of which nothing is left here, until there is a sandbox for them.
+    pub past: Vec<Container>,
     /// How often in a row its volumes could not be mounted.
     pub failed_mounts: u32,
     /// When the kubelet first saw the pod.
@@ -49,7 +51,11 @@ pub struct Memory {
     pub stopping: BTreeMap<String, Timestamp>,
     /// What its containers have; what the spec says later may have to wait.
     pub allocated: Allocated,
-    /// The change of that which waits.
+    /// What they really have: a container that has to be restarted for a change keeps what it had until then.
+    pub actuated: Allocated,
+    /// Not all have what was allocated to them.
+    pub resizing: bool,
+    /// The change of what is allocated that waits.
     pub resize: Option<Pending>,
     /// Containers that are to be restarted for a change, by name.
     pub resized: BTreeSet<String>,
@@ -79,6 +85,8 @@ pub struct Later {
     pub reason: String,
     /// Why, in words.
     pub message: String,
+    /// The image that could not be pulled.
+    pub image: String,
 }
 
 /// Why a pod ended before its containers did.
@@ -201,7 +209,31 @@ impl Memory {
             self.restarts.insert(start.name.clone(), backoff);
         }
         self.starting.insert(start.name.clone());
-        self.resized.remove(&start.name);
+        if self.resized.remove(&start.name)
+            && let Some(allocated) = self.allocated.get(&start.name)
+        {
+            self.actuated.insert(start.name.clone(), allocated.clone());
+        }
+    }
+
+    /// Allocates other resources: the containers named get them once they are restarted, the others at once.
+    pub fn allocate(&mut self, allocated: Allocated, restarted: BTreeSet<String>) {
+        self.resized.extend(restarted);
+        for (name, resources) in &allocated {
+            if !self.resized.contains(name) {
+                self.actuated.insert(name.clone(), resources.clone());
+            }
+        }
+        self.allocated = allocated;
+        self.resize = None;
+        self.resizing = true;
+    }
+
+    /// Takes in whether a change of resources is done. Says so once.
+    pub fn has_resized(&mut self) -> bool {
+        let done = self.resizing && self.resized.is_empty() && self.starting.is_empty();
+        self.resizing &= !done;
+        done
     }
 
     /// Takes in that a container has been started, or why it has not.
@@ -219,12 +251,12 @@ impl Memory {
     }
 
     /// Gives failures their later names when the time has come; returns those that were renamed.
-    pub fn rename_failures(&mut self, now: Timestamp) -> Vec<(String, Failure)> {
+    pub fn rename_failures(&mut self, now: Timestamp) -> Vec<(String, Later)> {
         let mut renamed = Vec::new();
         for (name, failure) in &mut self.failures {
             if let Some(later) = failure.later.take_if(|later| later.at <= now) {
-                (failure.reason, failure.message) = (later.reason, Some(later.message));
-                renamed.push((name.clone(), failure.clone()));
+                (failure.reason, failure.message) = (later.reason.clone(), Some(later.message.clone()));
+                renamed.push((name.clone(), later));
             }
         }
         renamed

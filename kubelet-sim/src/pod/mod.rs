@@ -12,7 +12,7 @@
 //! | [`memory`] | what is remembered of a pod between two looks at it |
 //! | [`plan`] | which containers to start and to kill now (pure) |
 //! | [`restart`] | whether a container that ended is run again (pure) |
-//! | [`security`] | whether a container may run as its user (pure) |
+//! | [`security`], [`identity`] | whether a container may run as its user, and who that is (pure) |
 //! | [`status`] | the pod's status: phase, conditions, container statuses (pure) |
 //! | [`resize`] | resources that change while a pod runs (pure) |
 //! | [`eviction`] | which pod goes when memory runs out (pure) |
@@ -33,6 +33,7 @@ pub mod env;
 pub mod env_file;
 pub mod ephemeral;
 pub mod eviction;
+pub mod identity;
 pub mod manifest;
 pub mod memory;
 pub mod plan;

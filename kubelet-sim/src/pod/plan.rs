@@ -8,7 +8,10 @@ use k8s_openapi::api::core::v1::{Container as ContainerSpec, PodSpec};
 
 use kubelab_api::pod::is_sidecar;
 
-use super::{Memory, ephemeral, restart::restarts};
+use super::{
+    Memory, ephemeral,
+    restart::{restarts, restarts_all},
+};
 use crate::{
     probe::Kind,
     runtime::{Container, Exit, Sandbox},
@@ -23,6 +26,8 @@ pub struct Plan {
     pub kill: Vec<Kill>,
     /// Crashed containers that wait for their restart, and how long the whole wait is.
     pub backing_off: BTreeMap<String, Duration>,
+    /// All containers are to begin anew; until they can, those that run are killed.
+    pub restarts_all: bool,
     /// When there is more to do even if nothing changes.
     pub wake: Option<Timestamp>,
 }
@@ -53,6 +58,12 @@ pub struct Kill {
 
 /// What a pod that is to run needs next.
 pub fn plan(spec: &PodSpec, sandbox: &Sandbox, memory: &Memory, now: Timestamp) -> Plan {
+    if has_to_begin_anew(spec, sandbox) {
+        let kill = sandbox.containers.iter().filter(|run| run.is_running() && !ephemeral::has(spec, &run.name));
+        // Neither hooks nor the grace period are heeded.
+        let kill = kill.map(|run| stop(run, Duration::ZERO)).collect();
+        return Plan { restarts_all: true, kill, ..Plan::default() };
+    }
     if is_finished(spec, sandbox) {
         return Plan { kill: terminate(spec, sandbox, grace(spec)), ..Plan::default() };
     }
@@ -76,13 +87,19 @@ pub fn terminate(spec: &PodSpec, sandbox: &Sandbox, grace: Duration) -> Vec<Kill
         let order = |run: &Container| spec.init_containers.iter().flatten().position(|spec| spec.name == run.name);
         ending = running().max_by_key(|run| order(run)).into_iter().collect();
     }
-    let kill = |run: &Container| Kill {
-        id: run.id.clone(),
-        name: run.name.clone(),
-        message: format!("Stopping container {}", run.name),
-        grace,
-    };
-    ending.into_iter().map(kill).collect()
+    ending.into_iter().map(|run| stop(run, grace)).collect()
+}
+
+fn stop(run: &Container, grace: Duration) -> Kill {
+    Kill { id: run.id.clone(), name: run.name.clone(), message: format!("Stopping container {}", run.name), grace }
+}
+
+/// Whether a container has ended in such a way that all are to begin anew.
+fn has_to_begin_anew(spec: &PodSpec, sandbox: &Sandbox) -> bool {
+    spec.containers.iter().chain(spec.init_containers.iter().flatten()).any(|container| {
+        let exit = sandbox.current(&container.name).and_then(|run| run.exit.as_ref());
+        exit.is_some_and(|exit| restarts_all(container, exit.code))
+    })
 }
 
 /// Whether only sidecars of a pod still run.
@@ -99,11 +116,11 @@ pub const MINIMUM_GRACE: Duration = Duration::from_secs(2);
 /// Whether all containers have ended for good, or will never start; only sidecars may still run.
 pub fn is_finished(spec: &PodSpec, sandbox: &Sandbox) -> bool {
     let ended = |container: &ContainerSpec| {
-        let exit = sandbox.latest(&container.name).and_then(|run| run.exit.as_ref());
+        let exit = sandbox.current(&container.name).and_then(|run| run.exit.as_ref());
         exit.filter(|exit| !restarts(spec, container, exit.code)).map(|exit| exit.code)
     };
     let mut init = spec.init_containers.iter().flatten().filter(|container| !is_sidecar(container));
-    let has_run = |container: &ContainerSpec| sandbox.latest(&container.name).is_some();
+    let has_run = |container: &ContainerSpec| sandbox.current(&container.name).is_some();
     let init_failed = init.any(|container| ended(container).is_some_and(|code| code != 0));
     init_failed && !spec.containers.iter().any(has_run)
         || spec.containers.iter().all(|container| ended(container).is_some())
@@ -130,11 +147,11 @@ impl Planner<'_> {
     /// Runs the init containers one after the other. Says whether the others may run.
     fn initialize(&mut self) -> bool {
         // Containers that have run prove that the pod was initialized; sidecars may be between two runs then.
-        let was_initialized = self.spec.containers.iter().any(|spec| self.sandbox.latest(&spec.name).is_some());
+        let was_initialized = self.spec.containers.iter().any(|spec| self.sandbox.current(&spec.name).is_some());
         for container in self.spec.init_containers.iter().flatten() {
-            let has_passed = match (self.sandbox.latest(&container.name), is_sidecar(container)) {
+            let has_passed = match (self.sandbox.current(&container.name), is_sidecar(container)) {
                 (None, _) => {
-                    self.start(container, None);
+                    self.begin(container);
                     false
                 }
                 (Some(run), true) => self.keep(container, run),
@@ -162,8 +179,8 @@ impl Planner<'_> {
 
     fn run(&mut self) {
         for container in &self.spec.containers {
-            match self.sandbox.latest(&container.name) {
-                None => self.start(container, None),
+            match self.sandbox.current(&container.name) {
+                None => self.begin(container),
                 Some(run) => {
                     self.keep(container, run);
                 }
@@ -199,17 +216,33 @@ impl Planner<'_> {
             self.wake_at(failure.retry_at);
         }
         if restarts(self.spec, container, exit.code) && !self.memory.starting.contains(&container.name) {
-            let failed = exit.finished_at.0;
-            let backoff = self.memory.restarts.get(&container.name);
-            match backoff.map(|backoff| (backoff.until(failed), backoff.delay())) {
-                Some((until, delay)) if self.now < until => {
-                    self.plan.backing_off.insert(container.name.clone(), delay);
-                    self.wake_at(until);
-                }
-                _ => self.start(container, Some(run)),
-            }
+            self.again(container, run, exit);
         }
         false
+    }
+
+    /// Starts a container that has not run, or not since all began anew.
+    fn begin(&mut self, container: &ContainerSpec) {
+        if self.memory.starting.contains(&container.name) {
+            return;
+        }
+        match self.sandbox.latest(&container.name).and_then(|run| Some((run, run.exit.as_ref()?))) {
+            Some((run, exit)) => self.again(container, run, exit),
+            None => self.start(container, None),
+        }
+    }
+
+    /// Starts a container that has ended, once it has waited for long enough.
+    fn again(&mut self, container: &ContainerSpec, run: &Container, exit: &Exit) {
+        let failed = exit.finished_at.0;
+        let backoff = self.memory.restarts.get(&container.name);
+        match backoff.map(|backoff| (backoff.until(failed), backoff.delay())) {
+            Some((until, delay)) if self.now < until => {
+                self.plan.backing_off.insert(container.name.clone(), delay);
+                self.wake_at(until);
+            }
+            _ => self.start(container, Some(run)),
+        }
     }
 
     fn kill(&mut self, run: &Container, message: String, grace: Duration) {

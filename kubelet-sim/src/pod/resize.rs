@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::{Container, Pod, ResourceRequirements};
 use kubelab_api::{Quantity, pod};
+use serde::Serialize;
 
 use super::admission::{Allocatable, Lack, lack};
 
@@ -17,6 +18,41 @@ pub struct Pending {
     pub reason: &'static str,
     /// Why, in words.
     pub message: String,
+}
+
+/// What is told of a change of a pod's resources, in upstream's form. `what` is `started`, `completed`, or why it waits;
+/// `error` is why in words. Source: `pkg/kubelet/events` of Kubernetes.
+pub fn message(pod: &Pod, what: &str, error: Option<&str>) -> String {
+    let spec = pod.spec.clone().unwrap_or_default();
+    let of = |container: &Container| Part {
+        name: container.name.clone(),
+        resources: container.resources.clone().unwrap_or_default(),
+    };
+    let init = spec.init_containers.iter().flatten().filter(|container| pod::is_sidecar(container));
+    let told = Told {
+        init_containers: init.map(of).collect(),
+        containers: spec.containers.iter().map(of).collect(),
+        generation: pod.metadata.generation.unwrap_or_default(),
+        error,
+    };
+    format!("Pod resize {what}: {}", serde_json::to_string(&told).unwrap_or_default())
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Told<'a> {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    init_containers: Vec<Part>,
+    containers: Vec<Part>,
+    generation: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Part {
+    name: String,
+    resources: ResourceRequirements,
 }
 
 /// What a pod's containers should have.
@@ -117,6 +153,17 @@ mod tests {
             let refused = refused.as_ref().map(|pending| (pending.reason, pending.message.as_str()));
             assert_eq!(refused, expected, "{cpu}");
         }
+    }
+
+    #[test]
+    fn changes_are_told_of_in_upstreams_form() {
+        let mut pod = pod("100m");
+        pod.metadata.generation = Some(2);
+        let containers = r#""containers":[{"name":"a","resources":{"requests":{"cpu":"100m","memory":"1Gi"}}},{"name":"b","resources":{"requests":{"cpu":"100m"}}}],"generation":2"#;
+        assert_eq!(message(&pod, "started", None), format!("Pod resize started: {{{containers}}}"));
+        let deferred = message(&pod, "Deferred", Some("Node didn't have enough resource: cpu"));
+        let error = r#""error":"Node didn't have enough resource: cpu""#;
+        assert_eq!(deferred, format!("Pod resize Deferred: {{{containers},{error}}}"));
     }
 
     #[test]

@@ -1,11 +1,11 @@
-//! Whether a container that ended is run again. Source: `ContainerShouldRestart` in `pkg/api/v1/pod` of Kubernetes, and
-//! KEP-5307 for policies and rules of single containers.
+//! Whether a container that ended is run again. Source: `ContainerShouldRestart` in `pkg/api/v1/pod` of Kubernetes,
+//! KEP-5307 for policies and rules of single containers, and KEP-5532 for rules that concern all of a pod.
 
 use k8s_openapi::api::core::v1::{Container, ContainerRestartRule, PodSpec};
 
 /// Whether a container of a pod that exited with this code is run again.
 pub fn restarts(spec: &PodSpec, container: &Container, code: i32) -> bool {
-    if container.restart_policy_rules.iter().flatten().any(|rule| matches(rule, code)) {
+    if rule(container, code).is_some() {
         return true;
     }
     let of_pod = spec.restart_policy.as_deref().unwrap_or("Always");
@@ -19,12 +19,28 @@ pub fn restarts(spec: &PodSpec, container: &Container, code: i32) -> bool {
     }
 }
 
-fn matches(rule: &ContainerRestartRule, code: i32) -> bool {
-    rule.action == "Restart"
-        && rule.exit_codes.as_ref().is_some_and(|codes| {
-            let named = codes.values.iter().flatten().any(|value| *value == code);
-            named == (codes.operator == "In")
-        })
+/// Whether a container that exited with this code has all containers of its pod begin anew.
+pub fn restarts_all(container: &Container, code: i32) -> bool {
+    rule(container, code).is_some_and(|rule| rule.action == ALL)
+}
+
+/// Whether some container may have all of them begin anew.
+pub fn may_restart_all(spec: &PodSpec) -> bool {
+    let all = spec.containers.iter().chain(spec.init_containers.iter().flatten());
+    all.flat_map(|container| container.restart_policy_rules.iter().flatten()).any(|rule| rule.action == ALL)
+}
+
+const ALL: &str = "RestartAllContainers";
+
+/// The first rule that speaks of this code.
+fn rule(container: &Container, code: i32) -> Option<&ContainerRestartRule> {
+    container.restart_policy_rules.iter().flatten().find(|rule| {
+        matches!(rule.action.as_str(), "Restart" | ALL)
+            && rule.exit_codes.as_ref().is_some_and(|codes| {
+                let named = codes.values.iter().flatten().any(|value| *value == code);
+                named == (codes.operator == "In")
+            })
+    })
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 mod conditions;
 mod containers;
+mod past;
 mod phase;
 
 use std::{collections::BTreeMap, net::IpAddr, time::Duration};
@@ -14,6 +15,7 @@ use k8s_openapi::{
 use serde_json::{Map, Value, json};
 
 pub use containers::{container_id, first_reason};
+pub use past::past;
 
 use super::{Memory, ephemeral};
 use crate::runtime::Sandbox;
@@ -30,6 +32,8 @@ pub struct Input<'a> {
     pub backing_off: &'a BTreeMap<String, Duration>,
     /// The node's address.
     pub host_ip: IpAddr,
+    /// See [`super::plan::Plan::restarts_all`].
+    pub restarts_all: bool,
     /// The pod has ended for good: nothing runs and nothing will.
     pub over: bool,
     /// The present.
@@ -58,6 +62,7 @@ pub fn status(input: &Input<'_>) -> PodStatus {
     let ending = input.memory.ending.as_ref().filter(|_| input.over);
     let phase = match ending {
         Some(_) => "Failed",
+        None if input.restarts_all => "Running",
         None => phase::phase(spec, &init_statuses, &statuses, input.over),
     };
     // Source: the status manager, which reports the last phase only once nothing runs any more (KEP-3329).

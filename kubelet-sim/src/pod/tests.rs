@@ -122,7 +122,12 @@ impl Life {
                 image_id: "docker.io/library/nginx@sha256:0".into(),
                 started_at: MicroTime(self.now),
                 exit: None,
+                retired: false,
             });
+            acted = true;
+        }
+        if plan.restarts_all && plan.kill.is_empty() {
+            self.sandbox.containers.iter_mut().for_each(|run| run.retired = true);
             acted = true;
         }
         acted
@@ -144,6 +149,7 @@ impl Life {
             sandbox: Some(&self.sandbox),
             memory: &self.memory,
             backing_off: &plan.backing_off,
+            restarts_all: plan.restarts_all,
             host_ip: "127.0.0.1".parse().unwrap(),
             over: self.terminating && !self.sandbox.is_running(),
             now: Time(self.now),
@@ -211,6 +217,19 @@ fn a_crashing_container_backs_off() {
             "33 Running web=Error:1/2",
         ]
     );
+}
+
+#[test]
+fn one_container_has_all_begin_anew() {
+    let mut spec = spec("Never", &["web", "watcher"], json!([{"name": "init", "image": "nginx"}]));
+    let rule = json!({"action": "RestartAllContainers", "exitCodes": {"operator": "In", "values": [88]}});
+    spec["containers"][1]["restartPolicyRules"] = json!([rule]);
+    let mut life = Life::new(spec, &[("init", &[(2, 0)]), ("watcher", &[(5, 88), (5, 88), (60, 0)])]);
+    let log = &life.until(60).log;
+    assert!(log.contains(&"7 kill Stopping container web".to_owned()), "{log:?}");
+    // At once the first time, and then after a back-off, as those that crash.
+    assert!(log.contains(&"10 Running init=Completed:0/1! web=running/1! watcher=running/1!".to_owned()), "{log:?}");
+    assert_eq!(log.last().unwrap(), "26 Running init=Completed:0/2! web=running/2! watcher=running/2!");
 }
 
 #[test]

@@ -115,7 +115,7 @@ impl Worker {
     /// Takes an answer in. Returns whether the verdict changed.
     pub fn record(&mut self, answer: &Answer) -> bool {
         self.asking = false;
-        let success = *answer == Answer::Success;
+        let success = answer.is_good();
         let count = match self.run {
             Some((last, count)) if last == success => count + 1,
             _ => 1,

@@ -5,19 +5,23 @@
 //! | --- | --- |
 //! | [`simulated`] | the default: containers that only behave |
 //! | [`checkpoint`] | the files that let them outlive a kubelet |
-//! | [`http`], [`redis`] | what a container that listens answers |
+//! | [`http`], [`agnhost`], [`health`], [`redis`] | what a container that listens answers |
+//! | [`tls`] | its certificate |
 //! | [`mount`] | what a container's file system shows of the node's |
 //! | [`site`] | the files that it serves, if it has any |
 //! | [`console`], [`log`] | what a container's program is connected to, and what is kept of what it wrote |
 
+pub mod agnhost;
 pub mod checkpoint;
 pub mod console;
+pub mod health;
 pub mod http;
 pub mod log;
 pub mod mount;
 pub mod redis;
 pub mod simulated;
 pub mod site;
+pub mod tls;
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -42,7 +46,7 @@ pub use mount::Mount;
 pub use simulated::Simulated;
 
 use crate::{
-    network::Protocol,
+    network::{Dialer, Protocol},
     probe::{Answer, Check},
     shell::{session::Session, streams::Chunk},
 };
@@ -93,6 +97,11 @@ impl Sandbox {
         self.containers.iter().rfind(|container| container.name == name)
     }
 
+    /// The same, unless all containers have been started anew since.
+    pub fn current(&self, name: &str) -> Option<&Container> {
+        self.latest(name).filter(|container| !container.retired)
+    }
+
     /// How the one before the latest with this name ended.
     pub fn previous(&self, name: &str) -> Option<&Container> {
         self.containers.iter().filter(|container| container.name == name).rev().nth(1)
@@ -123,6 +132,9 @@ pub struct Container {
     pub started_at: MicroTime,
     /// How it ended, if it has.
     pub exit: Option<Exit>,
+    /// All containers of its pod are started anew; it is remembered only for its successor's sake.
+    #[serde(default)]
+    pub retired: bool,
 }
 
 impl Container {
@@ -260,6 +272,10 @@ pub trait Runtime: Send + Sync + 'static {
     fn create(&self, pod: PodRef, address: IpAddr);
     /// Takes in what has changed about a pod that is here.
     fn update(&self, pod: &Pod);
+    /// Takes in what is known of a run that nothing is left of here.
+    fn remember(&self, uid: &str, run: Container);
+    /// Begins anew: what these containers of a pod have run until now does not count any more.
+    fn retire(&self, uid: &str, names: &[String]);
     /// Takes a pod's address from it: nothing will run there any more.
     fn release(&self, uid: &str);
     /// Forgets a pod; what still runs is killed.
@@ -290,6 +306,8 @@ pub trait Runtime: Send + Sync + 'static {
     fn attach(&self, uid: &str, name: &str) -> Result<Attached, NoContainer>;
     /// Somebody who was attached, and could type, has left.
     fn detach(&self, uid: &str, name: &str);
+    /// The network as the node itself sees it.
+    fn network(&self) -> Arc<dyn Dialer>;
     /// A connection to what listens at an address.
     fn dial(&self, dial: Dial) -> Result<DuplexStream, DialError>;
 }

@@ -20,12 +20,20 @@ pub struct Mount {
     pub read_only: bool,
     /// The volume whose files are written when somebody looks, if it is one of those.
     pub volume: Option<String>,
+    /// It is a block device.
+    #[serde(default)]
+    pub device: bool,
 }
 
 impl Mount {
+    /// A block device; a file on the node.
+    pub fn device(path: &str, source: PathBuf, read_only: bool) -> Self {
+        Self { mode: 0o660, read_only, device: true, ..Self::folder(path, source) }
+    }
+
     /// A folder that can be written to.
     pub fn folder(path: &str, source: PathBuf) -> Self {
-        Self { path: path.to_owned(), source, mode: 0o755, read_only: false, volume: None }
+        Self { path: path.to_owned(), source, mode: 0o755, read_only: false, volume: None, device: false }
     }
 }
 

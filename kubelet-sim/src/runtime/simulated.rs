@@ -3,6 +3,7 @@
 
 pub mod add_on;
 mod ending;
+mod network;
 mod probing;
 mod running;
 mod starting;
@@ -35,11 +36,11 @@ use self::{
 };
 use super::{
     Attached, Container, Dial, DialError, Image, Launch, NoContainer, PodRef, Runtime, Sandbox, StartError, Usage,
-    checkpoint::Checkpoint, console::Console, http::Server, log, mount::Refresh, redis, site::Site,
+    agnhost::Told, checkpoint::Checkpoint, console::Console, http::Server, log, mount::Refresh, redis, site::Site,
 };
 use crate::{
     behavior::{Behavior, OnTerminate, Protocol, annotations, file::Rules, images},
-    network,
+    network::{Dialer, Protocol as Transport},
     probe::{Answer, Check},
     shell::{
         session::{self, Session},
@@ -49,6 +50,9 @@ use crate::{
 
 /// Connections that a container takes at a time.
 const MAX_CONNECTIONS: usize = 1024;
+
+/// Connections that wait for a program of a shell to take them.
+const BACKLOG: usize = 16;
 
 /// What fits into a connection in each direction before the sender waits.
 const CONNECTION_BUFFER: usize = 16 << 10;
@@ -89,7 +93,13 @@ struct Room {
     sandbox: Arc<Sandbox>,
     /// What runs, by container id.
     processes: BTreeMap<String, Process>,
+    /// The ports that programs of shells listen on.
+    #[serde(skip)]
+    ears: Ears,
 }
+
+/// Who takes the connections to a port; gone once the program does not listen any more.
+type Ears = HashMap<u16, mpsc::Sender<DuplexStream>>;
 
 #[derive(Serialize, Deserialize)]
 struct Process {
@@ -111,6 +121,9 @@ struct Process {
     add_on: add_on::Running,
     #[serde(skip)]
     connections: JoinSet<()>,
+    /// What somebody has told it to say of its health.
+    #[serde(skip)]
+    told: Arc<Told>,
 }
 
 impl Simulated {
@@ -146,7 +159,7 @@ impl Simulated {
     fn adopt(&self) {
         let mut state = self.shared.lock();
         for room in state.pods.values_mut() {
-            let Room { sandbox, processes } = room;
+            let Room { sandbox, processes, .. } = room;
             let address = sandbox.address;
             for (id, process) in processes.iter_mut() {
                 if let Some(container) = sandbox.containers.iter().find(|container| container.id == *id) {
@@ -192,6 +205,17 @@ impl Room {
         let protocol = process.listens(port)?;
         let container = self.sandbox.containers.iter().find(|container| container.id == *id)?;
         Some((container, process, protocol))
+    }
+
+    /// Listens on a port, unless somebody does.
+    fn listen(&mut self, port: u16) -> Option<mpsc::Receiver<DuplexStream>> {
+        self.ears.retain(|_, ear| !ear.is_closed());
+        if self.ears.contains_key(&port) || self.listener(port).is_some() {
+            return None;
+        }
+        let (ear, connections) = mpsc::channel(BACKLOG);
+        self.ears.insert(port, ear);
+        Some(connections)
     }
 
     /// Keeps, of each name, the latest run and the one before.
@@ -246,6 +270,7 @@ impl Runtime for Simulated {
         let room = Room {
             sandbox: Arc::new(Sandbox { pod, address, released: false, containers: Vec::new() }),
             processes: BTreeMap::new(),
+            ears: Ears::new(),
         };
         self.shared.checkpoint.save_pod(&uid, &room);
         self.shared.lock().pods.insert(uid, room);
@@ -273,6 +298,23 @@ impl Runtime for Simulated {
             }
         }
         if changed {
+            self.shared.checkpoint.save_pod(uid, room);
+        }
+    }
+
+    fn remember(&self, uid: &str, run: Container) {
+        let mut state = self.shared.lock();
+        if let Some(room) = state.pods.get_mut(uid) {
+            Arc::make_mut(&mut room.sandbox).containers.push(run);
+            self.shared.checkpoint.save_pod(uid, room);
+        }
+    }
+
+    fn retire(&self, uid: &str, names: &[String]) {
+        let mut state = self.shared.lock();
+        if let Some(room) = state.pods.get_mut(uid) {
+            let runs = Arc::make_mut(&mut room.sandbox).containers.iter_mut();
+            runs.filter(|run| !run.is_running() && names.contains(&run.name)).for_each(|run| run.retired = true);
             self.shared.checkpoint.save_pod(uid, room);
         }
     }
@@ -321,7 +363,10 @@ impl Runtime for Simulated {
             OnTerminate::Exit { after, code } if after <= grace => (after, code),
             OnTerminate::Exit { .. } | OnTerminate::Ignore => (grace, KILLED),
         };
-        process.program.terminate();
+        // Without any time it is killed outright.
+        if !grace.is_zero() {
+            process.program.terminate();
+        }
         process.program.silence();
         let at = clock::now_micro().0 + after;
         process.end_at(&self.shared, &room.sandbox.pod, id, at, code);
@@ -376,6 +421,10 @@ impl Runtime for Simulated {
         }
     }
 
+    fn network(&self) -> Arc<dyn Dialer> {
+        self.shared.node_network()
+    }
+
     fn dial(&self, dial: Dial) -> Result<DuplexStream, DialError> {
         let address = dial.to;
         let mut state = self.shared.lock();
@@ -388,10 +437,16 @@ impl Runtime for Simulated {
             return Err(DialError::NoRoute(address));
         }
         for room in rooms {
+            if let Some(ear) = room.ears.get(&address.port()).filter(|_| dial.protocol == Transport::Tcp) {
+                let (ours, theirs) = duplex(CONNECTION_BUFFER);
+                if ear.try_send(theirs).is_ok() {
+                    return Ok(ours);
+                }
+            }
             let pod = room.sandbox.pod.clone();
             let name = pod.name.clone();
             let Some((container, process, protocol)) = room.listener(address.port()) else { continue };
-            if dial.protocol != network::Protocol::Tcp && protocol != Protocol::AddOn {
+            if dial.protocol != Transport::Tcp && protocol != Protocol::AddOn {
                 continue;
             }
             while process.connections.try_join_next().is_some() {}
@@ -399,7 +454,7 @@ impl Runtime for Simulated {
                 continue;
             }
             let (ours, mut theirs) = duplex(CONNECTION_BUFFER);
-            let root = Site::root(&container.image).filter(|_| protocol == Protocol::Http);
+            let root = Site::root(&container.image).filter(|_| matches!(protocol, Protocol::Http | Protocol::Https));
             let files = root.map(|root| (self.shared.files(&pod, &container.name, &process.setup), root));
             let server = Server {
                 address,
@@ -411,6 +466,7 @@ impl Runtime for Simulated {
                 from: dial.from,
                 console: process.console.clone(),
                 site: files.map(|(files, root)| Arc::new(Site::new(files, root))),
+                told: process.told.clone(),
             };
             match protocol {
                 Protocol::AddOn => {
@@ -419,7 +475,9 @@ impl Runtime for Simulated {
                     let Some(serving) = process.add_on.serve(incoming) else { continue };
                     process.connections.spawn(serving)
                 }
-                Protocol::Http => process.connections.spawn(server.serve(theirs)),
+                Protocol::Http | Protocol::Https | Protocol::Grpc => {
+                    process.connections.spawn(server.serve(protocol, theirs))
+                }
                 Protocol::Redis => process.connections.spawn(redis::serve(theirs)),
                 Protocol::Tcp => process.connections.spawn(async move {
                     copy(&mut (&mut theirs).take(u64::MAX), &mut sink()).await.ok();

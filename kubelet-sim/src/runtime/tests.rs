@@ -283,17 +283,21 @@ async fn a_start_that_is_given_up_leaves_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn probes_find_what_the_container_does() {
-    use crate::probe::{Action, Kind};
+    use crate::probe::{Action, Kind, Target, http::Get};
     let folder = tempfile::tempdir().unwrap();
     let address: IpAddr = "10.244.1.7".parse().unwrap();
-    let http = |port| Action::Http { address, port, scheme: "http".into(), path: "/health".into() };
+    let http = |port: u16| {
+        let get = serde_json::from_value(json!({"port": port, "path": "/health"})).unwrap();
+        Action::Http(Get::new(&get, &Default::default(), address, "probe").unwrap())
+    };
+    let tcp = |port| Action::Tcp(Target { host: address.to_string(), port });
     let exec = |command: &str| Action::Exec(command.split(' ').map(str::to_owned).collect());
     let well = || Answer::Success;
     let bad = |why: &str| Answer::Failure(why.to_owned());
     let forced = |kind: &str, answer: &str| json!({format!("kubelab.dev/probe-{kind}"): answer});
     for (annotations, kind, action, expected) in [
         (json!({}), Kind::Readiness, http(80), well()),
-        (json!({}), Kind::Readiness, Action::Tcp { address, port: 80 }, well()),
+        (json!({}), Kind::Readiness, tcp(80), well()),
         (json!({}), Kind::Readiness, exec("cat /etc/hostname"), well()),
         (json!({}), Kind::Liveness, exec("mysqladmin ping"), well()),
         (json!({}), Kind::Liveness, exec("cat /tmp/healthy"), bad("cat: /tmp/healthy: No such file or directory\n")),
@@ -303,12 +307,7 @@ async fn probes_find_what_the_container_does() {
             http(81),
             bad("Get \"http://10.244.1.7:81/health\": dial tcp 10.244.1.7:81: connect: connection refused"),
         ),
-        (
-            json!({}),
-            Kind::Liveness,
-            Action::Tcp { address, port: 81 },
-            bad("dial tcp 10.244.1.7:81: connect: connection refused"),
-        ),
+        (json!({}), Kind::Liveness, tcp(81), bad("dial tcp 10.244.1.7:81: connect: connection refused")),
         (
             json!({"kubelab.dev/ready-after": "1h"}),
             Kind::Readiness,
@@ -319,12 +318,7 @@ async fn probes_find_what_the_container_does() {
         (forced("readiness", "fail"), Kind::Liveness, http(80), well()),
         (forced("liveness", "fail"), Kind::Liveness, http(80), bad("HTTP probe failed with statuscode: 500")),
         (forced("startup", "pass"), Kind::Startup, http(81), well()),
-        (
-            forced("liveness", "timeout"),
-            Kind::Liveness,
-            Action::Tcp { address, port: 80 },
-            bad("dial tcp 10.244.1.7:80: i/o timeout"),
-        ),
+        (forced("liveness", "timeout"), Kind::Liveness, tcp(80), bad("dial tcp 10.244.1.7:80: i/o timeout")),
         (
             forced("liveness", "timeout"),
             Kind::Liveness,
@@ -347,7 +341,7 @@ async fn probes_find_what_the_container_does() {
 
 #[tokio::test(start_paused = true)]
 async fn an_annotation_changes_the_health_of_a_running_container() {
-    use crate::probe::{Action, Kind};
+    use crate::probe::{Action, Kind, Target};
     let folder = tempfile::tempdir().unwrap();
     let rig = Rig::open(folder.path(), json!({}), nginx());
     rig.create();
@@ -355,7 +349,7 @@ async fn an_annotation_changes_the_health_of_a_running_container() {
     let mut pod = (*rig.pod).clone();
     pod.metadata.annotations = Some([("kubelab.dev/probe-liveness".to_owned(), "fail".to_owned())].into());
     rig.runtime.update(&pod);
-    let action = Action::Tcp { address: "10.244.1.7".parse().unwrap(), port: 80 };
+    let action = Action::Tcp(Target { host: "10.244.1.7".to_owned(), port: 80 });
     let check = Check { kind: Kind::Liveness, action, timeout: Duration::from_secs(1) };
     assert_ne!(rig.runtime.probe(UID, &run.id, &check).await, Answer::Success);
 }

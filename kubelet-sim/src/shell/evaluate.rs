@@ -45,6 +45,8 @@ pub type Outcome = Result<i32, Stop>;
 pub struct Variable {
     /// Its value.
     pub value: String,
+    /// If it is an array, what follows the first element.
+    pub more: Vec<String>,
     /// Programs see it.
     pub exported: bool,
 }
@@ -113,7 +115,7 @@ impl Shell {
         ];
         let defaults = defaults.map(|(name, value)| (name.to_owned(), value));
         let env = defaults.into_iter().chain(world.env.iter().cloned());
-        let variables = env.map(|(name, value)| (name, Variable { value, exported: true })).collect();
+        let variables = env.map(|(name, value)| (name, Variable { value, exported: true, more: Vec::new() })).collect();
         Self {
             folder: world.working_dir.clone(),
             world,

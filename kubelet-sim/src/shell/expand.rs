@@ -8,6 +8,7 @@ use brush_parser::{
     word::{self, Parameter, ParameterExpr as Expr, ParameterTestType, SpecialParameter, WordPiece},
 };
 use futures::{FutureExt, future::BoxFuture};
+use regex::RegexBuilder;
 
 use super::{
     evaluate::{Shell, status_of},
@@ -16,6 +17,9 @@ use super::{
     programs::test,
     streams::{Output, Streams},
 };
+
+/// The largest compiled regular expression, in bytes.
+const MAX_EXPRESSION: usize = 1 << 20;
 
 /// The most words that one word becomes.
 const MAX_WORDS: usize = 10_000;
@@ -94,7 +98,8 @@ impl Shell {
         self.expand_text(&word.value, streams).await
     }
 
-    async fn expand_text(&mut self, text: &str, streams: &Streams) -> Pattern {
+    /// A text, expanded, as a pattern.
+    pub async fn expand_text(&mut self, text: &str, streams: &Streams) -> Pattern {
         let mut fields = Fields::default();
         self.expand(text, &mut fields, false, streams).await;
         fields.now
@@ -181,6 +186,20 @@ impl Shell {
                     fields.begun = !self.arguments.is_empty();
                     return;
                 }
+                WordPiece::ParameterExpansion(Expr::Parameter {
+                    parameter: Parameter::NamedWithAllIndices { name, concatenate: false },
+                    ..
+                }) if quoted && split => {
+                    let elements = self.elements(&name);
+                    for (at, element) in elements.iter().enumerate() {
+                        if at > 0 {
+                            fields.end();
+                        }
+                        fields.push(element, true);
+                    }
+                    fields.begun = !elements.is_empty();
+                    return;
+                }
                 WordPiece::ParameterExpansion(expression) => self.parameter(expression, streams).await,
             };
             if quoted || !split { fields.push(&value, quoted) } else { fields.split(&value) }
@@ -214,7 +233,10 @@ impl Shell {
                 SpecialParameter::LastBackgroundProcessId => self.jobs.last()?.to_string(),
                 SpecialParameter::ShellName => self.name.clone(),
             },
-            Parameter::NamedWithIndex { .. } | Parameter::NamedWithAllIndices { .. } => return None,
+            Parameter::NamedWithIndex { name, index } => self.elements(name).into_iter().nth(index.parse().ok()?)?,
+            Parameter::NamedWithAllIndices { name, .. } => {
+                self.variables.contains_key(name).then(|| self.elements(name).join(" "))?
+            }
         })
     }
 
@@ -224,7 +246,10 @@ impl Shell {
             ParameterTestType::Unset => value.is_none(),
         };
         match expression {
-            Expr::Parameter { parameter, .. } => self.value(&parameter).unwrap_or_default(),
+            Expr::Parameter { parameter, .. } => {
+                let parameter = self.resolved(parameter, streams).await;
+                self.value(&parameter).unwrap_or_default()
+            }
             Expr::UseDefaultValues { parameter, test_type, default_value, .. } => {
                 let value = self.value(&parameter);
                 if is_missing(&value, &test_type) {
@@ -262,7 +287,11 @@ impl Shell {
                     self.expand_text(&alternative_value.unwrap_or_default(), streams).await.text()
                 }
             }
+            Expr::ParameterLength { parameter: Parameter::NamedWithAllIndices { name, .. }, .. } => {
+                self.elements(&name).len().to_string()
+            }
             Expr::ParameterLength { parameter, .. } => {
+                let parameter = self.resolved(parameter, streams).await;
                 self.value(&parameter).unwrap_or_default().chars().count().to_string()
             }
             Expr::RemoveSmallestSuffixPattern { parameter, pattern, .. } => {
@@ -346,6 +375,17 @@ impl Shell {
         fields.now.text()
     }
 
+    /// `[[ text =~ expression ]]`; what matched is in `BASH_REMATCH`.
+    fn matches(&mut self, text: &str, expression: &str) -> bool {
+        let Ok(expression) = RegexBuilder::new(expression).size_limit(MAX_EXPRESSION).build() else { return false };
+        let found = expression.captures(text);
+        let groups = found.iter().flat_map(|found| found.iter());
+        let groups = groups.map(|group| group.map_or("", |group| group.as_str()).to_owned()).collect();
+        let has_matched = found.is_some();
+        self.set_elements("BASH_REMATCH", groups);
+        has_matched
+    }
+
     /// `[[ … ]]`
     pub fn extended_test<'a>(&'a mut self, expression: &'a Test, streams: &'a Streams) -> BoxFuture<'a, i32> {
         async move {
@@ -372,6 +412,7 @@ impl Shell {
                     i32::from(!match predicate {
                         Is::StringExactlyMatchesPattern => right.matches(&left),
                         Is::StringDoesNotExactlyMatchPattern => !right.matches(&left),
+                        Is::StringMatchesRegex => self.matches(&left, &right.text()),
                         predicate => test::binary(self, predicate, &left, &right.text()),
                     })
                 }

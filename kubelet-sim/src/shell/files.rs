@@ -77,7 +77,13 @@ impl Files {
     pub fn prepare(&self, folders: &[&str], extra: &[(&str, String)]) -> io::Result<()> {
         for mount in &self.mounts {
             if !mount.source.exists() {
-                fs::create_dir_all(&mount.source)?;
+                match mount.source.parent().filter(|_| mount.device) {
+                    Some(folder) => {
+                        fs::create_dir_all(folder)?;
+                        File::create(&mount.source)?;
+                    }
+                    None => fs::create_dir_all(&mount.source)?,
+                }
                 // Whatever the umask says.
                 fs::set_permissions(&mount.source, Permissions::from_mode(mount.mode))?;
             }
@@ -185,6 +191,11 @@ impl Files {
     /// Whether it is a folder, or a link to one.
     pub fn is_folder(&self, path: &str) -> bool {
         self.about_target(path).is_ok_and(|about| about.is_dir())
+    }
+
+    /// Whether it is a block device.
+    pub fn is_device(&self, path: &str) -> bool {
+        self.mounts.iter().any(|mount| mount.device && mount.path == path)
     }
 
     /// A file's bytes.

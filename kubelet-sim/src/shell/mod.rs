@@ -16,7 +16,7 @@
 //! | [`simple`] | commands without parts |
 //! | [`loops`] | `for`, `while`, `until` |
 //! | [`jobs`], [`traps`] | `&` and `wait`; signals and `trap` |
-//! | [`redirect`], [`arithmetic`], [`pattern`] | `>`, `$((…))`, `*` |
+//! | [`redirect`], [`arithmetic`], [`arrays`], [`pattern`] | `>`, `$((…))`, `${items[1]}`, `*` |
 //! | [`programs`] | the programs that are known |
 //! | [`terminal`] | what a kernel's terminal does: echo, line editing, ^C |
 //! | [`session`] | one run of a program, from `exec` or as a container's own |
@@ -25,6 +25,7 @@
 //! alone, and one that never waits is slowed down. Dropped, a run has ended.
 
 mod arithmetic;
+mod arrays;
 pub mod evaluate;
 mod expand;
 pub mod files;
@@ -41,5 +42,7 @@ pub mod terminal;
 pub mod traps;
 pub mod world;
 
+#[cfg(test)]
+mod examples;
 #[cfg(test)]
 pub(crate) mod tests;

@@ -54,12 +54,9 @@ impl Shell {
     }
 
     async fn assign(&mut self, assignment: &ast::Assignment, exported: bool, streams: &Streams) {
-        let (ast::AssignmentName::VariableName(name), ast::AssignmentValue::Scalar(word)) =
-            (&assignment.name, &assignment.value)
-        else {
-            let _ = streams.stderr.print(format!("{}: arrays are not supported\n", self.name)).await;
-            self.status = 1;
-            return;
+        let (name, word) = match (&assignment.name, &assignment.value) {
+            (ast::AssignmentName::VariableName(name), ast::AssignmentValue::Scalar(word)) => (name, word),
+            (name, value) => return self.assign_elements(name, value, assignment.append, streams).await,
         };
         let mut value = self.text(word, streams).await;
         if assignment.append {

@@ -21,6 +21,7 @@ use super::{
 use crate::{
     behavior::{foreign::Foreign, images::Userland},
     network::{Dialer, Nowhere},
+    pod::identity::Identity,
 };
 
 pub(crate) struct Rig {
@@ -51,6 +52,7 @@ impl Rig {
             hostname: "web-0".to_owned(),
             address: "10.244.1.2".to_owned(),
             network: self.network.clone(),
+            identity: Identity { groups: [0].into(), ..Identity::default() },
             env: vec![("COLOR".to_owned(), "blue".to_owned())],
             working_dir: "/".to_owned(),
             userland: self.userland,
@@ -60,6 +62,7 @@ impl Rig {
             is_own: self.is_own,
             signals: Signals::default(),
             listen: Box::new(|_| {}),
+            accept: Box::new(|_| None),
             past: Arc::new(Past::new(past)),
         })
     }
@@ -93,6 +96,15 @@ impl Rig {
         });
         let status = run(self.world(Duration::ZERO), session).await;
         (written.await.unwrap(), status)
+    }
+
+    /// A container with GNU's programs.
+    pub(crate) fn gnu() -> Self {
+        Self { userland: Userland::Gnu, image: "debian", ..Self::new() }
+    }
+
+    pub(crate) async fn bash(&self, script: &str) -> (String, i32) {
+        self.exec(&["bash", "-c", script], "").await
     }
 
     pub(crate) async fn sh(&self, script: &str) -> (String, i32) {

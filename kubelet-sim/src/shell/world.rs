@@ -9,11 +9,13 @@ use std::{
 };
 
 use kubelab_client::clock;
+use tokio::{io::DuplexStream, sync::mpsc};
 
 use super::{files::Files, traps::Signals};
 use crate::{
     behavior::{Listener, foreign::Foreign, images::Userland},
     network::Dialer,
+    pod::identity::Identity,
 };
 
 /// What a container is, as its programs see it.
@@ -26,6 +28,8 @@ pub struct World {
     pub address: String,
     /// Its pod's network.
     pub network: Arc<dyn Dialer>,
+    /// Who its programs run as.
+    pub identity: Identity,
     /// Its environment.
     pub env: Vec<(String, String)>,
     /// Where its programs start.
@@ -44,6 +48,8 @@ pub struct World {
     pub signals: Signals,
     /// Lets the container listen on these ports, and on no others.
     pub listen: Box<dyn Fn(&[Listener]) + Send + Sync>,
+    /// The connections to a port, as long as they are waited for; nothing if somebody else listens there.
+    pub accept: Box<dyn Fn(u16) -> Option<mpsc::Receiver<DuplexStream>> + Send + Sync>,
     /// What of the past is still to be lived through, after a restart of the kubelet.
     pub past: Arc<Past>,
 }

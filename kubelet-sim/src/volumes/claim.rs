@@ -18,6 +18,9 @@ pub enum Error {
     /// Its volume is not there, or cannot be read.
     #[error("failed to fetch PV {0} from API server: {1}")]
     NoVolume(String, String),
+    /// It is a file system, and used as a device; or the other way round.
+    #[error("volume {0} has volumeMode {1}, but is specified in {2}")]
+    Mode(String, String, &'static str),
     /// Its volume belongs to another claim.
     #[error("found PV object {0} with an unexpected PVC {1}")]
     OtherClaim(String, String),
@@ -55,6 +58,24 @@ pub fn check(volume: &PersistentVolume, claim: &PersistentVolumeClaim) -> Result
     Err(Error::OtherClaim(name, uid.cloned().unwrap_or_default()))
 }
 
+/// Whether a claim's volume is a block device; refuses a pod that uses it as something else. `volume` is its name in the pod.
+pub fn is_block(pod: &Pod, volume: &str, claim: &PersistentVolumeClaim) -> Result<bool, Error> {
+    let mode = claim.spec.as_ref().and_then(|spec| spec.volume_mode.as_deref()).unwrap_or("Filesystem");
+    let is_block = mode == "Block";
+    let mut containers = kubelab_api::pod::containers(pod);
+    let misused = containers.any(|container| match is_block {
+        true => container.volume_mounts.iter().flatten().any(|mount| mount.name == volume),
+        false => container.volume_devices.iter().flatten().any(|device| device.name == volume),
+    });
+    match misused {
+        true => {
+            let place = if is_block { "volumeMounts" } else { "volumeDevices" };
+            Err(Error::Mode(volume.to_owned(), mode.to_owned(), place))
+        }
+        false => Ok(is_block),
+    }
+}
+
 /// The name under which a node's status tells of a volume, if it is one that has to be attached.
 pub fn unique_name(volume: &PersistentVolume) -> Option<String> {
     let source = volume.spec.as_ref()?.csi.as_ref()?;
@@ -66,8 +87,11 @@ pub fn message(pod: &Pod, failed: &[(String, String, Error)]) -> String {
     let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
     let volumes: Vec<&str> = failed.iter().map(|(volume, ..)| volume.as_str()).collect();
     let volumes = volumes.join(" ");
-    let why: Vec<String> =
-        failed.iter().map(|(_, claim, error)| format!("error processing PVC {namespace}/{claim}: {error}")).collect();
+    let why = failed.iter().map(|(_, claim, error)| match error {
+        Error::Mode(..) => error.to_string(),
+        error => format!("error processing PVC {namespace}/{claim}: {error}"),
+    });
+    let why: Vec<String> = why.collect();
     format!(
         "Unable to attach or mount volumes: unmounted volumes=[{volumes}], unattached volumes=[{volumes}], \
          failed to process volumes=[{volumes}]: {}",
@@ -81,6 +105,24 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+
+    #[test]
+    fn a_device_is_no_folder() {
+        let pod: Pod = serde_json::from_value(json!({"spec": {"containers": [{"name": "c",
+            "volumeMounts": [{"name": "data", "mountPath": "/data"}],
+            "volumeDevices": [{"name": "disk", "devicePath": "/dev/xvda"}]}]}}))
+        .unwrap();
+        for (volume, mode, expected) in [
+            ("data", "Filesystem", Ok(false)),
+            ("disk", "Block", Ok(true)),
+            ("data", "Block", Err("volume data has volumeMode Block, but is specified in volumeMounts")),
+            ("disk", "Filesystem", Err("volume disk has volumeMode Filesystem, but is specified in volumeDevices")),
+        ] {
+            let claim = serde_json::from_value(json!({"spec": {"volumeMode": mode}})).unwrap();
+            let found = is_block(&pod, volume, &claim).map_err(|error| error.to_string());
+            assert_eq!(found, expected.map_err(str::to_owned), "{volume} {mode}");
+        }
+    }
 
     #[test]
     fn a_claim_leads_to_its_volume() {

@@ -15,6 +15,7 @@
 //! | [`place`] | where volumes are on disk (pure) |
 //! | [`host`] | what a node's own file system has |
 //! | [`claim`] | which volume a claim stands for (pure) |
+//! | [`image`] | what an image shows as a volume |
 //! | [`mounts`] | what of them a container sees (pure) |
 //! | [`limits`] | how much may be in them |
 //!
@@ -23,6 +24,7 @@
 
 pub mod claim;
 pub mod host;
+pub mod image;
 pub mod limits;
 pub mod mounts;
 pub mod payload;

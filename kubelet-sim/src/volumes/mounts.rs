@@ -18,6 +18,15 @@ pub struct Source {
     pub read_only: bool,
     /// Its files are written when somebody looks.
     pub written: bool,
+    /// It is a block device.
+    pub device: bool,
+}
+
+impl Source {
+    /// A folder.
+    pub fn folder(path: PathBuf, mode: u32, read_only: bool) -> Self {
+        Self { path, mode, read_only, written: false, device: false }
+    }
 }
 
 /// Why a container cannot have a mount; shown as the reason of `CreateContainerConfigError`.
@@ -44,7 +53,13 @@ pub fn mounts(
     env: &[(String, String)],
 ) -> Result<Vec<Mount>, Error> {
     let env: BTreeMap<String, String> = env.iter().cloned().collect();
-    container.volume_mounts.iter().flatten().map(|mount| one(container, mount, sources, &env)).collect()
+    let folders = container.volume_mounts.iter().flatten().map(|mount| one(container, mount, sources, &env));
+    let devices = container.volume_devices.iter().flatten().map(|device| {
+        let none = || Error::NoVolume(device.name.clone(), container.name.clone());
+        let source = sources.get(&device.name).filter(|source| source.device).ok_or_else(none)?;
+        Ok(Mount::device(&device.device_path, source.path.clone(), source.read_only))
+    });
+    folders.chain(devices).collect()
 }
 
 fn one(
@@ -62,6 +77,7 @@ fn one(
         read_only: source.read_only || mount.read_only == Some(true),
         // What was mounted by a part of it stays as it was then.
         volume: (source.written && part.is_empty()).then(|| mount.name.clone()),
+        device: false,
     })
 }
 
@@ -96,7 +112,7 @@ mod tests {
 
     #[test]
     fn a_container_sees_what_it_mounts() {
-        let source = |path: &str, written| Source { path: path.into(), mode: 0o777, read_only: written, written };
+        let source = |path: &str, written| Source { written, ..Source::folder(path.into(), 0o777, written) };
         let sources = [("data".to_owned(), source("/v/data", false)), ("config".to_owned(), source("/v/config", true))];
         let sources = sources.into();
         let env = [("POD".to_owned(), "web-0".to_owned()), ("UP".to_owned(), "../x".to_owned())];
@@ -129,5 +145,17 @@ mod tests {
         ] {
             assert_eq!(seen(mount.clone()), expected.map(str::to_owned).map_err(str::to_owned), "{mount}");
         }
+    }
+
+    #[test]
+    fn a_block_device_is_a_file() {
+        let disk = Source { device: true, ..Source::folder("/v/disk".into(), 0o660, false) };
+        let sources = [("disk".to_owned(), disk), ("data".to_owned(), Source::folder("/v/data".into(), 0o755, false))];
+        let devices = |name: &str| {
+            let container = json!({"name": "c", "volumeDevices": [{"name": name, "devicePath": "/dev/xvda"}]});
+            mounts(&serde_json::from_value(container).unwrap(), &sources.clone().into(), &[])
+        };
+        assert_eq!(devices("disk"), Ok(vec![Mount::device("/dev/xvda", "/v/disk".into(), false)]));
+        assert_eq!(devices("data"), Err(Error::NoVolume("data".into(), "c".into())));
     }
 }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::{
     fake::Fake,
-    rig::{Rig, events},
+    rig::{Rig, condition, events},
 };
 
 /// The states of a container in the order in which the API saw them: `waiting ContainerCreating`, `running`,
@@ -238,11 +238,9 @@ async fn a_change_of_resources_waits_for_room() {
         conditions.iter().find(|condition| condition["type"] == "PodResizePending").map(|found| found["reason"].clone())
     };
     resize("3");
-    rig.until_event(
-        "ResizeDeferred",
-        "Node didn't have enough resource: cpu, requested: 3000, used: 2000, capacity: 4000",
-    )
-    .await;
+    let wanted = r#"{"containers":[{"name":"c","resources":{"requests":{"cpu":"3"}}}],"generation":0,"error":"#;
+    let why = "Node didn't have enough resource: cpu, requested: 3000, used: 2000, capacity: 4000";
+    rig.until_event("ResizeDeferred", &format!("Pod resize Deferred: {wanted}{why:?}}}")).await;
     let deferred = |api: &crate::fake::Fake| {
         api.object("pods", "default", "web").is_some_and(|pod| pending(&pod) == Some(json!("Deferred")))
     };
@@ -256,6 +254,13 @@ async fn a_change_of_resources_waits_for_room() {
     rig.until_event("Killing", "Container c resize requires restart").await;
     let pod = rig.until("web", "/status/containerStatuses/0/restartCount", json!(1)).await;
     assert_eq!(pending(&pod), None);
+    let done = r#"{"containers":[{"name":"c","resources":{"requests":{"cpu":"3000m"}}}],"generation":0}"#;
+    rig.until_event("ResizeStarted", &format!("Pod resize started: {done}")).await;
+    rig.until_event("ResizeCompleted", &format!("Pod resize completed: {done}")).await;
+    let in_progress = |pod: &Value| condition(pod, "PodResizeInProgress") == "True";
+    assert!(rig.api.versions("pods", "web").iter().any(in_progress), "the pod says so meanwhile");
+    let is_over = |api: &crate::fake::Fake| api.object("pods", "default", "web").is_some_and(|pod| !in_progress(&pod));
+    rig.api.until("the change is done", is_over).await;
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods)] // see clippy.toml
 #![allow(missing_docs, clippy::unwrap_used)]
 
+mod anew;
 #[allow(dead_code)]
 #[path = "../../../client/tests/client/fake.rs"]
 mod fake;
@@ -11,3 +12,4 @@ mod pods;
 mod registration;
 mod rig;
 mod serving;
+mod volumes;

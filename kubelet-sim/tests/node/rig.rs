@@ -1,6 +1,10 @@
 //! A node that can be killed and started again, as a process can.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use kubelab_client::{Client, process::Connection};
 use kubelab_kubelet_sim::{
@@ -8,6 +12,7 @@ use kubelab_kubelet_sim::{
     options::Capacity,
     runtime::{Runtime, Simulated},
     server::{About, Tls, serve},
+    shell::{session::Session, streams::Output},
     volumes::place::Places,
 };
 use serde_json::{Value, json};
@@ -85,6 +90,24 @@ impl Rig {
     /// Where the node's manifests are.
     pub fn manifests(&self) -> std::path::PathBuf {
         self.folder.path().join("manifests")
+    }
+
+    /// Forgets all containers, as a machine does that is started anew.
+    pub fn lose_containers(&self) {
+        std::fs::remove_file(self.folder.path().join("pods.jsonl")).unwrap();
+    }
+
+    /// What a command prints in the first container of a pod.
+    pub async fn exec(&self, name: &str, container: &str, command: &[&str]) -> String {
+        let pod = self.pod(name);
+        let said = Arc::new(Mutex::new(Vec::new()));
+        let output = || Output::Buffer(said.clone());
+        let command = command.iter().map(|word| (*word).to_owned()).collect();
+        let session = Session { command, tty: false, stdin: None, stdout: output(), stderr: output() };
+        let uid = pod["metadata"]["uid"].as_str().unwrap();
+        self.runtime.as_ref().unwrap().exec(uid, container, session).unwrap().await;
+        let said = said.lock().unwrap();
+        String::from_utf8_lossy(&said).into_owned()
     }
 
     /// As `kill -9`.

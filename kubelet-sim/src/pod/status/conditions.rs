@@ -6,7 +6,7 @@ use k8s_openapi::{
 };
 use kubelab_api::pod::is_sidecar;
 
-use super::{Input, is_last};
+use super::{super::restart::may_restart_all, Input, is_last};
 
 /// A condition's verdict: whether it holds, and otherwise why not.
 #[derive(Default)]
@@ -46,12 +46,30 @@ pub fn conditions(
     ]
     .map(|(type_, verdict)| condition(input, type_, verdict))
     .into_iter()
+    .chain(begins_anew(input, spec, phase))
     .chain(extraordinary(input))
     .collect()
 }
 
+/// Whether all containers of a pod begin anew, where that may be. Source: `GenerateAllContainersRestartingCondition`.
+fn begins_anew(input: &Input<'_>, spec: &PodSpec, phase: &str) -> Option<PodCondition> {
+    if !may_restart_all(spec) {
+        return None;
+    }
+    let verdict = match phase {
+        "Succeeded" => Verdict::fails("PodCompleted", None),
+        "Failed" => Verdict::fails("PodFailed", None),
+        _ if input.restarts_all => {
+            let message = "container exited with restart policy rule".to_owned();
+            Verdict { holds: true, reason: Some("RestartAllContainersStarted"), message: Some(message) }
+        }
+        _ => Verdict::default(),
+    };
+    Some(condition(input, "AllContainersRestarting", verdict))
+}
+
 /// Conditions that the kubelet owns and takes away again.
-pub const PASSING: [&str; 1] = ["PodResizePending"];
+pub const PASSING: [&str; 2] = ["PodResizePending", "PodResizeInProgress"];
 
 /// Conditions that most pods do not have.
 fn extraordinary(input: &Input<'_>) -> impl Iterator<Item = PodCondition> {
@@ -59,13 +77,14 @@ fn extraordinary(input: &Input<'_>) -> impl Iterator<Item = PodCondition> {
         let verdict = Verdict { holds: true, reason: Some(pending.reason), message: Some(pending.message.clone()) };
         condition(input, "PodResizePending", verdict)
     });
+    let resizing = input.memory.resizing.then(|| condition(input, "PodResizeInProgress", Verdict::holds()));
     // Source: KEP-3329.
     let evicted = input.memory.ending.as_ref().filter(|ending| ending.reason == "Evicted").map(|ending| {
         let verdict =
             Verdict { holds: true, reason: Some("TerminationByKubelet"), message: Some(ending.message.clone()) };
         condition(input, "DisruptionTarget", verdict)
     });
-    resize.into_iter().chain(evicted)
+    resize.into_iter().chain(resizing).chain(evicted)
 }
 
 fn condition(input: &Input<'_>, type_: &str, verdict: Verdict) -> PodCondition {

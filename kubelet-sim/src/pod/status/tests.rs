@@ -25,6 +25,7 @@ fn sandbox(pod: &Pod, runs: &[&str]) -> Sandbox {
         image_id: "docker.io/library/nginx@sha256:0".into(),
         started_at: MicroTime(Timestamp::UNIX_EPOCH),
         exit: None,
+        retired: false,
     };
     let address = "10.244.1.7".parse().unwrap();
     Sandbox { pod: PodRef::of(pod), address, released: false, containers: runs.iter().map(run).collect() }
@@ -36,6 +37,7 @@ fn shown(pod: &Pod, sandbox: Option<&Sandbox>, memory: &Memory, second: i64) -> 
         sandbox,
         memory,
         backing_off: &BTreeMap::new(),
+        restarts_all: false,
         host_ip: "127.0.0.1".parse().unwrap(),
         over: false,
         now: Time(Timestamp::from_second(second).unwrap()),

@@ -1,27 +1,17 @@
 //! Add-ons: programs of containers that talk to the API, each as its pod's service account.
 
-use std::{
-    net::{IpAddr, Ipv6Addr, SocketAddr},
-    sync::{Arc, Weak},
-    time::Duration,
-};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use futures::future::BoxFuture;
 use k8s_openapi::api::{
     authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec},
     core::v1::ServiceAccount,
 };
-use kubelab_add_ons::{AddOn, Connection as Incoming, Container as Place, Dialer, Failure, Program, Protocol};
+use kubelab_add_ons::{AddOn, Connection as Incoming, Container as Place, Dialer, Program};
 use kubelab_client::{Client, Token, clock, process::Connection};
-use tokio::{io::DuplexStream, sync::watch};
+use tokio::sync::watch;
 
-use super::{Container, PodRef, Process, Shared, Simulated, Timer};
-use crate::{
-    behavior::images,
-    network::proxy::Proxy,
-    runtime::{Dial, DialError, Runtime, console::Console},
-    shell::streams::Fd,
-};
+use super::{Container, PodRef, Process, Shared, Timer};
+use crate::{behavior::images, network::proxy::Proxy, runtime::console::Console, shell::streams::Fd};
 
 /// How long a token is asked for. Source: what the ServiceAccount admission plugin puts into pods, an hour and 7 s.
 const TOKEN_SECONDS: i64 = 3607;
@@ -39,6 +29,8 @@ pub struct Outside {
     pub connection: Connection,
     /// The pod network.
     pub proxy: Proxy,
+    /// The node's own address.
+    pub address: IpAddr,
 }
 
 /// A container's add-on, while it runs. Dropped, it is gone.
@@ -87,12 +79,6 @@ impl Shared {
         };
         let task = tokio::spawn(place.run(tell));
         process.add_on = Running { program: Some(program), _task: Timer(Some(task.abort_handle())) };
-    }
-
-    /// The network of a pod.
-    pub(super) fn network(self: &Arc<Self>, pod: &PodRef, address: IpAddr) -> Arc<dyn Dialer> {
-        let proxy = self.outside.as_ref().map(|outside| outside.proxy.clone());
-        Arc::new(PodNetwork { shared: Arc::downgrade(self), pod: pod.clone(), address, proxy })
     }
 }
 
@@ -171,41 +157,5 @@ impl Begin {
             .create_subresource::<ServiceAccount, TokenRequest>(&self.pod.namespace, &self.account, "token", &request)
             .await?;
         Ok(issued.status.and_then(|status| status.token).unwrap_or_default())
-    }
-}
-
-/// The network as a pod sees it: its own ports, and all else through the node's kube-proxy.
-struct PodNetwork {
-    shared: Weak<Shared>,
-    pod: PodRef,
-    address: IpAddr,
-    proxy: Option<Proxy>,
-}
-
-impl PodNetwork {
-    /// Nodes have addresses of their own in 127.0.0.0/8, so only this one is the pod itself.
-    fn is_own(&self, ip: IpAddr) -> bool {
-        ip == IpAddr::from([127, 0, 0, 1])
-            || ip == IpAddr::from([0; 4])
-            || ip == self.address
-            || ip == IpAddr::V6(Ipv6Addr::LOCALHOST)
-    }
-}
-
-impl Dialer for PodNetwork {
-    fn dial(&self, to: SocketAddr, protocol: Protocol) -> BoxFuture<'_, Result<DuplexStream, Failure>> {
-        Box::pin(async move {
-            if self.is_own(to.ip()) {
-                let shared = self.shared.upgrade().ok_or(Failure::Unreachable)?;
-                let to = SocketAddr::new(self.address, to.port());
-                let dial = Dial { to, from: Some(self.address), protocol };
-                return Simulated { shared }.dial(dial).map_err(|error| match error {
-                    DialError::Refused(_) => Failure::Refused,
-                    DialError::NoRoute(_) => Failure::NoRoute,
-                });
-            }
-            let proxy = self.proxy.as_ref().ok_or(Failure::Unreachable)?;
-            proxy.dial(&self.pod, self.address, to, protocol).await
-        })
     }
 }

@@ -1,13 +1,16 @@
 //! What probes find in simulated containers.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use kubelab_client::clock;
 
-use super::{Container, Process, Simulated};
+use super::Simulated;
 use crate::{
-    behavior::{Answer as Forced, command, foreign::Work, images},
-    probe::{Action, Answer, Check, Kind},
+    behavior::{Answer as Forced, Health, command, foreign::Work, images},
+    probe::{Action, Answer, Check, Kind, http},
     shell::{
         session::{self, Session},
         streams::Output,
@@ -17,46 +20,50 @@ use crate::{
 /// The most of a command's output that is told. Source: `maxReadLength` in `pkg/probe/exec` of Kubernetes.
 const MAX_OUTPUT: usize = 10 << 10;
 
-/// What a probe meets.
-#[derive(Debug, PartialEq, Eq)]
-enum Found {
-    Well,
-    Status(u16),
-    Refused,
-    /// No answer.
-    Nothing,
-}
-
 impl Simulated {
-    /// What a probe of a container finds.
+    /// What a probe of a container finds: what it was told to find, or what comes of asking.
     pub(super) async fn answer(&self, uid: &str, id: &str, check: &Check) -> Answer {
-        let found = self.ask(uid, id, check);
-        if found == Found::Well
-            && let Action::Exec(command) = &check.action
-            && let Some(run) = self.command(uid, id, check.kind, command)
-        {
-            return tokio::select! {
+        let health = self.health(uid, id);
+        let Some((health, uptime)) = health else { return made_up(Forced::Fail, check) };
+        match health.forced(check.kind) {
+            Some(Forced::Timeout) => {
+                clock::sleep(check.timeout).await;
+                return made_up(Forced::Timeout, check);
+            }
+            Some(forced) => return made_up(forced, check),
+            None => {}
+        }
+        let Action::Exec(command) = &check.action else {
+            return check.ask(&*self.shared.node_network()).await.unwrap_or(Answer::Success);
+        };
+        // A program finds the container as its HTTP probes would.
+        if health.status(uptime) != 200 {
+            return made_up(Forced::Fail, check);
+        }
+        match self.command(uid, id, command) {
+            Some(run) => tokio::select! {
                 answer = run => answer,
-                () = clock::sleep(check.timeout) => Found::Nothing.answer(check),
-            };
+                () = clock::sleep(check.timeout) => made_up(Forced::Timeout, check),
+            },
+            None => Answer::Success,
         }
-        if found == Found::Nothing {
-            clock::sleep(check.timeout).await;
-        }
-        found.answer(check)
     }
 
-    /// What a command of a probe finds, if its outcome is neither made up nor that of a program that is not played.
-    fn command(
-        &self,
-        uid: &str,
-        id: &str,
-        kind: Kind,
-        command: &[String],
-    ) -> Option<impl Future<Output = Answer> + use<>> {
+    /// How a container is, and for how long it has run.
+    fn health(&self, uid: &str, id: &str) -> Option<(Health, Duration)> {
         let state = self.shared.lock();
         let room = state.pods.get(uid)?;
-        let process = room.processes.get(id).filter(|process| process.behavior.health.forced(kind).is_none())?;
+        let process = room.processes.get(id)?;
+        let container = room.sandbox.containers.iter().find(|container| container.id == id)?;
+        let uptime = clock::now_micro().0.duration_since(container.started_at.0).unsigned_abs();
+        Some((process.behavior.health.clone(), uptime))
+    }
+
+    /// What a command of a probe finds, unless it is a program that is not played.
+    fn command(&self, uid: &str, id: &str, command: &[String]) -> Option<impl Future<Output = Answer> + use<>> {
+        let state = self.shared.lock();
+        let room = state.pods.get(uid)?;
+        let process = room.processes.get(id)?;
         if !command::is_played(command) && process.setup.foreign.work_beside(command) != Work::Absent
             || !images::is_known(&process.setup.foreign.image) && !command::is_played(command)
         {
@@ -82,71 +89,31 @@ impl Simulated {
             Answer::Failure(String::from_utf8_lossy(&said).into_owned())
         })
     }
-
-    fn ask(&self, uid: &str, id: &str, check: &Check) -> Found {
-        let mut state = self.shared.lock();
-        let Some(room) = state.pods.get_mut(uid) else { return Found::Refused };
-        let Some(process) = room.processes.get(id) else { return Found::Refused };
-        match process.behavior.health.forced(check.kind) {
-            Some(Forced::Pass) => return Found::Well,
-            // What web frameworks answer: not ready is 503, broken is 500.
-            Some(Forced::Fail) => return Found::Status(if check.kind == Kind::Readiness { 503 } else { 500 }),
-            Some(Forced::Timeout) => return Found::Nothing,
-            None => {}
-        }
-        let now = clock::now_micro().0;
-        let status = |process: &Process, container: &Container| {
-            let uptime = now.duration_since(container.started_at.0).unsigned_abs();
-            match process.behavior.health.status(uptime) {
-                200 => Found::Well,
-                status => Found::Status(status),
-            }
-        };
-        match &check.action {
-            Action::Http { port, .. } | Action::Grpc { port, .. } => match room.listener(*port) {
-                Some((container, process, _)) => status(process, container),
-                None => Found::Refused,
-            },
-            Action::Tcp { port, .. } => {
-                if room.listener(*port).is_some() {
-                    Found::Well
-                } else {
-                    Found::Refused
-                }
-            }
-            Action::Exec(_) => match room.sandbox.containers.iter().find(|container| container.id == id) {
-                Some(container) => status(process, container),
-                None => Found::Refused,
-            },
-        }
-    }
 }
 
-impl Found {
-    /// In upstream's words. Source: `pkg/probe` of Kubernetes, and the errors of Go's net package.
-    fn answer(self, check: &Check) -> Answer {
-        let message = match (&check.action, self) {
-            (_, Self::Well) => return Answer::Success,
-            (Action::Http { .. }, Self::Status(status)) => format!("HTTP probe failed with statuscode: {status}"),
-            (Action::Http { address, port, scheme, path }, Self::Refused) => format!(
-                "Get \"{scheme}://{address}:{port}{path}\": dial tcp {address}:{port}: connect: connection refused"
-            ),
-            (Action::Http { address, port, scheme, path }, Self::Nothing) => format!(
-                "Get \"{scheme}://{address}:{port}{path}\": context deadline exceeded (Client.Timeout exceeded while \
-                 awaiting headers)"
-            ),
-            (Action::Tcp { address, port }, Self::Nothing) => format!("dial tcp {address}:{port}: i/o timeout"),
-            (Action::Tcp { address, port }, _) => format!("dial tcp {address}:{port}: connect: connection refused"),
-            (Action::Exec(command), Self::Nothing) => {
-                format!("command timed out: \"{}\" timed out after {:?}", command.join(" "), check.timeout)
-            }
-            (Action::Exec(_), _) => String::new(),
-            (Action::Grpc { .. }, Self::Status(_)) => "service unhealthy (responded with \"NOT_SERVING\")".to_owned(),
-            (Action::Grpc { address, port }, _) => format!(
-                "timeout: failed to connect service \"{address}:{port}\" within {:?}: context deadline exceeded",
-                check.timeout
-            ),
-        };
-        Answer::Failure(message)
-    }
+/// What a probe finds that is told what to find, in the words of one that met it.
+fn made_up(forced: Forced, check: &Check) -> Answer {
+    let is_timeout = forced == Forced::Timeout;
+    let message = match &check.action {
+        _ if forced == Forced::Pass => return Answer::Success,
+        Action::Http(get) if is_timeout => {
+            let url = http::shown(&get.url);
+            format!("Get \"{url}\": context deadline exceeded (Client.Timeout exceeded while awaiting headers)")
+        }
+        // What web frameworks answer: not ready is 503, broken is 500.
+        Action::Http(_) => {
+            format!("HTTP probe failed with statuscode: {}", if check.kind == Kind::Readiness { 503 } else { 500 })
+        }
+        Action::Tcp(target) if is_timeout => format!("dial tcp {target}: i/o timeout"),
+        Action::Tcp(target) => format!("dial tcp {target}: connect: connection refused"),
+        Action::Exec(command) if is_timeout => {
+            format!("command timed out: \"{}\" timed out after {:?}", command.join(" "), check.timeout)
+        }
+        Action::Exec(_) => String::new(),
+        Action::Grpc { .. } if is_timeout => {
+            format!("timeout: health rpc did not complete within {:?}", check.timeout)
+        }
+        Action::Grpc { .. } => "service unhealthy (responded with \"NOT_SERVING\")".to_owned(),
+    };
+    Answer::Failure(message)
 }

@@ -15,8 +15,9 @@ use tokio::sync::watch;
 
 use super::{Process, Room, Shared, ending::Timer};
 use crate::{
-    behavior::{Listener, OnTerminate, Run, command, foreign::Foreign, greeting, images, plain},
+    behavior::{Listener, OnTerminate, Run, command, foreign::Foreign, greeting, images, pi, plain},
     network,
+    pod::identity::Identity,
     runtime::{Container, Mount, PodRef, console::Console, log::Log},
     shell::{
         files::Files,
@@ -64,6 +65,8 @@ pub(super) struct Setup {
     #[serde(default)]
     resolv_conf: String,
     #[serde(default)]
+    identity: Identity,
+    #[serde(default)]
     pub(super) service_account: String,
     /// What its own program is told.
     #[serde(default)]
@@ -84,6 +87,7 @@ impl Setup {
         Self {
             hosts: network::files::hosts(whole, &address.to_string(), &hostname, namespace),
             resolv_conf: network::files::resolv_conf(whole, namespace),
+            identity: Identity::of(pod, spec),
             service_account: whole.service_account_name.clone().unwrap_or_else(|| "default".to_owned()),
             arguments: spec.args.clone().unwrap_or_default(),
             hostname,
@@ -210,6 +214,8 @@ impl Shared {
                 for line in greeting::lines(&container.image, container.started_at.0) {
                     console.write(Fd::Stdout, format!("{line}\n").as_bytes());
                 }
+            } else if let Some(text) = pi::printed(&setup.command).filter(|_| is_new) {
+                console.write(Fd::Stdout, text.as_bytes());
             }
             return;
         }
@@ -300,12 +306,15 @@ impl Shared {
                 process.behavior.listens = ports.to_vec();
             }
         };
+        let (shared, target) = (Arc::downgrade(self), pod.uid.clone());
+        let accept = move |port| shared.upgrade()?.lock().pods.get_mut(&target)?.listen(port);
         let command = if setup.command.is_empty() { container.image.clone() } else { setup.command.join(" ") };
         World {
             files,
             hostname: hostname.clone(),
             address: address.to_string(),
             network: self.network(pod, address),
+            identity: setup.identity.clone(),
             env: process.env.clone(),
             working_dir: setup.working_dir.clone(),
             userland: images::userland(&container.image),
@@ -315,6 +324,7 @@ impl Shared {
             is_own,
             signals: Signals::default(),
             listen: Box::new(listen),
+            accept: Box::new(accept),
             past,
         }
     }

@@ -55,6 +55,7 @@ impl Simulated {
             image,
             started_at: started_at.clone(),
             exit: None,
+            retired: false,
         };
         let pod = PodRef::of(&pod);
         let run = behavior.run.clone();
@@ -69,6 +70,7 @@ impl Simulated {
             program: Program::default(),
             add_on: super::add_on::Running::default(),
             connections: JoinSet::new(),
+            told: Arc::default(),
         };
         let mut state = self.shared.lock();
         let room = state.pods.get_mut(&pod.uid).ok_or(StartError::NoSandbox)?;

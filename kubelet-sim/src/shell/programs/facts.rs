@@ -14,9 +14,14 @@ pub async fn run(call: &Call<'_>) -> Ran {
     let text = match call.name {
         "hostname" if has('i') || has('I') => format!("{}\n", world.address),
         "hostname" => format!("{}\n", world.hostname),
-        "whoami" => "root\n".to_owned(),
-        "id" if has('u') || has('g') => "0\n".to_owned(),
-        "id" => "uid=0(root) gid=0(root) groups=0(root)\n".to_owned(),
+        "whoami" => match world.identity.name() {
+            Some(name) => format!("{name}\n"),
+            None => return call.fail(format!("unknown uid {}", world.identity.user)).await,
+        },
+        "id" if has('u') && has('n') && world.identity.name().is_some() => "root\n".to_owned(),
+        "id" if has('u') => format!("{}\n", world.identity.user),
+        "id" if has('g') => format!("{}\n", world.identity.group),
+        "id" => format!("{}\n", world.identity),
         "nproc" => "1\n".to_owned(),
         "tty" if call.streams.stdout.is_terminal() => "/dev/pts/0\n".to_owned(),
         "tty" => {
@@ -32,7 +37,8 @@ pub async fn run(call: &Call<'_>) -> Ran {
         }
         "ps" => {
             let command = &world.command;
-            format!("PID   USER     TIME  COMMAND\n    1 root      0:00 {command}\n    7 root      0:00 ps\n")
+            let user = world.identity.name().map_or_else(|| world.identity.user.to_string(), str::to_owned);
+            format!("PID   USER     TIME  COMMAND\n    1 {user:<9} 0:00 {command}\n    7 {user:<9} 0:00 ps\n")
         }
         "date" => return date(call).await,
         "printenv" if rest.is_empty() => return print_env(call).await,

@@ -123,7 +123,11 @@ fn long(call: &Call<'_>, path: &str, name: &str, follow: bool) -> String {
     let length = if about.is_dir() { 4096 } else { about.len() };
     let leads =
         files.link(path).filter(|_| about.is_symlink()).map(|target| format!(" -> {target}")).unwrap_or_default();
-    let (mode, modified) = (mode_text(&about), modified.strftime("%b %e %H:%M"));
+    let mut mode = mode_text(&about);
+    if files.is_device(path) {
+        mode.replace_range(..1, "b");
+    }
+    let modified = modified.strftime("%b %e %H:%M");
     format!("{mode}    {links} root     root     {length:>9} {modified} {name}{leads}")
 }
 

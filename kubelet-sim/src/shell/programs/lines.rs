@@ -1,12 +1,12 @@
 //! Programs that choose and change lines.
 
-use super::{Call, Ran, text::inputs};
+use super::{Call, Ran, expression, text::inputs};
 use crate::shell::expand::unescape;
 
 /// The most lines that are sorted.
 const MAX_LINES: usize = 200_000;
 
-/// `grep`. Fixed texts; `^`, `$` and `.*` of regular expressions are known.
+/// `grep`
 pub async fn grep(call: &Call<'_>) -> Ran {
     let (options, mut rest) = call.options("e");
     let has = |letter| options.iter().any(|(given, _)| *given == letter);
@@ -15,22 +15,30 @@ pub async fn grep(call: &Call<'_>) -> Ran {
         None if rest.is_empty() => return call.fail("missing pattern").await.map(|_| 2),
         None => rest.remove(0),
     };
-    let alternatives: Vec<String> = pattern.split(if has('E') { "|" } else { "\\|" }).map(str::to_owned).collect();
+    let pattern = if has('F') { regex::escape(&pattern) } else { pattern };
+    let pattern = if has('w') { format!("\\b{pattern}\\b") } else { pattern };
+    let Some(pattern) = expression::compile(&pattern, has('E') || has('F'), has('i')) else {
+        return call.fail("bad regex").await.map(|_| 2);
+    };
     let (inputs, status) = inputs(call, &rest).await?;
     let mut found = 0;
     let named = inputs.len() > 1;
     for (name, input) in inputs {
         while let Some(line) = input.line().await {
             let text = line.trim_end_matches('\n');
-            if alternatives.iter().any(|pattern| contains(text, pattern, has('i'))) == has('v') {
+            if pattern.is_match(text) == has('v') {
                 continue;
             }
             found += 1;
             if has('q') {
                 return Ok(0);
             }
-            if !has('c') {
-                let prefix = if named { format!("{name}:") } else { String::new() };
+            let prefix = if named && !has('h') { format!("{name}:") } else { String::new() };
+            if has('o') {
+                for part in pattern.find_iter(text) {
+                    call.print(format!("{prefix}{}\n", part.as_str())).await?;
+                }
+            } else if !has('c') {
                 call.print(format!("{prefix}{text}\n")).await?;
             }
         }
@@ -39,28 +47,6 @@ pub async fn grep(call: &Call<'_>) -> Ran {
         call.print(format!("{found}\n")).await?;
     }
     Ok(if status != 0 { 2 } else { i32::from(found == 0) })
-}
-
-fn contains(text: &str, pattern: &str, any_case: bool) -> bool {
-    let (text, pattern) =
-        if any_case { (text.to_lowercase(), pattern.to_lowercase()) } else { (text.to_owned(), pattern.to_owned()) };
-    let (from_start, pattern) = pattern.strip_prefix('^').map_or((false, &*pattern), |rest| (true, rest));
-    let (to_end, pattern) = pattern.strip_suffix('$').map_or((false, pattern), |rest| (true, rest));
-    let parts: Vec<&str> = pattern.split(".*").collect();
-    let mut at = 0;
-    for (i, part) in parts.iter().enumerate() {
-        match text[at..].find(part) {
-            Some(0) => {}
-            Some(_) if i == 0 && from_start => return false,
-            Some(offset) => at += offset,
-            None => return false,
-        }
-        at += part.len();
-    }
-    !to_end
-        || at == text.len()
-        || parts.last().is_some_and(|last| last.is_empty())
-        || text.ends_with(parts[parts.len() - 1])
 }
 
 /// `sort`, `uniq` and `rev`.

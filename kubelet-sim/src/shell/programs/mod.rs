@@ -5,6 +5,8 @@
 //! | [`builtins`] | what only a shell itself can do: `cd`, `export`, `exit`, … |
 //! | [`text`] | `echo`, `cat`, `grep`, … |
 //! | [`lines`] | `grep`, `sort`, `cut`, … |
+//! | [`sed`] | `sed` |
+//! | [`expression`] | POSIX' regular expressions (pure) |
 //! | [`folders`] | `ls`, `mkdir`, `cp`, … |
 //! | [`modes`] | `chmod`, `df`, `mount` |
 //! | [`facts`] | `env`, `hostname`, `date`, `ps`, … |
@@ -13,11 +15,13 @@
 //! | [`tar`] | `tar`, which `kubectl cp` needs |
 
 mod builtins;
+mod expression;
 mod facts;
 mod folders;
 mod lines;
 mod modes;
 mod network;
+mod sed;
 pub mod tar;
 pub mod test;
 mod text;
@@ -151,9 +155,9 @@ pub fn is_program_name(name: &str) -> bool {
 const PROGRAMS: &[&str] = &[
     "base64", "basename", "cat", "chmod", "chown", "clear", "cp", "cut", "date", "df", "dirname", "du", "echo", "env",
     "false", "find", "free", "grep", "head", "hostname", "id", "ls", "mkdir", "mktemp", "mv", "nproc", "printenv",
-    "printf", "ps", "pwd", "rev", "rm", "rmdir", "seq", "sleep", "sort", "stat", "sync", "tail", "tar", "tee", "test",
-    "[", "time", "timeout", "touch", "tr", "true", "tty", "uname", "uniq", "uptime", "wc", "which", "whoami", "xargs",
-    "yes", "kill", "nohup",
+    "printf", "ps", "pwd", "rev", "rm", "rmdir", "sed", "seq", "sleep", "sort", "stat", "sync", "tail", "tar", "tee",
+    "test", "[", "time", "timeout", "touch", "tr", "true", "tty", "uname", "uniq", "uptime", "wc", "which", "whoami",
+    "xargs", "yes", "kill", "nohup",
 ];
 
 /// Runs a builtin or a program.
@@ -186,7 +190,8 @@ pub async fn run(shell: &mut Shell, program: &str, arguments: &[String], streams
             Box::pin(folders::run(&call)).await
         }
         "tar" => Box::pin(tar::run(&call)).await,
-        name if network::NAMES.contains(&name) => Box::pin(network::run(&call)).await,
+        "sed" => Box::pin(sed::run(&call)).await,
+        name if network::NAMES.contains(&name) => Box::pin(network::run(&mut call)).await,
         _ => Box::pin(text::run(&call)).await,
     };
     Ok(ran.unwrap_or(PIPE_BROKEN))

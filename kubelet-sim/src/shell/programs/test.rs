@@ -44,11 +44,13 @@ fn holds(shell: &Shell, expression: &TestExpr) -> bool {
 pub fn unary(shell: &Shell, predicate: &UnaryPredicate, value: &str) -> bool {
     use UnaryPredicate as Is;
     let about = || shell.world.files.about_target(&normalize(&shell.folder, value));
+    let is_device = || shell.world.files.is_device(&normalize(&shell.folder, value));
     match predicate {
         Is::StringHasZeroLength => value.is_empty(),
         Is::StringHasNonZeroLength => !value.is_empty(),
         Is::FileExistsAndIsDir => about().is_ok_and(|about| about.is_dir()),
-        Is::FileExistsAndIsRegularFile => about().is_ok_and(|about| about.is_file()),
+        Is::FileExistsAndIsRegularFile => !is_device() && about().is_ok_and(|about| about.is_file()),
+        Is::FileExistsAndIsBlockSpecialFile => is_device(),
         Is::FileExistsAndIsNotZeroLength => about().is_ok_and(|about| about.len() > 0),
         Is::FileExists | Is::FileExistsAndIsReadable | Is::FileExistsAndIsWritable | Is::FileExistsAndIsExecutable => {
             about().is_ok()

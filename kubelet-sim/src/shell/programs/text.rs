@@ -137,7 +137,7 @@ pub async fn inputs(call: &Call<'_>, files: &[String]) -> Result<(Vec<(String, I
             Err(error) => {
                 let why = describe(&error);
                 let message = match call.name {
-                    "cat" if !call.shell.world.userland.has_bash() => format!("can't open '{file}': {why}"),
+                    "cat" | "tail" if !call.shell.world.userland.has_bash() => format!("can't open '{file}': {why}"),
                     _ => format!("{file}: {why}"),
                 };
                 status = call.fail(message).await?;
@@ -201,8 +201,20 @@ async fn head(call: &Call<'_>) -> Ran {
 
 async fn tail(call: &Call<'_>) -> Ran {
     let (lines, options, files) = count(call, 10);
+    // `-n +3`: from the third line on.
+    let from = options.iter().find(|(letter, value)| *letter == 'n' && value.starts_with('+')).map(|_| lines);
     let (inputs, status) = inputs(call, &files).await?;
     for (_, input) in inputs {
+        if let Some(from) = from {
+            let mut number = 0;
+            while let Some(line) = input.line().await {
+                number += 1;
+                if number >= from {
+                    call.print(line).await?;
+                }
+            }
+            continue;
+        }
         let mut last = std::collections::VecDeque::new();
         while let Some(line) = input.line().await {
             last.push_back(line);

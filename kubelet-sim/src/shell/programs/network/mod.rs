@@ -4,11 +4,13 @@
 //! | --- | --- |
 //! | [`wget`], [`curl`] | requests |
 //! | [`lookup`] | `nslookup`, `dig`, `getent` |
-//! | [`probe`] | `nc`, `ping` |
+//! | [`netcat`] | `nc` |
+//! | [`ping`] | `ping` |
 
 mod curl;
 mod lookup;
-mod probe;
+mod netcat;
+mod ping;
 mod wget;
 
 use std::time::Duration;
@@ -23,12 +25,12 @@ use crate::network::{
 pub const NAMES: [&str; 7] = ["curl", "dig", "getent", "nc", "nslookup", "ping", "wget"];
 
 /// Runs one of them.
-pub async fn run(call: &Call<'_>) -> Ran {
+pub async fn run(call: &mut Call<'_>) -> Ran {
     match call.name {
         "curl" => Box::pin(curl::run(call)).await,
         "wget" => Box::pin(wget::run(call)).await,
-        "nc" => Box::pin(probe::nc(call)).await,
-        "ping" => Box::pin(probe::ping(call)).await,
+        "nc" => Box::pin(netcat::run(call)).await,
+        "ping" => Box::pin(ping::run(call)).await,
         "getent" => Box::pin(lookup::getent(call)).await,
         "dig" => Box::pin(lookup::dig(call)).await,
         _ => Box::pin(lookup::nslookup(call)).await,
