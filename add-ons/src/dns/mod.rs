@@ -86,9 +86,8 @@ impl Server {
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
         let mut files = HashMap::new();
         for file in FILES {
-            if let Ok(bytes) = (self.container.read)(file).await {
-                files.insert(file, text(bytes));
-            }
+            // A container without such a file has one that says nothing.
+            files.insert(file, (self.container.read)(file).await.map(text).unwrap_or_default());
         }
         (self.container.read)(self.place()).await.map(|bytes| (text(bytes), files)).unwrap_or_default()
     }

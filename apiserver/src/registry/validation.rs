@@ -206,7 +206,7 @@ pub fn endpoint_ip(value: &str, path: &Path, errors: &mut Errors) {
     if address.is_unspecified() {
         errors.invalid(path, value, &format!("may not be unspecified ({value})"));
     }
-    if address.is_loopback() {
+    if address.is_loopback() && !is_a_labs(address) {
         errors.invalid(path, value, "may not be in the loopback range (127.0.0.0/8, ::1/128)");
     }
     if link_local {
@@ -215,6 +215,12 @@ pub fn endpoint_ip(value: &str, path: &Path, errors: &mut Errors) {
     if link_local_multicast {
         errors.invalid(path, value, "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)");
     }
+}
+
+/// A lab's nodes have their addresses in 127.S.0.0/16, where S is not 0, and so have the pods on their nodes' own network,
+/// which Services lead to as to any other.
+fn is_a_labs(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V4(v4) if v4.is_loopback() && v4.octets()[1] != 0)
 }
 
 /// The key of a label, a taint or the like.

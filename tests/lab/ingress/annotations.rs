@@ -172,15 +172,19 @@ fn connections_become_websockets_behind_tls() {
     kubectl.run("wait --for=condition=Ready pod/test --timeout=90s");
     let api = ingress("api", "", &[("backend-protocol", "HTTPS")], ("Prefix", "/"), ("kubernetes", 443));
     kubectl.run_with("apply -f -", &api);
-    let token = kubectl.run("create token default").trim().to_owned();
+    let token = kubectl.wait_until("create token default", |text| text.starts_with("ey")).trim().to_owned();
     let version = wait_for("the API behind the ingress", || match get(&door, "any", "/version", "") {
         Ok(answer) if status(&answer) == 200 => Ok(answer),
         other => Err(Seen(format!("{other:?}"))),
     });
     assert!(version.contains("\"gitVersion\""), "{version}");
 
+    // kubectl shows its token to servers with TLS alone.
+    let port = kubectl.run("get service ingress-nginx-controller -n ingress-nginx -o jsonpath={.spec.ports[1].nodePort}");
+    let server = format!("https://{}:{port}", door.split(':').next().unwrap());
     let outside = lab.kubectl_with_token("1.33", &token);
-    let said = outside.run(&format!("--server=http://{door} exec test -- sh -c 'echo hello; hostname'"));
+    let flags = format!("--server={server} --insecure-skip-tls-verify");
+    let said = outside.run(&format!("{flags} exec test -- sh -c 'echo hello; hostname'"));
     assert_eq!(said, "hello\ntest\n");
 
     let mut stream = TcpStream::connect(&door).unwrap();
