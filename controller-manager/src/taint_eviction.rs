@@ -38,6 +38,9 @@ const NAME: &str = "taint-eviction-controller";
 /// Source: `UpdateWorkerSize`.
 const WORKERS: usize = 8;
 
+/// Why pods are disrupted here.
+const REASON: &str = "DeletionByTaintManager";
+
 /// Source of the name: `pkg/controller/tainteviction/metrics` in Kubernetes.
 static DELETIONS: LazyLock<Counter> = LazyLock::new(|| {
     let help = "Total number of Pods deleted by TaintEvictionController since its start";
@@ -163,7 +166,7 @@ impl Loop {
         let condition = PodCondition {
             type_: DISRUPTION_TARGET.to_owned(),
             status: "True".to_owned(),
-            reason: Some("DeletionByTaintManager".to_owned()),
+            reason: Some(REASON.to_owned()),
             message: Some("Taint manager: deleting due to NoExecute taint".to_owned()),
             last_transition_time: Some(clock::now()),
             ..Default::default()
@@ -172,8 +175,13 @@ impl Loop {
         let preconditions = Some(Preconditions { uid: uid.clone(), resource_version: None });
         let options = DeleteOptions { preconditions, ..Default::default() };
         let (namespace, name) = (&key.namespace, &key.name);
-        let result = match self.client.patch_status::<Pod>(namespace, name, Patch::Strategic(patch)).await {
-            Ok(_) => self.client.delete::<Pod>(namespace, name, options).await,
+        // Told once: whoever was killed between the two writes goes on with the second.
+        let told = match get_condition(pod, DISRUPTION_TARGET) {
+            Some(told) if told.status == "True" && told.reason.as_deref() == Some(REASON) => Ok(()),
+            _ => self.client.patch_status::<Pod>(namespace, name, Patch::Strategic(patch)).await.map(drop),
+        };
+        let result = match told {
+            Ok(()) => self.client.delete::<Pod>(namespace, name, options).await,
             Err(error) => Err(error),
         };
         match result {
