@@ -115,12 +115,12 @@ fn policies_choose_peers_and_ports() {
 fn the_ingress_controller_and_dns_are_bound_by_policies() {
     let lab = Lab::with(&["--apiservers", "1", "--nodes", "2", "--add-ons", "dns,ingress"]);
     let kubectl = lab.kubectl();
+    let door = ingress::install(&kubectl);
     kubectl.run_with("apply -f -", &ingress::server("web"));
     kubectl.run("create ingress web '--rule=web.org/*=web-service:80'");
     kubectl.run("run test --image=busybox -- sleep infinity");
     kubectl.run("rollout status deployment/web --timeout=90s");
     kubectl.run("wait --for=condition=Ready pod/test --timeout=90s");
-    let door = ingress::install(&kubectl);
     let until = |status: u16| {
         wait_for(&format!("the ingress to answer {status}"), || match ingress::ask(&door, "web.org", "/") {
             Ok((seen, text)) if seen == status => Ok(text),
