@@ -180,7 +180,8 @@ fn connections_become_websockets_behind_tls() {
     assert!(version.contains("\"gitVersion\""), "{version}");
 
     // kubectl shows its token to servers with TLS alone.
-    let port = kubectl.run("get service ingress-nginx-controller -n ingress-nginx -o jsonpath={.spec.ports[1].nodePort}");
+    let port =
+        kubectl.run("get service ingress-nginx-controller -n ingress-nginx -o jsonpath={.spec.ports[1].nodePort}");
     let server = format!("https://{}:{port}", door.split(':').next().unwrap());
     let outside = lab.kubectl_with_token("1.33", &token);
     let flags = format!("--server={server} --insecure-skip-tls-verify");
