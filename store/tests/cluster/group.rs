@@ -2,7 +2,9 @@
 
 use std::{
     collections::BTreeMap,
-    net::{SocketAddr, TcpListener},
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    process,
+    sync::atomic::{AtomicU8, Ordering},
     time::Duration,
 };
 
@@ -18,6 +20,14 @@ pub struct Group {
     members: BTreeMap<u64, Store>,
 }
 
+/// An address that nobody else has: a port of 127.0.0.1 could go to a connection of somebody before it is used.
+fn free_address() -> SocketAddr {
+    static NEXT: AtomicU8 = AtomicU8::new(1);
+    let process = u8::try_from(process::id() % 200).unwrap() + 1;
+    let ip = Ipv4Addr::new(127, 0, process, NEXT.fetch_add(1, Ordering::Relaxed));
+    TcpListener::bind((ip, 0)).unwrap().local_addr().unwrap()
+}
+
 impl Group {
     pub async fn start(members: u64) -> Self {
         let mut group = Self::prepare(members);
@@ -29,10 +39,7 @@ impl Group {
 
     /// A group of which no member runs yet.
     pub fn prepare(members: u64) -> Self {
-        let listeners: Vec<_> = (0..members).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-        let addresses = listeners.iter().map(|listener| listener.local_addr().unwrap());
-        let addresses = (1..).zip(addresses).collect();
-        drop(listeners);
+        let addresses = (1..=members).map(|id| (id, free_address())).collect();
         Self { addresses, folder: TempDir::new().unwrap(), members: BTreeMap::new() }
     }
 
@@ -49,7 +56,7 @@ impl Group {
 
     /// A new member joins and gets a vote.
     pub async fn join(&mut self, id: u64) {
-        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let free = free_address();
         self.addresses.insert(id, free);
         self.open_with(id, |options| options.join = true).await;
         let by = self.members.values().next().unwrap();

@@ -149,7 +149,7 @@ fn fallthrough(line: &Line) -> Vec<String> {
 }
 
 /// The only word after a property's name.
-fn only<'a>(line: &'a Line) -> Result<&'a str, Wrong> {
+fn only(line: &Line) -> Result<&str, Wrong> {
     match line.split() {
         (_, [word]) => Ok(word),
         (name, _) => Err(wrong_count(line.line, name)),
