@@ -8,7 +8,8 @@ use crate::{
     metrics::{METRICS, SUCCESS, UNSCHEDULABLE},
 };
 
-/// Of how many pods the plugins are timed one by one: one in so many. Source: `pluginMetricsSamplePercent`.
+/// Of how many pods the plugins are timed one by one: one in so many, the first among them. Source:
+/// `pluginMetricsSamplePercent`.
 const TIMED: u32 = 10;
 
 /// Clusters smaller than this are searched whole. Source: `minFeasibleNodesToFind`.
@@ -48,25 +49,32 @@ impl std::fmt::Display for Failure {
 pub struct Cycle {
     /// Where the search for nodes begins, so that all get their turn.
     start: usize,
+    /// How many pods there were.
+    pods: u32,
     rng: SmallRng,
 }
 
 impl Default for Cycle {
     fn default() -> Self {
-        Self { start: 0, rng: SmallRng::seed_from_u64(rand::random()) }
+        Self::seeded(rand::random())
     }
 }
 
 impl Cycle {
+    fn seeded(seed: u64) -> Self {
+        Self { start: 0, pods: 0, rng: SmallRng::seed_from_u64(seed) }
+    }
+
     /// Finds the best node for a pod, and has the plugins reserve what they must there.
     pub fn place(&mut self, profile: &Profile, snapshot: &Snapshot, pod: &PodInfo) -> Result<Placement, Failure> {
         let total = snapshot.nodes().len();
         if total == 0 {
             return Err(Failure::NoNodes);
         }
-        if self.rng.random_ratio(1, TIMED) {
+        if self.pods.is_multiple_of(TIMED) {
             profile.time_plugins(pod, snapshot);
         }
+        self.pods = self.pods.wrapping_add(1);
         let mut state = CycleState::default();
         let mut diagnosis = Diagnosis::default();
         let feasible = self.feasible(profile, snapshot, pod, &mut state, &mut diagnosis);
@@ -216,7 +224,7 @@ mod tests {
     #[test]
     fn equal_nodes_all_get_their_turn() {
         let snapshot = Snapshot::new(nodes(4));
-        let mut cycle = Cycle { start: 0, rng: SmallRng::seed_from_u64(7) };
+        let mut cycle = Cycle::seeded(7);
         let mut chosen = BTreeSet::new();
         for _ in 0..100 {
             chosen.insert(cycle.place(&Profile::default(), &snapshot, &asking(json!({}))).ok().unwrap().node);
@@ -246,7 +254,7 @@ mod tests {
         let nominated = (0..700).step_by(10).map(|at| (format!("node-{at}"), vec![Arc::new(waits.clone())]));
         snapshot.nominated = Arc::new(nominated.collect());
         let choices = |threads: usize| {
-            let mut cycle = Cycle { start: 0, rng: SmallRng::seed_from_u64(7) };
+            let mut cycle = Cycle::seeded(7);
             let profile = Profile { parallelism: Parallelism::exactly(threads, 16), ..Profile::default() };
             let pods = ["500m", "2", "4", "5"].map(|cpu| asking(json!({ "cpu": cpu })));
             pods.map(|pod| {

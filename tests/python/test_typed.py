@@ -7,15 +7,6 @@ from kubernetes import client, utils
 
 from lab import LabTest, deployment, wait_for
 
-# What upstream serves in a stable version and a lab does not yet.
-NOT_SERVED = {
-    "CertificatesV1Api.list_cluster_trust_bundle",
-    "CertificatesV1Api.list_pod_certificate_request_for_all_namespaces",
-    "CoreV1Api.list_component_status",
-    "ResourceV1Api.list_device_taint_rule",
-    "StoragemigrationV1Api.list_storage_version_migration",
-}
-
 
 class Typed(LabTest):
     def test_a_config_map_is_made_changed_and_removed(self):
@@ -150,7 +141,7 @@ class Typed(LabTest):
                         self.assertTrue(answer.metadata.resource_version, call)
                         seen += 1
         self.assertGreater(seen, 45)
-        self.assertEqual(missing, NOT_SERVED)
+        self.assertEqual(missing, set())
 
     def test_the_server_tells_about_itself(self):
         version = client.VersionApi().get_code()

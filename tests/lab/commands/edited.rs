@@ -57,7 +57,7 @@ fn a_set_is_applied_and_pruned() {
         let map = |name: &str| format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}}}\n---\n");
         // kubectl makes the parent.
         let said = apply(&(map("one") + &map("two")));
-        assert!(said.contains("configmap/one serverside-applied\nconfigmap/two serverside-applied\n"), "{said}");
+        assert!(said.contains("configmap/one created\nconfigmap/two created\n"), "{said}");
         let said = apply(&map("one"));
         assert!(said.contains("configmap/two pruned"), "{said}");
         let labels = kubectl.run("get configmap one -o jsonpath={.metadata.labels}");
