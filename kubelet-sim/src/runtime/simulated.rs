@@ -2,6 +2,7 @@
 //! in a table; one that will end costs a timer.
 
 pub mod add_on;
+mod dial;
 mod ending;
 mod network;
 mod probing;
@@ -20,14 +21,9 @@ use std::{
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use k8s_openapi::api::core::v1::{Container as ContainerSpec, Pod};
-use kubelab_add_ons::Connection as Incoming;
 use kubelab_client::clock;
 use serde::{Deserialize, Serialize};
-use tokio::{
-    io::{AsyncReadExt, DuplexStream, copy, duplex, sink},
-    sync::mpsc,
-    task::JoinSet,
-};
+use tokio::{io::DuplexStream, sync::mpsc, task::JoinSet};
 
 pub use self::add_on::Outside;
 use self::{
@@ -36,12 +32,11 @@ use self::{
 };
 use super::{
     Attached, Container, Dial, DialError, Image, Launch, NoContainer, PodRef, Runtime, Sandbox, StartError, Usage,
-    agnhost::Told, checkpoint::Checkpoint, console::Console, datagrams, http::Server, log, mount::Refresh, redis,
-    site::Site,
+    agnhost::Told, checkpoint::Checkpoint, console::Console, log, mount::Refresh,
 };
 use crate::{
     behavior::{Behavior, OnTerminate, Protocol, annotations, file::Rules, images},
-    network::{Dialer, Protocol as Transport},
+    network::Dialer,
     probe::{Answer, Check},
     shell::{
         session::{self, Session},
@@ -49,14 +44,8 @@ use crate::{
     },
 };
 
-/// Connections that a container takes at a time.
-const MAX_CONNECTIONS: usize = 1024;
-
 /// Connections that wait for a program of a shell to take them.
 const BACKLOG: usize = 16;
-
-/// What fits into a connection in each direction before the sender waits.
-const CONNECTION_BUFFER: usize = 16 << 10;
 
 type Listener = Box<dyn Fn(&PodRef) + Send + Sync>;
 
@@ -430,76 +419,6 @@ impl Runtime for Simulated {
     }
 
     fn dial(&self, dial: Dial) -> Result<DuplexStream, DialError> {
-        let address = dial.to;
-        let mut state = self.shared.lock();
-        let mut rooms = state
-            .pods
-            .values_mut()
-            .filter(|room| room.sandbox.address == address.ip() && !room.sandbox.released)
-            .peekable();
-        if rooms.peek().is_none() {
-            return Err(DialError::NoRoute(address));
-        }
-        for room in rooms {
-            if let Some(ear) = room.ears.get(&address.port()).filter(|_| dial.protocol == Transport::Tcp) {
-                let (ours, theirs) = duplex(CONNECTION_BUFFER);
-                if ear.try_send(theirs).is_ok() {
-                    return Ok(ours);
-                }
-            }
-            let pod = room.sandbox.pod.clone();
-            let name = pod.name.clone();
-            let Some((container, process, protocol)) = room.listener(address.port()) else { continue };
-            let is_spoken = match protocol {
-                Protocol::AddOn => true,
-                Protocol::Udp => dial.protocol == Transport::Udp,
-                Protocol::Http | Protocol::Https | Protocol::Grpc | Protocol::Redis | Protocol::Tcp => {
-                    dial.protocol == Transport::Tcp
-                }
-            };
-            if !is_spoken {
-                continue;
-            }
-            while process.connections.try_join_next().is_some() {}
-            if process.connections.len() >= MAX_CONNECTIONS {
-                continue;
-            }
-            let (ours, mut theirs) = duplex(CONNECTION_BUFFER);
-            let root = Site::root(&container.image).filter(|_| matches!(protocol, Protocol::Http | Protocol::Https));
-            let files = root.map(|root| (self.shared.files(&pod, &container.name, &process.setup), root));
-            let server = Server {
-                address,
-                name,
-                node: self.shared.node.clone(),
-                started_at: container.started_at.0,
-                health: process.behavior.health.clone(),
-                page: process.behavior.page.clone(),
-                from: dial.from,
-                console: process.console.clone(),
-                site: files.map(|(files, root)| Arc::new(Site::new(files, root))),
-                told: process.told.clone(),
-            };
-            match protocol {
-                Protocol::AddOn => {
-                    let from = dial.from;
-                    let incoming = Incoming { stream: theirs, protocol: dial.protocol, port: address.port(), from };
-                    let Some(serving) = process.add_on.serve(incoming) else { continue };
-                    process.connections.spawn(serving)
-                }
-                Protocol::Http | Protocol::Https | Protocol::Grpc => {
-                    process.connections.spawn(server.serve(protocol, theirs))
-                }
-                Protocol::Redis => process.connections.spawn(redis::serve(theirs)),
-                Protocol::Udp => {
-                    let datagrams = datagrams::Server { name: server.name, from: dial.from };
-                    process.connections.spawn(datagrams.serve(theirs))
-                }
-                Protocol::Tcp => process.connections.spawn(async move {
-                    copy(&mut (&mut theirs).take(u64::MAX), &mut sink()).await.ok();
-                }),
-            };
-            return Ok(ours);
-        }
-        Err(DialError::Refused(address))
+        self.shared.dial(dial)
     }
 }
