@@ -17,7 +17,6 @@
 //! | [`ports`] | the listeners of node ports, load balancers and health checks |
 //! | [`forward`] | one connection |
 //! | [`dial`] | connections to pods, through their nodes |
-//! | [`datagram`] | datagrams on a stream (pure) |
 //! | [`network`] | connections from pods: where they go, and whether they may |
 //! | [`proxy`] | one node: all of these together |
 //!
@@ -27,7 +26,6 @@
 
 pub mod balance;
 pub mod cluster;
-pub mod datagram;
 pub mod dial;
 pub mod forward;
 mod metrics;

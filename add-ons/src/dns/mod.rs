@@ -38,10 +38,8 @@ use std::{
 
 use futures::future::BoxFuture;
 use kubelab_client::clock;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    time::timeout,
-};
+use kubelab_wire::datagram;
+use tokio::time::timeout;
 
 use self::{
     chain::Asker,
@@ -151,15 +149,10 @@ impl Server {
     async fn answer_all(&self, connection: Connection) -> std::io::Result<()> {
         let Connection { mut stream, protocol, port, from } = connection;
         loop {
-            let Ok(length) = timeout(IDLE, stream.read_u16()).await else { return Ok(()) };
-            let mut query = vec![0; usize::from(length?)];
-            stream.read_exact(&mut query).await?;
-            let response = self.respond(&query, from, protocol, port).await;
-            let Some(length) = response.as_ref().and_then(|bytes| u16::try_from(bytes.len()).ok()) else {
-                return Ok(());
-            };
-            stream.write_u16(length).await?;
-            stream.write_all(&response.unwrap_or_default()).await?;
+            let Ok(query) = timeout(IDLE, datagram::read(&mut stream)).await else { return Ok(()) };
+            let response = self.respond(&query?, from, protocol, port).await;
+            let Some(response) = response.filter(|bytes| bytes.len() <= datagram::LONGEST) else { return Ok(()) };
+            datagram::write(&mut stream, &response).await?;
         }
     }
 

@@ -1,8 +1,6 @@
 //! Passes a request on to another server, in the name of who asks.
 //! Source: `pkg/apiserver/handler_proxy.go` of kube-aggregator and `transport/round_trippers.go` of client-go.
 
-use std::fmt::Write;
-
 use http::{
     HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode,
     header::{AUTHORIZATION, CONNECTION, HOST, TE, TRAILER, TRANSFER_ENCODING, UPGRADE},
@@ -11,6 +9,7 @@ use http_body_util::BodyExt;
 use hyper::{body::Incoming, upgrade::OnUpgrade};
 use hyper_util::rt::TokioIo;
 use kubelab_store::State;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use rand::seq::IndexedRandom;
 use tokio::io::copy_bidirectional;
 
@@ -124,16 +123,24 @@ pub fn speak_for(user: &User, headers: &mut HeaderMap) {
     }
 }
 
-/// A key as part of a header's name. Source: `headerKeyEscape` in `transport/round_trippers.go` of client-go.
+/// What may not stand in a header's name as it is. Source: `headerKeyEscape` in `transport/round_trippers.go` of client-go.
+const UNFIT: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'!')
+    .remove(b'#')
+    .remove(b'$')
+    .remove(b'&')
+    .remove(b'\'')
+    .remove(b'*')
+    .remove(b'+')
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'^')
+    .remove(b'_')
+    .remove(b'`')
+    .remove(b'|')
+    .remove(b'~');
+
+/// A key as part of a header's name.
 fn escape(key: &str) -> String {
-    let mut escaped = String::with_capacity(key.len());
-    for byte in key.bytes() {
-        if byte.is_ascii_alphanumeric() || b"!#$&'*+-.^_`|~".contains(&byte) {
-            escaped.push(char::from(byte));
-        } else {
-            // Writing to a String cannot fail.
-            let _ = write!(escaped, "%{byte:02X}");
-        }
-    }
-    escaped
+    utf8_percent_encode(key, UNFIT).to_string()
 }

@@ -13,6 +13,7 @@ use k8s_openapi::{
 };
 use kubelab_api::{Error, Quantity, Reason, Resource, selector::label::Selector};
 use kubelab_client::Client;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, de::DeserializeOwned};
 
 use super::pods::{Sample, Samples};
@@ -228,16 +229,10 @@ fn metric_selector(selector: Option<&LabelSelector>) -> Result<String, String> {
 }
 
 /// As part of a URL: everything but what RFC 3986 reserves for nothing.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
 fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            escaped.push(char::from(byte));
-        } else {
-            escaped.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    escaped
+    utf8_percent_encode(text, RESERVED).to_string()
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use bytes::BytesMut;
 use futures::StreamExt;
 use kubelab_client::clock;
 use kubelab_proto::node::{DialReply, DialRequest};
+use kubelab_wire::datagram::{LONGEST, frame, unframe};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpStream, UdpSocket, tcp::OwnedReadHalf},
@@ -15,10 +16,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
 use super::{Replies, Sender};
-use crate::{
-    datagram::{LONGEST, frame, unframe},
-    dial::Pipe,
-};
+use crate::dial::Pipe;
 
 /// Messages on their way before the sender waits.
 const WAITING: usize = 8;

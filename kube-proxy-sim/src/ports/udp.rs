@@ -13,12 +13,12 @@ use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 use kubelab_client::clock::{self, Instant};
 use kubelab_proto::node::DialRequest;
+use kubelab_wire::datagram::{LONGEST, frame, unframe};
 use tokio::{net::UdpSocket, sync::mpsc, task::AbortHandle};
 
 use super::Shared;
 use crate::{
     balance::Call,
-    datagram::{LONGEST, frame, unframe},
     forward::connect,
     metrics::METRICS,
     network::Replies,

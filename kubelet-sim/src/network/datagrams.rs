@@ -1,5 +1,6 @@
 //! Datagrams, as a program sees them that reads and writes: each write is one, and each read.
 
+use kubelab_wire::datagram;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex, split};
 
 /// What fits in each direction before the sender waits: one datagram at least.
@@ -11,19 +12,17 @@ pub fn plain(framed: DuplexStream) -> DuplexStream {
     let (mut read, mut write) = split(theirs);
     let (mut heard, mut said) = split(framed);
     tokio::spawn(async move {
-        let mut datagram = vec![0; usize::from(u16::MAX)];
-        while let Ok(length @ 1..) = read.read(&mut datagram).await {
-            let framed = [&u16::try_from(length).unwrap_or(u16::MAX).to_be_bytes()[..], &datagram[..length]].concat();
-            if said.write_all(&framed).await.is_err() {
+        let mut buffer = vec![0; datagram::LONGEST];
+        while let Ok(length @ 1..) = read.read(&mut buffer).await {
+            if datagram::write(&mut said, &buffer[..length]).await.is_err() {
                 return;
             }
         }
         said.shutdown().await.ok();
     });
     tokio::spawn(async move {
-        while let Ok(length) = heard.read_u16().await {
-            let mut datagram = vec![0; usize::from(length)];
-            if heard.read_exact(&mut datagram).await.is_err() || write.write_all(&datagram).await.is_err() {
+        while let Ok(heard) = datagram::read(&mut heard).await {
+            if write.write_all(&heard).await.is_err() {
                 return;
             }
         }

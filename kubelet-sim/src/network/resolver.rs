@@ -9,10 +9,8 @@ use hickory_proto::{
     op::{Message, Query, ResponseCode},
     rr::{Name, RecordType},
 };
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    time::timeout,
-};
+use kubelab_wire::datagram;
+use tokio::time::timeout;
 
 use super::{Dialer, Protocol, connect, outside};
 
@@ -153,12 +151,8 @@ impl<'a> Resolver<'a> {
         let query = query.to_vec().ok()?;
         let exchange = async {
             let mut stream = connect(self.network, server, Protocol::Udp, Some(TIMEOUT)).await.ok()?;
-            stream.write_u16(u16::try_from(query.len()).ok()?).await.ok()?;
-            stream.write_all(&query).await.ok()?;
-            let length = stream.read_u16().await.ok()?;
-            let mut answer = vec![0; usize::from(length)];
-            stream.read_exact(&mut answer).await.ok()?;
-            Message::from_vec(&answer).ok()
+            datagram::write(&mut stream, &query).await.ok()?;
+            Message::from_vec(&datagram::read(&mut stream).await.ok()?).ok()
         };
         timeout(TIMEOUT, exchange).await.ok()?
     }

@@ -3,7 +3,8 @@
 
 use std::net::IpAddr;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use kubelab_wire::datagram;
+use tokio::io::DuplexStream;
 
 /// Who answers.
 pub struct Server {
@@ -16,15 +17,9 @@ pub struct Server {
 impl Server {
     /// Answers a client's datagrams, each of which comes after its length, until it leaves.
     pub async fn serve(self, mut connection: DuplexStream) {
-        while let Ok(length) = connection.read_u16().await {
-            let mut datagram = vec![0; usize::from(length)];
-            if connection.read_exact(&mut datagram).await.is_err() {
-                return;
-            }
-            let Some(answer) = self.answer(&String::from_utf8_lossy(&datagram)) else { continue };
-            let length = u16::try_from(answer.len()).unwrap_or(u16::MAX);
-            let framed = [&length.to_be_bytes()[..], &answer.as_bytes()[..usize::from(length)]].concat();
-            if connection.write_all(&framed).await.is_err() {
+        while let Ok(heard) = datagram::read(&mut connection).await {
+            let Some(answer) = self.answer(&String::from_utf8_lossy(&heard)) else { continue };
+            if datagram::write(&mut connection, answer.as_bytes()).await.is_err() {
                 return;
             }
         }
@@ -45,6 +40,8 @@ impl Server {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
     use super::*;
 
     #[tokio::test]

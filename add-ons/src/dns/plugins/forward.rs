@@ -12,12 +12,9 @@ use std::{
 };
 
 use hickory_proto::op::Message;
+use kubelab_wire::datagram;
 use rand::seq::SliceRandom;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    sync::Semaphore,
-    time::timeout,
-};
+use tokio::{sync::Semaphore, time::timeout};
 
 use super::{
     super::corefile::{Directive, Wrong, is_in, wrong_count, zone_of},
@@ -194,11 +191,8 @@ fn resolve(target: &str, read: &dyn Fn(&Path) -> Option<String>) -> Result<Vec<S
 async fn exchange(network: &dyn Dialer, server: SocketAddr, protocol: Protocol, query: &Message) -> Option<Message> {
     let query = query.to_vec().ok()?;
     let mut stream = network.dial(server, protocol).await.ok()?;
-    stream.write_u16(u16::try_from(query.len()).ok()?).await.ok()?;
-    stream.write_all(&query).await.ok()?;
-    let mut answer = vec![0; usize::from(stream.read_u16().await.ok()?)];
-    stream.read_exact(&mut answer).await.ok()?;
-    Message::from_vec(&answer).ok()
+    datagram::write(&mut stream, &query).await.ok()?;
+    Message::from_vec(&datagram::read(&mut stream).await.ok()?).ok()
 }
 
 #[cfg(test)]

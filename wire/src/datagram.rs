@@ -1,7 +1,10 @@
 //! Datagrams on a stream: each after its length in two bytes, as `Node.Dial` and `Proxy.Dial` carry them (and RFC 7766 DNS
 //! over TCP).
 
+use std::io;
+
 use bytes::{Buf, BufMut, Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 /// The longest datagram.
 pub const LONGEST: usize = 65_535;
@@ -25,9 +28,32 @@ pub fn unframe(heard: &mut BytesMut) -> Option<Bytes> {
     Some(heard.split_to(length).freeze())
 }
 
+/// Reads the next datagram of a stream.
+pub async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Vec<u8>> {
+    let mut datagram = vec![0; usize::from(stream.read_u16().await?)];
+    stream.read_exact(&mut datagram).await?;
+    Ok(datagram)
+}
+
+/// Writes a datagram to a stream.
+pub async fn write(stream: &mut (impl AsyncWrite + Unpin), datagram: &[u8]) -> io::Result<()> {
+    stream.write_all(&frame(datagram)).await
+}
+
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[tokio::test]
+    async fn what_is_written_is_read() {
+        let (mut ours, mut theirs) = tokio::io::duplex(64);
+        write(&mut ours, b"one").await.unwrap();
+        write(&mut ours, b"").await.unwrap();
+        assert_eq!((read(&mut theirs).await.unwrap(), read(&mut theirs).await.unwrap()), (b"one".to_vec(), Vec::new()));
+        drop(ours);
+        assert!(read(&mut theirs).await.is_err(), "the end");
+    }
 
     #[test]
     fn frames_come_apart_wherever_they_were_cut() {
